@@ -1,0 +1,38 @@
+"""lthjax: winning lottery tickets in the embedding tables of recommenders, in JAX.
+
+    import lthjax
+
+    for ticket in lthjax.find_tickets("ml-latest-small", model="mf", levels=10):
+        print(ticket)
+
+Names below load what they need when they are first used, so that `import lthjax` is quick.
+"""
+
+import importlib
+
+_HOMES = {
+    "find_tickets": "imp",
+    "load_ticket": "imp",
+    "retrain": "imp",
+    "load_split": "imp",
+    "Settings": "settings",
+    "Ticket": "tickets",
+    "Embeddings": "embeddings",
+    "LthjaxError": "errors",
+    "DataError": "errors",
+    "SettingsError": "errors",
+    "TrainingError": "errors",
+    "CheckpointError": "errors",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lthjax' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"lthjax.{_HOMES[name]}"), name)
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,34 @@
+"""Backbones: layer-0 embeddings and the graph -> final embeddings. Pure functions, no state.
+
+Letters: M users, N items, F dimensions, K layers.
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from lthjax.embeddings import Embeddings
+from lthjax.graph import Graph, propagate
+
+
+def mf(layer0: Embeddings, graph: Graph) -> Embeddings:
+    """Matrix factorization: the table itself (paper, section 3.2.1)."""
+    del graph
+    return layer0
+
+
+def lightgcn(
+    layer0: Embeddings, graph: Graph, *, num_layers: int, combine: Literal["mean", "sum"] = "mean"
+) -> Embeddings:
+    """LightGCN: X + A'X + ... + A'^K X, divided by K + 1 for "mean" (paper, equations 5 and 6; He et al. 2020, 3.1).
+
+    Mean and sum rank alike, but the scores, and so the gradients, differ by (K + 1)^2. With K = 0 this is `mf`.
+    """
+    num_users = layer0.user.shape[0]
+    layer = total = jnp.concatenate(layer0)  # [M + N, F]
+    for _ in range(num_layers):  # K is 1 to 4: unrolled on purpose
+        layer = propagate(graph, layer)
+        total = total + layer
+    if combine == "mean":
+        total = total / (num_layers + 1)
+    return Embeddings(total[:num_users], total[num_users:])

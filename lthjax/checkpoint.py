@@ -1,0 +1,120 @@
+"""All of Orbax: named NumPy arrays and a few facts, saved to the side and renamed, checked by a digest when loaded.
+
+A checkpoint is a folder with `arrays/` (an Orbax PyTree checkpoint of a flat dict) and `facts.json`. It exists whole or
+not at all: it is written under another name first. Arrays are saved as NumPy, so that a checkpoint made on a GPU loads
+on a CPU without a word about shardings.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lthjax.errors import CheckpointError
+
+FORMAT_VERSION = 1
+
+
+def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
+    """Write a checkpoint.
+
+    Args:
+      path: the folder to make; must not exist.
+      arrays: name -> array of any shape and dtype.
+      facts: anything that JSON holds.
+
+    Raises:
+      CheckpointError: the disk is full, the folder cannot be written, ...
+    """
+    from orbax.checkpoint import v1 as ocp
+
+    path = path.absolute()  # Orbax takes no other
+    partial = path.with_name(f".{path.name}.partial")
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        ocp.save(partial / "arrays", arrays)
+        with open(partial / "facts.json", "w", encoding="utf-8") as file:
+            json.dump({"format": FORMAT_VERSION, "digest": _digest(arrays), "facts": dict(facts)}, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(partial, path)
+    except Exception as error:  # Orbax raises whatever its storage layer raised
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(f"cannot write {path}: {_first_line(error)}.") from error
+
+
+def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read a checkpoint: (arrays, facts).
+
+    Raises:
+      CheckpointError: there is none, it is of a newer format, or not what was written: truncated, altered.
+    """
+    from orbax.checkpoint import v1 as ocp
+
+    path = path.absolute()
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: wanted the folder of a checkpoint; there is none.")
+    try:
+        record = json.loads((path / "facts.json").read_text(encoding="utf-8"))
+        version, digest, facts = record["format"], record["digest"], record["facts"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: facts.json is missing or damaged ({_first_line(error)}).") from error
+    if version > FORMAT_VERSION:
+        raise CheckpointError(f"{path}: written by a newer lthjax (format {version}); this one reads {FORMAT_VERSION}.")
+    try:
+        arrays = {name: np.asarray(array) for name, array in ocp.load(path / "arrays").items()}
+    except Exception as error:  # whatever the storage layer raises over damaged files
+        raise CheckpointError(f"{path}: the arrays are damaged ({_first_line(error)}).") from error
+    if _digest(arrays) != digest:
+        raise CheckpointError(f"{path}: the arrays are not those that were written (their digest differs).")
+    return arrays, facts
+
+
+def named_leaves(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
+    """Leaves of a pytree under readable names, such as "train/params/user"."""
+    paths = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {_name(prefix, path): np.asarray(leaf) for path, leaf in paths}
+
+
+def restore_leaves(template: Any, arrays: Mapping[str, np.ndarray], prefix: str = "") -> Any:
+    """The pytree of `template`'s structure with leaves from `named_leaves`.
+
+    Raises:
+      CheckpointError: a leaf is missing or has another shape or dtype than the template's.
+    """
+    paths, structure = jax.tree_util.tree_flatten_with_path(template)
+    leaves = []
+    for path, wanted in paths:
+        name = _name(prefix, path)
+        came = arrays.get(name)
+        if came is None or came.shape != wanted.shape or came.dtype != wanted.dtype:
+            shape = "nothing" if came is None else f"{came.dtype}{list(came.shape)}"
+            raise CheckpointError(f"saved {name}: wanted {wanted.dtype}{list(wanted.shape)}; got {shape}.")
+        leaves.append(came if isinstance(wanted, np.ndarray) else jax.numpy.asarray(came))
+    return structure.unflatten(leaves)
+
+
+def _name(prefix: str, path: tuple) -> str:
+    return prefix + jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300].rstrip(".") if text else type(error).__name__

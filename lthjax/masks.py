@@ -1,0 +1,55 @@
+"""Masks: pytrees of bool like the parameters, True where an entry is kept.
+
+sparsity = share of pruned entries, density = 1 - sparsity.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Masks = Any  # a pytree of bool arrays, shaped like the parameters
+
+
+def all_kept(params: Any) -> Masks:
+    """Masks of the dense model."""
+    return jax.tree.map(lambda p: jnp.ones(p.shape, bool), params)
+
+
+def apply(masks: Masks, tree: Any) -> Any:
+    """`tree` with exactly 0 where pruned, whatever stood there (NaN too)."""
+    return jax.tree.map(lambda m, x: jnp.where(m, x, jnp.zeros_like(x)), masks, tree)
+
+
+def num_entries(masks: Masks) -> int:
+    """Entries, kept or pruned."""
+    return sum(m.size for m in jax.tree.leaves(masks))
+
+
+def num_kept(masks: Masks) -> int:
+    """Entries kept, exact beyond 2^31."""
+    return sum(int(np.count_nonzero(np.asarray(m))) for m in jax.tree.leaves(masks))
+
+
+def sparsity(masks: Masks) -> float:
+    """Share of entries pruned, 0 for the dense model."""
+    return 1.0 - num_kept(masks) / num_entries(masks)
+
+
+def are_nested(inner: Masks, outer: Masks) -> bool:
+    """True where no entry is kept by `inner` that `outer` had pruned."""
+    return all(
+        not np.any(np.asarray(i) & ~np.asarray(o))
+        for i, o in zip(jax.tree.leaves(inner), jax.tree.leaves(outer), strict=True)
+    )
+
+
+def pack(mask: Any) -> np.ndarray:
+    """[R, F] bool -> [R, ceil(F / 8)] uint8, eight entries a byte, each row padded by itself."""
+    return np.packbits(np.asarray(mask), axis=-1)
+
+
+def unpack(packed: np.ndarray, embedding_dim: int) -> np.ndarray:
+    """The inverse of `pack`."""
+    return np.unpackbits(packed, axis=-1, count=embedding_dim).astype(bool)

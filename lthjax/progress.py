@@ -1,0 +1,58 @@
+"""Two progress bars, levels and epochs: quiet where nobody watches a terminal."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from lthjax.train import Evaluation, Plan
+
+Report = Callable[[int, float, Evaluation | None], None]
+
+
+class Bars:
+    """Bars of a run: `level` opens the epoch bar of a level and returns what `fit` reports to."""
+
+    def __init__(self, levels, epochs, plan: Plan):
+        self._levels, self._epochs, self._plan = levels, epochs, plan
+        self._best = None
+
+    def level(self, number: int, sparsity: float, epoch: int) -> Report:
+        """Start the epoch bar of a level that stands at `epoch`."""
+        self._levels.set_postfix_str(f"level {number}, {sparsity:.1%} pruned")
+        self._epochs.reset(total=self._plan.epochs)
+        self._epochs.update(epoch)
+        self._best = None
+        return self._report
+
+    def level_done(self) -> None:
+        """Move the level bar."""
+        self._levels.update(1)
+
+    def _report(self, epoch: int, loss: float, evaluation: Evaluation | None) -> None:
+        if evaluation is not None:
+            self._best = evaluation.means[f"recall@{self._plan.ks[0]}"]
+        shown = f"loss {loss:.4f}"
+        if self._best is not None:
+            shown += f", validation Recall@{self._plan.ks[0]} {self._best:.4f}"
+        self._epochs.set_postfix_str(shown, refresh=False)
+        self._epochs.update(epoch - self._epochs.n)
+
+
+@contextlib.contextmanager
+def bars(num_levels: int, plan: Plan, show: bool | None) -> Iterator[Bars]:
+    """Open the bars.
+
+    Args:
+      num_levels: levels of the run, the dense one included.
+      plan: of each level.
+      show: True or False; None shows them where standard error is a terminal.
+    """
+    from tqdm.auto import tqdm
+
+    disable = None if show is None else not show
+    with (
+        tqdm(total=num_levels, desc="levels", unit="level", disable=disable, dynamic_ncols=True) as levels,
+        tqdm(
+            total=plan.epochs, desc="epochs", unit="epoch", disable=disable, dynamic_ncols=True, leave=False
+        ) as epochs,
+    ):
+        yield Bars(levels, epochs, plan)

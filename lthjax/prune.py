@@ -1,0 +1,79 @@
+"""Pruning: scores and masks -> sparser masks, by exact count.
+
+A rule is a score (`magnitude`, `uniform`: the entry with the smallest falls first) and a scope, the groups of entries
+among which the smallest fall: the joint table, each of the two tables, each row.
+
+Letters: S entries of a group, R rows, F dimensions.
+"""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lthjax.masks import Masks, num_kept
+
+Scope = Literal["joint", "table", "row"]
+
+
+def magnitude(params: Any, key: jax.Array | None = None) -> Any:
+    """|w|: the smallest weights fall (paper, algorithm 1, line 5)."""
+    del key
+    return jax.tree.map(jnp.abs, params)
+
+
+def uniform(params: Any, key: jax.Array) -> Any:
+    """Uniform random numbers: any entry may fall (the paper's random pruning, RP)."""
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    return structure.unflatten(jax.random.uniform(k, x.shape) for k, x in zip(keys, leaves, strict=True))
+
+
+def prune(scores: Any, masks: Masks, rate: float, scope: Scope = "joint", min_per_row: int = 0) -> Masks:
+    """Masks without the round(rate * n) smallest-scored of the n kept entries of each group.
+
+    By count, not by threshold: a threshold would take all ties with it. Among equal scores the lower index falls first.
+    The masks only ever shrink.
+
+    Args:
+      scores: like the parameters; entries already pruned do not count, whatever their score.
+      masks: the entries kept so far.
+      rate: share to prune of what is kept, in (0, 1).
+      scope: "joint" ranks all tables together, users and items alike, as the paper does; "table" each table by itself;
+        "row" each row by itself.
+      min_per_row: with "row", entries that every row keeps (a row that has fewer keeps those).
+    """
+    if scope == "joint":
+        return _unflatten(_drop(_flatten(scores), _flatten(masks), round(rate * num_kept(masks))), masks)
+    if scope == "table":
+        return jax.tree.map(
+            lambda s, m: _drop(s.ravel(), m.ravel(), round(rate * num_kept(m))).reshape(m.shape), scores, masks
+        )
+    return jax.tree.map(lambda s, m: _drop_by_row(s, m, rate, min_per_row), scores, masks)
+
+
+def _drop_by_row(scores: jax.Array, mask: jax.Array, rate: float, min_per_row: int) -> jax.Array:
+    kept = np.count_nonzero(np.asarray(mask), axis=-1)  # [R]
+    num_drop = np.minimum(np.rint(rate * kept), np.maximum(kept - min_per_row, 0)).astype(np.int32)
+    return jax.vmap(_drop)(scores, mask, jnp.asarray(num_drop))
+
+
+@jax.jit
+def _drop(scores: jax.Array, mask: jax.Array, num_drop: jax.Array) -> jax.Array:
+    """[S] bool, `mask` without its `num_drop` smallest scores."""
+    order = jnp.argsort(jnp.where(mask, scores, jnp.inf), stable=True)
+    falls = jnp.zeros_like(mask).at[order].set(jnp.arange(mask.size) < num_drop, unique_indices=True)
+    return mask & ~falls
+
+
+def _flatten(tree: Any) -> jax.Array:
+    return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
+
+
+def _unflatten(flat: jax.Array, like: Any) -> Any:
+    leaves, structure = jax.tree.flatten(like)
+    cuts = np.cumsum([leaf.size for leaf in leaves])[:-1].tolist()
+    return structure.unflatten(
+        part.reshape(leaf.shape) for part, leaf in zip(jnp.split(flat, cuts), leaves, strict=True)
+    )

@@ -1,0 +1,267 @@
+"""The run folder: settings, log, results, every ticket, and snapshots of the level in work.
+
+    config.json             every setting, versions, device, git commit, data fingerprint
+    results.csv             one row a finished level
+    log.jsonl               one line an evaluation
+    tickets/level_03/       a ticket as an Orbax checkpoint
+    snapshots/level_03-.../ the level in work, to go on with; gone when the level is done
+
+Whatever is replaced is written to the side and renamed; a process killed at any moment leaves a folder that the next
+one can go on with.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import fcntl
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from lthjax import checkpoint, tickets
+from lthjax.errors import CheckpointError, SettingsError
+from lthjax.settings import flag
+from lthjax.tickets import Ticket
+from lthjax.train import Evaluation, FitState, TrainState
+
+_PACKAGES = ("lthjax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """An open, locked run folder."""
+
+    path: Path
+
+    def load_ticket(self, level: int, state: TrainState) -> Ticket | None:
+        """The finished ticket of a level, or None; a damaged one is named, set aside, and made anew."""
+        place = self._ticket(level)
+        if not place.exists():
+            return None
+        try:
+            return tickets.from_checkpoint(*checkpoint.load(place), state)
+        except CheckpointError as error:
+            aside = _free_name(place, "damaged")
+            place.rename(aside)
+            before = f"level {level - 1}" if level else "the start"
+            warnings.warn(f"{error} Going on from {before}; kept as {aside.name}.", stacklevel=2)
+            return None
+
+    def save_ticket(self, ticket: Ticket) -> None:
+        """Keep a finished ticket and let go of the snapshots of its level."""
+        checkpoint.save(self._ticket(ticket.level), *tickets.to_checkpoint(ticket))
+        shutil.rmtree(self.path / "snapshots", ignore_errors=True)
+
+    def save_snapshot(self, level: int, fitting: FitState) -> None:
+        """Keep the state of the level in work; the snapshot before it goes when this one stands."""
+        name = f"level_{level:02d}-epoch_{int(fitting.evaluated_epoch):05d}-step_{int(fitting.train.step):09d}"
+        place = self.path / "snapshots" / name
+        older = self._snapshots(level)
+        if place in older:
+            return
+        checkpoint.save(place, checkpoint.named_leaves(fitting), {"level": level, "kept": fitting.kept is not None})
+        for snapshot in older:
+            shutil.rmtree(snapshot, ignore_errors=True)
+
+    def load_snapshot(self, level: int, template: FitState) -> FitState | None:
+        """The newest whole snapshot of a level, or None.
+
+        Args:
+          level: the level in work.
+          template: a state of the same model, for its structure.
+        """
+        for place in reversed(self._snapshots(level)):
+            try:
+                arrays, facts = checkpoint.load(place)
+                kept = template.train if facts["kept"] else None
+                return checkpoint.restore_leaves(template.replace(kept=kept), arrays)
+            except CheckpointError as error:
+                warnings.warn(f"{error} Going on from the snapshot before it.", stacklevel=2)
+        return None
+
+    def trim_log(self, level: int, epoch: int) -> None:
+        """Drop log lines from beyond the point where a run goes on: they will be written again."""
+        place = self.path / "log.jsonl"
+        if not place.exists():
+            return
+        kept = []
+        for line in place.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                break  # cut short by the kill: the last line
+            if (record["level"], record["epoch"]) <= (level, epoch):
+                kept.append(line + "\n")
+        _write(place, "".join(kept))
+
+    def log(self, level: int, evaluation: Evaluation) -> None:
+        """Add the line of one evaluation."""
+        record = {
+            "level": level,
+            "epoch": evaluation.epoch,
+            "loss": round(evaluation.loss, 6),
+            **{f"valid_{name}": round(value, 6) for name, value in evaluation.means.items()},
+            "is_best": evaluation.is_best,
+            "seconds": round(evaluation.seconds, 3),
+        }
+        try:
+            with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise CheckpointError(f"cannot write {self.path / 'log.jsonl'}: {error.strerror}.") from error
+
+    def write_results(self, rows: list[dict[str, Any]]) -> None:
+        """Write results.csv anew."""
+        table = io.StringIO()
+        writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(name, value) for name, value in row.items()} for row in rows)
+        _write(self.path / "results.csv", table.getvalue())
+
+    def _ticket(self, level: int) -> Path:
+        return self.path / "tickets" / f"level_{level:02d}"
+
+    def _snapshots(self, level: int) -> list[Path]:
+        return sorted((self.path / "snapshots").glob(f"level_{level:02d}-*"))
+
+
+@contextlib.contextmanager
+def open_folder(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
+    """Make a run folder, or go on in one that was made with the same settings, optimizer and data.
+
+    Args:
+      path: the folder.
+      config: "settings", "optimizer" and "data"; versions, device and commit are added here.
+
+    Raises:
+      SettingsError: the folder was made with another setting; names it.
+      CheckpointError: it cannot be written, another process works in it, or its config.json is damaged.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(path / ".lock", "w"))
+        except OSError as error:
+            raise CheckpointError(f"--out: cannot write in {path}: {error.strerror}.") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of by the system, whatever ends the process
+        except OSError as error:
+            raise CheckpointError(f"--out: {path} is in use by another process.") from error
+        _settle_config(path / "config.json", config | _environment())
+        yield RunFolder(path)
+
+
+def _settle_config(place: Path, config: dict[str, Any]) -> None:
+    config = json.loads(json.dumps(config))  # as it will be read: tuples are lists
+    if not place.exists():
+        _write(place, json.dumps(config, indent=1) + "\n")
+        return
+    try:
+        before = json.loads(place.read_text(encoding="utf-8"))
+        _check_same(place, before, config)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, SettingsError):
+            raise
+        raise CheckpointError(f"{place} is damaged ({error}); choose another --out.") from error
+
+
+def _check_same(place: Path, before: dict[str, Any], config: dict[str, Any]) -> None:
+    for name in sorted(before["settings"].keys() | config["settings"].keys()):
+        was, now = before["settings"].get(name), config["settings"].get(name)
+        if was != now:
+            raise SettingsError(
+                f"{flag(name)}: {place.parent} was made with {was!r}; got {now!r}. Choose another --out."
+            )
+    for name, was, now in (
+        ("optimizer", before["optimizer"], config["optimizer"]),
+        ("data", before["data"]["fingerprint"], config["data"]["fingerprint"]),
+    ):
+        if was != now:
+            raise SettingsError(f"{name}: {place.parent} was made with {was}; got {now}. Choose another --out.")
+    for name in ("versions", "device"):
+        if before[name] != config[name]:
+            warnings.warn(
+                f"{place.parent} was begun with {name} {_changed(before[name], config[name])}; "
+                "what is trained from here on may differ in the last digits.",
+                stacklevel=2,
+            )
+
+
+def _changed(before: Any, now: Any) -> str:
+    if isinstance(before, dict):
+        return ", ".join(f"{k} {before.get(k)} (now {now.get(k)})" for k in now if before.get(k) != now.get(k))
+    return f"{before} (now {now})"
+
+
+def _environment() -> dict[str, Any]:
+    devices = jax.devices()
+    return {
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
+        "git_commit": git_commit(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def git_commit() -> str | None:
+    """Commit of lthjax's own checkout, with "+changes" where files differ from it; None outside a checkout."""
+    source = Path(__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", source, *arguments], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    if (
+        git("ls-files", "--error-unmatch", __file__) is None
+    ):  # installed inside somebody else's checkout, or git is absent
+        return None
+    commit = git("rev-parse", "HEAD")
+    return commit and commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _cell(name: str, value: Any) -> Any:
+    if name == "seconds":
+        return f"{value:.2f}"
+    return f"{value:.6f}" if isinstance(value, float) else value
+
+
+def _write(place: Path, text: str) -> None:
+    """Write to the side, then rename."""
+    partial = place.with_name(f".{place.name}.partial")
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, place)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(f"cannot write {place}: {error.strerror}.") from error
+
+
+def _free_name(place: Path, suffix: str) -> Path:
+    number = 1
+    while (aside := place.with_name(f"{place.name}.{suffix}-{number}")).exists():
+        number += 1
+    return aside

@@ -1,0 +1,157 @@
+"""Every choice of a run, as one frozen dataclass: the only schema of command lines, run folders and tickets."""
+
+import dataclasses
+import difflib
+import math
+from typing import Literal, get_args, get_origin
+
+from lthjax.errors import SettingsError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is trained, on what, and how it is pruned. Checked when made; see `check` for the ranges."""
+
+    data: str = "ml-latest-small"
+    """Data set: a bundled or known name (ml-latest-small, yelp2018, gowalla, kuairand, tiktok-clickbait), or the path
+    of a file or of a folder with train.txt, valid.txt, test.txt."""
+    format: Literal["auto", "adjacency", "pairs", "inter", "csv"] = "auto"
+    """How the files are written: adjacency = "user item item ..." a line, pairs = "user item [weight]" a line or .npy,
+    inter = RecBole atomic file, csv = table with or without header. auto tells by the file and says what it took."""
+    columns: str | None = None
+    """User, item and rating column of a csv, by name or place: "userId,movieId,rating" or "0,1,2"."""
+    min_rating: float | None = None
+    """Keep interactions with at least this rating (unit of the file); without it every row is a positive."""
+    items_after_users: bool = False
+    """Item numbers go on where user numbers end, as in the files of the paper's authors and of MMGCN."""
+    split: Literal["random", "files", "cut"] = "random"
+    """random = pool all files, then 7:1:2 per user; files = the files' own parts; cut = the files' test part, and a
+    validation part of one eighth cut from each user's training items."""
+    split_seed: int = 0
+    """Seed of the split; apart from --seed, so that runs with several seeds are tested on the same interactions."""
+
+    model: Literal["mf", "lightgcn"] = "mf"
+    """Backbone: matrix factorization, or LightGCN."""
+    dim: int = 32
+    """Numbers per user and per item (F)."""
+    layers: int = 3
+    """Propagation layers of LightGCN (K); MF has none."""
+    combine: Literal["mean", "sum"] = "mean"
+    """LightGCN's final embedding: mean or sum of its layers."""
+    init: Literal["xavier", "normal-0.1", "normal-0.01", "normal-1"] = "xavier"
+    """First values: Xavier-uniform over the joint user-item table, or normal with this standard deviation."""
+
+    levels: int = 20
+    """Prunings after the dense level 0; the last ticket has sparsity 1 - (1 - prune-rate)^levels."""
+    prune_rate: float = 0.1
+    """Share of the kept entries that each pruning takes, in (0, 1)."""
+    prune_by: Literal["magnitude", "random"] = "magnitude"
+    """Which entries fall: the smallest trained weights, or any."""
+    prune_scope: Literal["joint", "table", "row"] = "joint"
+    """Among which entries the smallest are sought: users and items together, each table, each row."""
+    prune_from: Literal["best", "last"] = "best"
+    """Weights that are pruned, and gone on from: of the best epoch, or of the last."""
+    rewind: str = "init"
+    """Where a ticket starts: init = the dense model's first values; epoch:K = its state after K epochs; reinit = fresh
+    values; none = go on with weights and optimizer as they are; lr = go on with the weights, optimizer afresh."""
+
+    epochs: int = 60
+    """Epochs a level trains at most."""
+    patience: int = 20
+    """Epochs without a better selection value after which a level stops; 0 = never."""
+    eval_every: int = 1
+    """Epochs between two evaluations."""
+    batch_size: int = 2048
+    """Triples (user, positive, negative) a step."""
+    learning_rate: float = 0.003
+    """Step size of Adam."""
+    l2: float = 1e-4
+    """Weight of the halved squared layer-0 rows of a batch, over the batch size."""
+    sampler: Literal["interactions", "users"] = "interactions"
+    """An epoch takes every training interaction once, or draws as many users with replacement."""
+    selection: Literal["valid", "test"] = "valid"
+    """Part whose Recall@20 chooses the best epoch. test only to match published numbers: it flatters."""
+    seed: int = 0
+    """Seed of first values, batches and random pruning."""
+
+    def __post_init__(self):
+        check(self)
+
+    @property
+    def rewind_epoch(self) -> int | None:
+        """K of `epoch:K`, else None."""
+        return int(self.rewind.removeprefix("epoch:")) if self.rewind.startswith("epoch:") else None
+
+
+REWIND_NAMES = ("init", "reinit", "none", "lr")
+
+
+def check(settings: Settings) -> None:
+    """Raise SettingsError for the first setting that is out of its range."""
+    for field in dataclasses.fields(Settings):
+        value = getattr(settings, field.name)
+        if get_origin(field.type) is Literal and value not in get_args(field.type):
+            wanted = get_args(field.type)
+            raise SettingsError(f"{flag(field.name)}: wanted one of {', '.join(wanted)}; {_came(value, wanted)}.")
+        if field.type is int and (isinstance(value, bool) or not isinstance(value, int)):
+            raise SettingsError(f"{flag(field.name)}: wanted a whole number; got {value!r}.")
+    for name in ("dim", "epochs", "eval_every", "batch_size"):
+        if getattr(settings, name) < 1:
+            raise SettingsError(f"{flag(name)}: wanted at least 1; got {getattr(settings, name)}.")
+    for name in ("layers", "levels", "patience", "seed", "split_seed"):
+        if getattr(settings, name) < 0:
+            raise SettingsError(f"{flag(name)}: wanted 0 or more; got {getattr(settings, name)}.")
+    if not 0 < _number(settings, "prune_rate") < 1:
+        raise SettingsError(f"--prune-rate: wanted a share between 0 and 1; got {settings.prune_rate}.")
+    if not 0 < _number(settings, "learning_rate") < math.inf:
+        raise SettingsError(f"--learning-rate: wanted a positive number; got {settings.learning_rate}.")
+    if not 0 <= _number(settings, "l2") < math.inf:
+        raise SettingsError(f"--l2: wanted 0 or a positive number; got {settings.l2}.")
+    _check_rewind(settings)
+
+
+def check_entries(settings: Settings, num_entries: int) -> None:
+    """Raise SettingsError where a level would find no entry to prune.
+
+    Args:
+      settings: with levels and prune_rate.
+      num_entries: of the dense table, (M + N) F.
+    """
+    kept = num_entries
+    for level in range(1, settings.levels + 1):
+        fall = round(settings.prune_rate * kept)
+        if fall == 0 or fall == kept:
+            raise SettingsError(
+                f"--levels: wanted at most {level - 1} prunings of {settings.prune_rate:g} for a table of {num_entries:,} "
+                f"entries; got {settings.levels}: of the {kept} left after {level - 1}, {fall} would fall."
+            )
+        kept -= fall
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a setting: `prune_rate` -> `--prune-rate`."""
+    return "--" + name.replace("_", "-")
+
+
+def _number(settings: Settings, name: str) -> float:
+    value = getattr(settings, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise SettingsError(f"{flag(name)}: wanted a number; got {value!r}.")
+    return value
+
+
+def _came(value: object, wanted: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(str(value), wanted, n=1, cutoff=0.5)
+    return f"got {value!r}" + (f" (did you mean {near[0]}?)" if near else "")
+
+
+def _check_rewind(settings: Settings) -> None:
+    if settings.rewind.startswith("epoch:"):
+        epoch = settings.rewind.removeprefix("epoch:")
+        if not epoch.isascii() or not epoch.isdigit() or not 1 <= int(epoch) < settings.epochs:
+            raise SettingsError(
+                f"--rewind: wanted epoch:K with K from 1 to {settings.epochs - 1} (below --epochs); got {settings.rewind!r}."
+            )
+    elif settings.rewind not in REWIND_NAMES:
+        wanted = ("init", "epoch:K", "reinit", "none", "lr")
+        raise SettingsError(f"--rewind: wanted one of {', '.join(wanted)}; {_came(settings.rewind, wanted)}.")

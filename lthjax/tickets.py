@@ -1,0 +1,157 @@
+"""A ticket: which entries are kept, the values they start from, the values they were trained to, and how good that is.
+
+Letters: M users, N items, F dimensions, U users with test items, S entries kept.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from lthjax import checkpoint
+from lthjax import masks as masking
+from lthjax.embeddings import Embeddings
+from lthjax.evaluate import RankingMetrics
+from lthjax.train import TrainState
+from lthjax.verdict import Verdict
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ticket:
+    """One level of iterative pruning, trained and measured. Level 0 is the dense model.
+
+    Attributes:
+      level: prunings so far.
+      masks: True where an entry is kept.
+      start: layer-0 values before the first step, 0 where pruned; by default the dense model's first values.
+      trained: layer-0 values of the best epoch, 0 where pruned.
+      metrics: means over users of the test part, "recall@20" and so on, and of the validation part, "valid_recall@20".
+      users: [U] users with test items.
+      per_user: the test metrics of each of those users, name -> [U].
+      best_epoch: epoch of `trained`, from 1.
+      epochs: epochs trained until patience or the limit.
+      seconds: wall-clock time of this level.
+      verdict: against the dense model of the same run.
+      parent: the level whose trained weights were pruned, None for the dense model.
+      settings: of the run, and what else it was made with.
+      fingerprint: of the data split.
+      origin: state to rewind to, where it is neither `start` nor made from it (rewind epoch:K).
+      final: state that children are pruned from, where it is not `trained` with a fresh optimizer.
+    """
+
+    level: int
+    masks: Embeddings
+    start: Embeddings
+    trained: Embeddings
+    metrics: dict[str, float]
+    users: np.ndarray
+    per_user: dict[str, np.ndarray]
+    best_epoch: int
+    epochs: int
+    seconds: float
+    verdict: Verdict
+    parent: int | None
+    settings: dict[str, Any]
+    fingerprint: str
+    origin: TrainState | None = None
+    final: TrainState | None = None
+
+    @property
+    def num_kept(self) -> int:
+        """S, entries kept of (M + N) F."""
+        return masking.num_kept(self.masks)
+
+    @property
+    def sparsity(self) -> float:
+        """Share of entries pruned."""
+        return masking.sparsity(self.masks)
+
+    def __repr__(self) -> str:
+        """One line that says what it is worth."""
+        shape = f"{self.masks.user.shape[0]:,} users, {self.masks.item.shape[0]:,} items, {self.masks.user.shape[1]} dimensions"
+        scores = ", ".join(
+            f"{name} {value:.4f}" for name, value in self.metrics.items() if not name.startswith("valid")
+        )
+        return f"Ticket(level {self.level}, {self.sparsity:.1%} pruned, {scores}, {self.verdict.name}; {shape})"
+
+
+def row(ticket: Ticket) -> dict[str, Any]:
+    """The ticket as a row of results.csv."""
+    return {
+        "level": ticket.level,
+        "sparsity": ticket.sparsity,
+        "num_kept": ticket.num_kept,
+        **ticket.metrics,
+        "best_epoch": ticket.best_epoch,
+        "epochs": ticket.epochs,
+        "seconds": ticket.seconds,
+        "verdict": ticket.verdict.name,
+        "difference": ticket.verdict.difference,
+        "interval_low": ticket.verdict.low,
+        "interval_high": ticket.verdict.high,
+    }
+
+
+def per_user(measured: RankingMetrics) -> dict[str, np.ndarray]:
+    """Ranking metrics by name, "recall@20" -> [U]."""
+    return {f"recall@{k}": v for k, v in measured.recall.items()} | {f"ndcg@{k}": v for k, v in measured.ndcg.items()}
+
+
+_FACTS = ("level", "metrics", "best_epoch", "epochs", "seconds", "parent", "settings", "fingerprint")
+
+
+def to_checkpoint(ticket: Ticket) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(arrays, facts) to save: masks as bits, values of kept entries only (so a sparse ticket is a small file)."""
+    arrays: dict[str, np.ndarray] = {"users": ticket.users}
+    for side in Embeddings._fields:
+        mask = np.asarray(getattr(ticket.masks, side))
+        arrays[f"mask/{side}"] = masking.pack(mask)
+        arrays[f"start/{side}"] = np.asarray(getattr(ticket.start, side))[mask]
+        arrays[f"trained/{side}"] = np.asarray(getattr(ticket.trained, side))[mask]
+    arrays |= {f"per_user/{name}": values for name, values in ticket.per_user.items()}
+    for name in ("origin", "final"):
+        state = getattr(ticket, name)
+        if state is not None:
+            arrays |= checkpoint.named_leaves(state, f"{name}/")
+    facts = {name: getattr(ticket, name) for name in _FACTS}
+    facts |= {"verdict": ticket.verdict._asdict(), "dim": int(ticket.masks.user.shape[1])}
+    return arrays, facts
+
+
+def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state: TrainState | None = None) -> Ticket:
+    """The ticket that `to_checkpoint` took apart.
+
+    Args:
+      arrays: named arrays.
+      facts: the rest.
+      state: a state of the run's model and optimizer, to restore `origin` and `final` after; without it (a ticket
+        loaded alone) they stay None, which evaluation and retraining do not miss.
+    """
+    masks, start, trained = {}, {}, {}
+    for side in Embeddings._fields:
+        mask = masking.unpack(arrays[f"mask/{side}"], facts["dim"])
+        masks[side] = mask
+        start[side] = _scatter(mask, arrays[f"start/{side}"])
+        trained[side] = _scatter(mask, arrays[f"trained/{side}"])
+    states = {}
+    for name in ("origin", "final"):
+        if state is not None and f"{name}/step" in arrays:
+            states[name] = checkpoint.restore_leaves(state, arrays, f"{name}/")
+    prefix = "per_user/"
+    return Ticket(
+        masks=jax.tree.map(jax.numpy.asarray, Embeddings(**masks)),
+        start=jax.tree.map(jax.numpy.asarray, Embeddings(**start)),
+        trained=jax.tree.map(jax.numpy.asarray, Embeddings(**trained)),
+        users=arrays["users"],
+        per_user={name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)},
+        verdict=Verdict(**facts["verdict"]),
+        **{name: facts[name] for name in _FACTS},
+        **states,
+    )
+
+
+def _scatter(mask: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    values = np.zeros(mask.shape, kept.dtype)
+    values[mask] = kept
+    return values
