@@ -1,0 +1,1 @@
+"""Experiments: one module a question, each run as `python -m experiments.NAME`."""

@@ -17,6 +17,7 @@ import optax
 
 from lthjax import (
     backbones,
+    checkpoint,
     embeddings,
     evaluate,
     graph,
@@ -29,7 +30,6 @@ from lthjax import (
     tickets,
     verdict,
 )
-from lthjax import checkpoint
 from lthjax import data as loading
 from lthjax import masks as masking
 from lthjax import splits as splitting
@@ -66,7 +66,7 @@ class Job:
     plan: Plan
 
     def key(self, purpose: int, level: int = 0) -> jax.Array:
-        """One key a purpose and level, all from the seed: 0 first values, 1 batches, 2 random pruning, 3 fresh values."""
+        """One key a purpose (0 first values, 1 batches, 2 random pruning, 3 fresh values) and level, from the seed."""
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.settings.seed), purpose), level)
 
 

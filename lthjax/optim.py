@@ -1,7 +1,5 @@
 """Any Optax transformation, made to leave pruned entries alone."""
 
-from typing import Any
-
 import jax
 import optax
 

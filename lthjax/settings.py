@@ -13,11 +13,9 @@ class Settings:
     """What is trained, on what, and how it is pruned. Checked when made; see `check` for the ranges."""
 
     data: str = "ml-latest-small"
-    """Data set: a bundled or known name (ml-latest-small, yelp2018, gowalla, kuairand, tiktok-clickbait), or the path
-    of a file or of a folder with train.txt, valid.txt, test.txt."""
+    """Bundled or known name, or path of a file or of a folder with train.txt, valid.txt and test.txt."""
     format: Literal["auto", "adjacency", "pairs", "inter", "csv"] = "auto"
-    """How the files are written: adjacency = "user item item ..." a line, pairs = "user item [weight]" a line or .npy,
-    inter = RecBole atomic file, csv = table with or without header. auto tells by the file and says what it took."""
+    """Lines "user item item ...", lines "user item [weight]" or .npy, RecBole atomic file, table; auto tells which."""
     columns: str | None = None
     """User, item and rating column of a csv, by name or place: "userId,movieId,rating" or "0,1,2"."""
     min_rating: float | None = None
@@ -25,10 +23,9 @@ class Settings:
     items_after_users: bool = False
     """Item numbers go on where user numbers end, as in the files of the paper's authors and of MMGCN."""
     split: Literal["random", "files", "cut"] = "random"
-    """random = pool all files, then 7:1:2 per user; files = the files' own parts; cut = the files' test part, and a
-    validation part of one eighth cut from each user's training items."""
+    """7:1:2 per user of all files together; the files as they are; or their test part, validation cut from train."""
     split_seed: int = 0
-    """Seed of the split; apart from --seed, so that runs with several seeds are tested on the same interactions."""
+    """Seed of the split; apart from --seed, so that runs with several seeds are tested on the same items."""
 
     model: Literal["mf", "lightgcn"] = "mf"
     """Backbone: matrix factorization, or LightGCN."""
@@ -52,8 +49,7 @@ class Settings:
     prune_from: Literal["best", "last"] = "best"
     """Weights that are pruned, and gone on from: of the best epoch, or of the last."""
     rewind: str = "init"
-    """Where a ticket starts: init = the dense model's first values; epoch:K = its state after K epochs; reinit = fresh
-    values; none = go on with weights and optimizer as they are; lr = go on with the weights, optimizer afresh."""
+    """Start of a ticket: init = first values, epoch:K = as after K epochs, reinit = fresh, none or lr = as trained."""
 
     epochs: int = 60
     """Epochs a level trains at most."""
@@ -70,7 +66,7 @@ class Settings:
     sampler: Literal["interactions", "users"] = "interactions"
     """An epoch takes every training interaction once, or draws as many users with replacement."""
     selection: Literal["valid", "test"] = "valid"
-    """Part whose Recall@20 chooses the best epoch. test only to match published numbers: it flatters."""
+    """Part whose Recall@20 chooses the best epoch; test only to match published numbers, for it flatters."""
     seed: int = 0
     """Seed of first values, batches and random pruning."""
 
@@ -122,8 +118,8 @@ def check_entries(settings: Settings, num_entries: int) -> None:
         fall = round(settings.prune_rate * kept)
         if fall == 0 or fall == kept:
             raise SettingsError(
-                f"--levels: wanted at most {level - 1} prunings of {settings.prune_rate:g} for a table of {num_entries:,} "
-                f"entries; got {settings.levels}: of the {kept} left after {level - 1}, {fall} would fall."
+                f"--levels: wanted at most {level - 1} prunings of {settings.prune_rate:g} for a table of "
+                f"{num_entries:,} entries; got {settings.levels}: of the {kept} left then, {fall} would fall."
             )
         kept -= fall
 
@@ -150,7 +146,8 @@ def _check_rewind(settings: Settings) -> None:
         epoch = settings.rewind.removeprefix("epoch:")
         if not epoch.isascii() or not epoch.isdigit() or not 1 <= int(epoch) < settings.epochs:
             raise SettingsError(
-                f"--rewind: wanted epoch:K with K from 1 to {settings.epochs - 1} (below --epochs); got {settings.rewind!r}."
+                f"--rewind: wanted epoch:K with K from 1 to {settings.epochs - 1} (below --epochs); "
+                f"got {settings.rewind!r}."
             )
     elif settings.rewind not in REWIND_NAMES:
         wanted = ("init", "epoch:K", "reinit", "none", "lr")

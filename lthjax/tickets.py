@@ -69,7 +69,8 @@ class Ticket:
 
     def __repr__(self) -> str:
         """One line that says what it is worth."""
-        shape = f"{self.masks.user.shape[0]:,} users, {self.masks.item.shape[0]:,} items, {self.masks.user.shape[1]} dimensions"
+        (num_users, dim), num_items = self.masks.user.shape, self.masks.item.shape[0]
+        shape = f"{num_users:,} users, {num_items:,} items, {dim} dimensions"
         scores = ", ".join(
             f"{name} {value:.4f}" for name, value in self.metrics.items() if not name.startswith("valid")
         )

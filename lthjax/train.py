@@ -56,7 +56,7 @@ class LossMeter:
 
 
 class Program(NamedTuple):
-    """The compiled functions of a model. Masks, graph and weights are their arguments: one program serves all tickets."""
+    """The compiled functions of a model; masks, graph and weights are arguments, so one program serves all tickets."""
 
     init: Callable[[jax.Array], Any]  # key -> first parameters
     start: Callable[[Any, Any], TrainState]  # (parameters, masks) -> state before the first step

@@ -22,7 +22,7 @@ class Verdict(NamedTuple):
 
     @property
     def is_winning(self) -> bool:
-        """a' >= a and j' <= j (paper, section 3.3)."""
+        """The paper's definition: a' >= a and j' <= j (section 3.3)."""
         return self.name in ("wins", "better")
 
 

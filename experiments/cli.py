@@ -1,0 +1,67 @@
+"""Command lines of the experiments: flags from a dataclass, and every failure as one line and exit code 2."""
+
+import contextlib
+import io
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import tyro
+
+from lthjax.errors import LthjaxError
+
+Config = TypeVar("Config")
+
+
+def run(main: Callable[[Config], Any], config_type: type[Config], description: str) -> None:
+    """Parse the command line and run `main`; never returns.
+
+    Exit codes: 0 done; 2 bad input, or a machine that would not play along (disk full, no permission); 130 Ctrl-C, with
+    everything saved.
+    """
+    warnings.showwarning = _show_warning
+    try:
+        main(_parse(config_type, description))
+    except (LthjaxError, OSError, MemoryError) as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _parse(config_type: type[Config], description: str) -> Config:
+    """The flags as a dataclass; tyro's framed message becomes one line."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(config_type, description=description)
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        print(f"error: {_message(said.getvalue())}; --help explains every flag.", file=sys.stderr)
+        sys.exit(2)
+
+
+def _message(framed: str) -> str:
+    """What stands in tyro's frame, above its first rule."""
+    words = []
+    for line in framed.splitlines():
+        text = line.strip("│╭╮╰╯ ")
+        if set(text) <= {"─"} and words:
+            break
+        if line.startswith("│"):
+            words.append(text)
+    said = " ".join(words) or " ".join(framed.split())
+    return said.removeprefix("Error parsing Config: ").removesuffix(".")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    del category, filename, lineno, file, line
+    print(f"note: {' '.join(str(message).split())}", file=sys.stderr)

@@ -1,0 +1,67 @@
+"""Pictures of tickets. Every function draws into an Axes and returns it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lthjax import report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TICKET = "#0072b2"  # blue and orange that differ in grey too, and for the colour-blind
+WINNER = "#d55e00"
+
+
+def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 20) -> "Axes":
+    """Recall against sparsity: the curve with its interval, the dense baseline dotted, a star on the sparsest winner.
+
+    Args:
+      rows: of `tickets.row`, the dense level first.
+      ax: where to draw.
+      k: places of Recall.
+    """
+    name = f"recall@{k}"
+    dense = rows[0][name]
+    sparsity = [100 * row["sparsity"] for row in rows]
+    ax.fill_between(
+        sparsity[1:],
+        [dense + row["interval_low"] for row in rows[1:]],
+        [dense + row["interval_high"] for row in rows[1:]],
+        color=TICKET,
+        alpha=0.15,
+        linewidth=0,
+        label="95% interval of the difference to dense, paired over users",
+    )
+    ax.axhline(dense, color="0.35", linestyle=":", label=f"dense, {dense:.4f}")
+    ax.plot(sparsity, [row[name] for row in rows], color=TICKET, marker="o", markersize=4, label="tickets")
+    best = report.sparsest_winner(list(rows))
+    if best is not None:
+        ax.plot(
+            100 * best["sparsity"],
+            best[name],
+            marker="*",
+            markersize=17,
+            linestyle="none",
+            color=WINNER,
+            markeredgecolor="white",
+            label=f"sparsest winning ticket, {best['sparsity']:.1%} pruned",
+            zorder=3,
+        )
+    ax.set_xlabel("entries pruned (%)")
+    ax.set_ylabel(f"test Recall@{k}")
+    ax.grid(alpha=0.25)
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def save_recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
+    """Write the picture of a run; without pyplot, so that no display and no global state is needed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    ax = recall_vs_sparsity(rows, figure.add_subplot())
+    ax.set_title(title, fontsize="medium")
+    partial = path.with_name(f".{path.name}.partial")
+    figure.savefig(partial, dpi=150, format="png")
+    partial.replace(path)
