@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import sys
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,7 @@ def run(main: Callable[[Config], Any], config_type: type[Config], description: s
     everything saved.
     """
     warnings.showwarning = _show_warning
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it raises; the error is told once, by us
     try:
         main(_parse(config_type, description))
     except (LthjaxError, OSError, MemoryError) as error:

@@ -143,4 +143,4 @@ def _unknown(text: str) -> DataError:
 def nearest(word, words) -> str:
     """A hint for an error, empty where no word is close."""
     close = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -40,9 +40,15 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        ocp.save(partial / "arrays", arrays)
+        ocp.save(partial / "arrays", {name: array for name, array in arrays.items() if array.size})
+        record = {
+            "format": FORMAT_VERSION,
+            "digest": _digest(arrays),
+            "empty": {n: [a.dtype.str, a.shape] for n, a in arrays.items() if not a.size},  # Orbax takes none
+            "facts": dict(facts),
+        }
         with open(partial / "facts.json", "w", encoding="utf-8") as file:
-            json.dump({"format": FORMAT_VERSION, "digest": _digest(arrays), "facts": dict(facts)}, file, indent=1)
+            json.dump(record, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         os.rename(partial, path)
@@ -65,6 +71,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         record = json.loads((path / "facts.json").read_text(encoding="utf-8"))
         version, digest, facts = record["format"], record["digest"], record["facts"]
+        empty = {name: np.zeros(shape, dtype) for name, (dtype, shape) in record["empty"].items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: facts.json is missing or damaged ({_first_line(error)}).") from error
     if version > FORMAT_VERSION:
@@ -73,6 +80,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays = {name: np.asarray(array) for name, array in ocp.load(path / "arrays").items()}
     except Exception as error:  # whatever the storage layer raises over damaged files
         raise CheckpointError(f"{path}: the arrays are damaged ({_first_line(error)}).") from error
+    arrays |= empty
     if _digest(arrays) != digest:
         raise CheckpointError(f"{path}: the arrays are not those that were written (their digest differs).")
     return arrays, facts

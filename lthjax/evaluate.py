@@ -65,6 +65,7 @@ def rank_one_user(user: jax.Array, user_row: jax.Array, items: jax.Array, task: 
     """
     num_items = items.shape[0]
     scores = jnp.dot(items, user_row, precision="highest")  # TF32 or bf16 would reorder near ties
+    scores = jnp.where(scores == 0, 0.0, scores)  # top_k ranks -0 below +0, and pruned rows score both
     seen = rows.padded(task.seen, user, fill=num_items)
     scores = scores.at[seen].set(-jnp.inf, mode="drop")  # the padding is out of range: dropped
     best, top = jax.lax.top_k(scores, min(k, num_items))  # equal scores: lower id first

@@ -97,8 +97,8 @@ def find_tickets(
     Raises:
       LthjaxError: one line that says what was wanted, what came, and where; before anything is trained or written.
     """
-    settings = dataclasses.replace(settings or Settings(), **changes)
-    job = prepare(load_split(data, settings), settings, optimizer)
+    settings, split = _settle(data, settings or Settings(), changes)
+    job = prepare(split, settings, optimizer)
     return _levels(job, None if out is None else Path(out), show_progress, save_seconds)
 
 
@@ -116,6 +116,13 @@ def load_split(data: Any, settings: Settings) -> Split:
     return splitting.split(interactions, method=settings.split, seed=settings.split_seed)
 
 
+def _settle(data: Any, settings: Settings, changes: dict[str, Any]) -> tuple[Settings, Split]:
+    if isinstance(data, str | Path):
+        data, changes = None, changes | {"data": str(data)}  # so that config and tickets name it
+    settings = dataclasses.replace(settings, **changes)
+    return settings, load_split(data, settings)
+
+
 def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransformation | None = None) -> Job:
     """Build graph, tasks and program of a run."""
     num_users, num_items = split.num_users, split.num_items
@@ -131,18 +138,18 @@ def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransform
     seen = np.concatenate([split.train, split.valid])
     valid = evaluate.ranking_task(split.train, split.valid, num_users) if len(split.valid) else None
     test = evaluate.ranking_task(seen, split.test, num_users)
-    backbone: Callable = backbones.mf
-    if settings.model == "lightgcn":
-        backbone = functools.partial(backbones.lightgcn, num_layers=settings.layers, combine=settings.combine)
-    program = make_program(
-        table=tables.dense(DRAWS[settings.init]),
-        backbone=backbone,
-        optimizer=optax.adam(settings.learning_rate) if optimizer is None else optimizer,
-        sampler=SAMPLERS[settings.sampler](settings.batch_size),
-        shape=(num_users, num_items, settings.dim),
-        num_interactions=len(split.train),
-        batch_size=settings.batch_size,
-        l2=settings.l2,
+    program = _program(
+        settings.model,
+        settings.layers,
+        settings.combine,
+        settings.init,
+        settings.sampler,
+        settings.batch_size,
+        settings.l2,
+        settings.learning_rate,
+        optimizer,
+        (num_users, num_items, settings.dim),
+        len(split.train),
     )
     return Job(
         settings=settings,
@@ -154,6 +161,36 @@ def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransform
         valid=valid,
         test=test,
         plan=Plan(epochs=settings.epochs, patience=settings.patience, eval_every=settings.eval_every),
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _program(
+    model: str,
+    layers: int,
+    combine: str,
+    init: str,
+    sampler: str,
+    batch_size: int,
+    l2: float,
+    learning_rate: float,
+    optimizer: optax.GradientTransformation | None,
+    shape: tuple[int, int, int],
+    num_interactions: int,
+) -> Program:
+    """The program of these settings; kept, so that a second run or a retrained ticket does not compile again."""
+    backbone: Callable = backbones.mf
+    if model == "lightgcn":
+        backbone = functools.partial(backbones.lightgcn, num_layers=layers, combine=combine)
+    return make_program(
+        table=tables.dense(DRAWS[init]),
+        backbone=backbone,
+        optimizer=optax.adam(learning_rate) if optimizer is None else optimizer,
+        sampler=SAMPLERS[sampler](batch_size),
+        shape=shape,
+        num_interactions=num_interactions,
+        batch_size=batch_size,
+        l2=l2,
     )
 
 
@@ -369,8 +406,9 @@ def retrain(
       DataError: the data do not have the ticket's users and items.
     """
     known = {field.name for field in dataclasses.fields(Settings)}
-    settings = Settings(**({k: v for k, v in ticket.settings.items() if k in known} | changes))
-    job = prepare(load_split(data, settings), settings, optimizer)
+    found_with = Settings(**{name: value for name, value in ticket.settings.items() if name in known})
+    settings, split = _settle(data, found_with, changes)
+    job = prepare(split, settings, optimizer)
     wanted = tuple(part.shape for part in ticket.masks)
     came = ((job.split.num_users, settings.dim), (job.split.num_items, settings.dim))
     if wanted != came:

@@ -1,10 +1,10 @@
 """Every choice of a run, as one frozen dataclass: the only schema of command lines, run folders and tickets."""
 
 import dataclasses
-import difflib
 import math
 from typing import Literal, get_args, get_origin
 
+from lthjax.catalog import nearest
 from lthjax.errors import SettingsError
 
 
@@ -137,8 +137,7 @@ def _number(settings: Settings, name: str) -> float:
 
 
 def _came(value: object, wanted: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(str(value), wanted, n=1, cutoff=0.5)
-    return f"got {value!r}" + (f" (did you mean {near[0]}?)" if near else "")
+    return f"got {value!r}{nearest(value, wanted)}"
 
 
 def _check_rewind(settings: Settings) -> None:

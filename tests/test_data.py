@@ -99,8 +99,8 @@ def test_stand_ins_are_pooled_and_say_so(nowhere):
 def test_names_of_own_folders_and_unknown_names(nowhere):
     part_files(nowhere / "data" / "my-shop", train="0 1 2 3\n")
     assert load("my-shop").name == "my-shop"
-    refused("my-shpo", "did you mean 'my-shop'?")
-    refused("gowala", "did you mean 'gowalla'?")
+    refused("my-shpo", "did you mean my-shop?")
+    refused("gowala", "did you mean gowalla?")
     refused("movies/none", "movies/none")
     refused("", "''")
     refused(3, "int")

@@ -1,0 +1,161 @@
+"""The main job as it is typed: output, run folder, every bad input as one line and exit code 2."""
+
+import dataclasses
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from experiments import cli, find_tickets
+
+TINY = ["--dim", "4", "--epochs", "2", "--levels", "2", "--batch-size", "64"]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Call the command line in this process: run("--dim", "4") -> (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("warnings.showwarning", print)  # put back when the test is over
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["find_tickets", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.run(find_tickets.main, find_tickets.Config, find_tickets.__doc__)
+        said = capsys.readouterr()
+        return end.value.code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A file of pairs: 20 users with 8 of 25 items each."""
+    rng = np.random.default_rng(2)
+    place = tmp_path / "pairs.txt"
+    place.write_text("".join(f"{u} {i}\n" for u in range(20) for i in sorted(rng.choice(25, 8, replace=False))))
+    return place
+
+
+def refused(outcome, *wanted):
+    code, _, errors = outcome
+    assert code == 2
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1, errors
+    for words in wanted:
+        assert words in errors
+
+
+def test_table_sentence_and_folder(run, pairs, tmp_path):
+    code, output, errors = run("--data", pairs, *TINY, "--out", tmp_path / "run")
+    assert (code, errors) == (0, "")
+    table = [line for line in output.splitlines() if line.split() and line.split()[0] in ("level", "0", "1", "2")]
+    assert len(table) == 4
+    assert "ticket" in output.splitlines()[-1]
+    names = {place.name for place in (tmp_path / "run").iterdir()}
+    assert {"config.json", "results.csv", "log.jsonl", "recall_vs_sparsity.png", "tickets"} <= names
+    again = run("--data", pairs, *TINY, "--out", tmp_path / "run")
+    assert again == (0, output, "")
+
+
+def test_the_default_folder_is_named_after_the_settings(run, pairs, tmp_path):
+    for arguments in ((), (), ("--seed", "1")):
+        assert run("--data", pairs, *TINY, "--levels", "0", *arguments)[0] == 0
+    assert len(list((tmp_path / "runs").glob("pairs-mf-*"))) == 2
+
+
+def test_help_explains_every_flag(run):
+    code, output, _ = run("--help")
+    assert code == 0
+    for field in dataclasses.fields(find_tickets.Config):
+        assert "--" + field.name.replace("_", "-") in output
+    assert "python -m experiments.find_tickets" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ("--prune-rate 1.5", "--prune-rate: wanted a share between 0 and 1; got 1.5"),
+        ("--prune-rate abc", "--prune-rate"),
+        ("--levels 1000", "--levels: wanted at most"),
+        ("--dim 0", "--dim: wanted at least 1; got 0"),
+        ("--batch-size -5", "--batch-size: wanted at least 1; got -5"),
+        ("--learning-rate 0", "--learning-rate: wanted a positive number; got 0.0"),
+        ("--learning-rate nan", "--learning-rate: wanted a number; got nan"),
+        ("--model ncf", "'ncf'"),
+        ("--data movielns", "wanted a path or one of ml-latest-small"),
+        ("--data ml-latest-smal", "did you mean ml-latest-small"),
+        ("--data nowhere/file.txt", "nowhere/file.txt"),
+        ("--colour red", "--colour"),
+        ("--rewind epoch:0", "--rewind: wanted epoch:K"),
+        ("--split files", "ml-latest-small"),
+        ("--out /dev/null/run", "--out: cannot write in /dev/null/run"),
+    ],
+)
+def test_bad_arguments(run, arguments, wanted):
+    refused(run(*TINY, *arguments.split()), wanted)
+
+
+def test_bad_files(run, tmp_path):
+    text = b"0 1 2\n1 2 3 4\n2 5\n"
+    for name, content, wanted in (
+        ("empty.txt", b"", "empty.txt"),
+        ("word.txt", b"0 1 2.5\n0 2 x\n", "word.txt, line 2"),
+        ("negative.txt", b"0 1 2 3\n1 -2 5 6 7\n", "negative.txt"),
+        ("garbage.txt", bytes(range(256)) * 9, "garbage.txt"),
+        ("cut.txt.gz", gzip.compress(text * 400)[:-30], "cut.txt.gz"),
+        ("rating.csv", b"user,item,rating\n1,2,good\n", "rating.csv"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        extra = {"rating.csv": ("--min-rating", "3"), "word.txt": ("--format", "pairs")}.get(name, ())
+        refused(run("--data", tmp_path / name, *TINY, *extra), wanted)
+    folder = tmp_path / "only-test"
+    folder.mkdir()
+    (folder / "train.txt").write_bytes(b"")
+    (folder / "test.txt").write_bytes(text)
+    refused(run("--data", folder, "--split", "files", *TINY), "only-test")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_loss_that_is_no_number_is_bad_input_too(run, pairs):
+    refused(run("--data", pairs, *TINY, "--learning-rate", "1e38", "--init", "normal-1"), "level 0, epoch 1", "finite")
+
+
+@pytest.mark.filterwarnings("default")
+def test_notes_are_lines_on_standard_error(run, pairs, tmp_path):
+    run("--data", pairs, *TINY, "--out", tmp_path / "run")
+    for place in (tmp_path / "run" / "tickets" / "level_02" / "arrays").rglob("*"):
+        if place.is_file():
+            place.write_bytes(b"")
+    code, _, errors = run("--data", pairs, *TINY, "--out", tmp_path / "run")
+    assert code == 0
+    assert errors.startswith("note: ")
+    assert "level_02" in errors
+    assert "Going on from level 1" in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_soon_and_the_same_command_goes_on(pairs, tmp_path):
+    def start(out):
+        command = [sys.executable, "-m", "experiments.find_tickets", "--data", pairs, *TINY, "--epochs", "2000"]
+        command += ["--patience", "0", "--eval-every", "50", "--levels", "1", "--out", out]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    process = start(tmp_path / "cut")
+    while process.poll() is None and not (tmp_path / "cut" / "log.jsonl").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=120)[1]
+    assert (process.returncode, errors) == (130, "stopped; the same command goes on from here.\n")
+    assert os.listdir(tmp_path / "cut" / "snapshots") or os.listdir(tmp_path / "cut" / "tickets")
+    outputs = []
+    for out in ("cut", "whole"):
+        output, errors = start(tmp_path / out).communicate(timeout=120)
+        assert errors == ""
+        outputs.append(output.replace(str(tmp_path / out), ""))
+    assert outputs[0] == outputs[1]

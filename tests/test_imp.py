@@ -1,0 +1,165 @@
+"""The loop as a user calls it from Python."""
+
+import dataclasses
+import itertools
+
+import jax
+import numpy as np
+import optax
+import pytest
+from scipy import sparse
+
+import lthjax
+from lthjax import data, masks, prune, splits
+
+TINY = {"dim": 4, "epochs": 3, "batch_size": 64, "levels": 3, "prune_rate": 0.2, "show_progress": False}
+
+
+@pytest.fixture(scope="module")
+def split():
+    """30 users, 40 items, 400 interactions in two loose groups of taste."""
+    rng = np.random.default_rng(0)
+    users = rng.integers(0, 30, 700)
+    items = (rng.integers(0, 20, 700) + 20 * (users % 2) * (rng.random(700) < 0.8)).astype(int) % 40
+    pairs = np.unique(np.stack([users, items], axis=1), axis=0)
+    return splits.split(data.load(sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(30, 40))))
+
+
+@pytest.fixture(scope="module")
+def found(split):
+    return list(lthjax.find_tickets(split, **TINY))
+
+
+def leaves(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def assert_bit_equal(one, other):
+    for a, b in zip(leaves(one), leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_levels_counts_nesting_and_rewinding(found):
+    size = kept = found[0].num_kept
+    assert size == masks.num_entries(found[0].masks)
+    assert [ticket.level for ticket in found] == [0, 1, 2, 3]
+    assert [ticket.parent for ticket in found] == [None, 0, 1, 2]
+    for parent, ticket in itertools.pairwise(found):
+        kept -= round(0.2 * kept)
+        assert ticket.num_kept == kept
+        assert ticket.sparsity == pytest.approx(1 - kept / size)
+        assert masks.are_nested(ticket.masks, parent.masks)
+        assert_bit_equal(ticket.start, masks.apply(ticket.masks, found[0].start))
+        assert_bit_equal(ticket.trained, masks.apply(ticket.masks, ticket.trained))
+        smallest = prune.prune(prune.magnitude(parent.trained), parent.masks, 0.2)
+        assert_bit_equal(ticket.masks, smallest)
+
+
+def test_every_level_trains_and_is_measured(found, split):
+    users_with_test_items = len(np.unique(split.test[:, 0]))
+    for ticket in found:
+        assert not np.array_equal(ticket.start.user, ticket.trained.user)
+        assert set(ticket.metrics) == {"recall@20", "ndcg@20", "valid_recall@20", "valid_ndcg@20"}
+        assert len(ticket.users) == len(ticket.per_user["recall@20"]) == users_with_test_items
+        assert ticket.metrics["recall@20"] == pytest.approx(ticket.per_user["recall@20"].mean())
+        assert 1 <= ticket.best_epoch <= ticket.epochs <= 3
+    assert found[0].verdict.name == "dense"
+    assert all(ticket.verdict.name in ("better", "wins", "slower", "matches", "worse") for ticket in found[1:])
+
+
+def test_the_same_seed_gives_the_same_tickets_and_another_seed_others(found, split):
+    again = list(lthjax.find_tickets(split, **TINY))
+    for ticket, repeated in zip(found, again, strict=True):
+        assert_bit_equal((ticket.masks, ticket.trained), (repeated.masks, repeated.trained))
+    other = next(lthjax.find_tickets(split, seed=1, **TINY))
+    assert not np.array_equal(other.start.user, found[0].start.user)
+
+
+@pytest.mark.parametrize("rewind", ["reinit", "none", "lr", "epoch:1"])
+def test_rewind_modes_start_where_they_say(split, rewind):
+    found = list(lthjax.find_tickets(split, rewind=rewind, **(TINY | {"levels": 2})))
+    dense, first, second = found
+    for ticket in (first, second):
+        assert_bit_equal(ticket.start, masks.apply(ticket.masks, ticket.start))
+    if rewind == "reinit":
+        assert not np.array_equal(first.start.user, masks.apply(first.masks, dense.start).user)
+    elif rewind in ("none", "lr"):
+        assert_bit_equal(first.start, masks.apply(first.masks, dense.trained))
+        assert_bit_equal(second.start, masks.apply(second.masks, first.trained))
+    else:
+        assert dense.origin is not None
+        assert_bit_equal(first.start, masks.apply(first.masks, dense.origin.params))
+        assert_bit_equal(second.start, masks.apply(second.masks, dense.origin.params))
+        assert min(first.best_epoch, second.best_epoch) >= 1
+
+
+def test_pruning_from_the_last_epoch(split):
+    dense, first = lthjax.find_tickets(split, prune_from="last", **(TINY | {"levels": 1, "learning_rate": 0.3}))
+    assert dense.final is not None
+    assert_bit_equal(first.masks, prune.prune(prune.magnitude(dense.final.params), dense.masks, 0.2))
+
+
+def test_random_pruning_and_scopes(split):
+    by_chance = list(lthjax.find_tickets(split, prune_by="random", **TINY))
+    assert [ticket.num_kept for ticket in by_chance] == [280, 224, 179, 143]
+    by_row = list(lthjax.find_tickets(split, prune_scope="row", **(TINY | {"levels": 1, "prune_rate": 0.25})))
+    assert set(np.asarray(by_row[1].masks.user).sum(axis=1).tolist()) == {3}
+
+
+def test_lightgcn_and_any_optimizer(split):
+    found = list(lthjax.find_tickets(split, model="lightgcn", layers=2, optimizer=optax.lion(1e-2), **TINY))
+    for ticket in found:
+        assert_bit_equal(ticket.trained, masks.apply(ticket.masks, ticket.trained))
+    assert found[0].settings["optimizer"].startswith("given")
+
+
+def test_retraining_a_ticket_gives_it_again(found, split):
+    again = lthjax.retrain(found[2], split, show_progress=False)
+    assert_bit_equal(again.trained, found[2].trained)
+    assert again.metrics == found[2].metrics
+    assert again.parent == 2
+    assert again.verdict.difference == 0
+    other = lthjax.retrain(found[2], split, optimizer=optax.sgd(0.1), show_progress=False)
+    assert not np.array_equal(other.trained.user, found[2].trained.user)
+    assert_bit_equal(other.start, found[2].start)
+
+
+def test_retraining_on_other_users_is_refused(found):
+    with pytest.raises(lthjax.DataError, match="wanted the ticket's users and items"):
+        lthjax.retrain(found[1], "ml-latest-small", show_progress=False)
+
+
+def test_selection_on_test_is_the_test_value(split):
+    ticket = next(lthjax.find_tickets(split, selection="test", **TINY))
+    assert ticket.settings["selection"] == "test"
+    best = max(
+        next(lthjax.find_tickets(split, selection="test", **(TINY | {"epochs": epochs}))).metrics["recall@20"]
+        for epochs in (1, 2, 3)
+    )
+    assert ticket.metrics["recall@20"] == best
+
+
+def test_bad_settings_are_refused_before_anything_runs(split):
+    for changes, wanted in (
+        ({"prune_rate": 1.0}, "--prune-rate"),
+        ({"levels": 100}, "--levels: wanted at most"),
+        ({"dim": 0}, "--dim"),
+        ({"learning_rate": -1.0}, "--learning-rate"),
+        ({"rewind": "epoch:3"}, "--rewind: wanted epoch:K with K from 1 to 2"),
+        ({"model": "lightgnc"}, "did you mean lightgcn"),
+    ):
+        with pytest.raises(lthjax.SettingsError, match=wanted):
+            lthjax.find_tickets(split, **(TINY | changes))
+
+
+def test_a_split_without_validation_part_says_what_to_do(split):
+    bare = dataclasses.replace(split, valid=split.valid[:0])
+    with pytest.raises(lthjax.DataError, match="--split cut"):
+        lthjax.find_tickets(bare, **TINY)
+    ticket = next(lthjax.find_tickets(bare, selection="test", **TINY))
+    assert set(ticket.metrics) == {"recall@20", "ndcg@20"}
+
+
+def test_a_loss_that_leaves_the_numbers_names_level_and_epoch(split):
+    with pytest.raises(lthjax.TrainingError, match=r"level 0, epoch \d: the loss is no longer finite"):
+        list(lthjax.find_tickets(split, optimizer=optax.sgd(1e30), **TINY))

@@ -1,0 +1,83 @@
+"""Every setting is checked when it is made, by name, with what was wanted and what came."""
+
+import dataclasses
+import inspect
+
+import pytest
+
+from lthjax import data, splits
+from lthjax.errors import SettingsError
+from lthjax.settings import Settings, check_entries, flag
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dim", 0),
+        ("dim", 2.5),
+        ("dim", True),
+        ("epochs", 0),
+        ("eval_every", 0),
+        ("batch_size", -1),
+        ("layers", -1),
+        ("levels", -1),
+        ("patience", -1),
+        ("seed", -1),
+        ("prune_rate", 0.0),
+        ("prune_rate", 1.0),
+        ("prune_rate", float("nan")),
+        ("prune_rate", "a tenth"),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("inf")),
+        ("l2", -1e-9),
+        ("model", "ligthgcn"),
+        ("init", "xaviar"),
+        ("split", "randm"),
+        ("selection", "train"),
+        ("rewind", "epoch"),
+        ("rewind", "epoch:"),
+        ("rewind", "epoch:0"),
+        ("rewind", "epoch:60"),
+        ("rewind", "epoch:-1"),
+        ("rewind", "epoch:²"),
+        ("rewind", "rewind"),
+    ],
+)
+def test_out_of_range(name, value):
+    with pytest.raises(SettingsError, match=flag(name)) as caught:
+        Settings(**{name: value})
+    assert "wanted" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_near_names_are_offered():
+    with pytest.raises(SettingsError, match="did you mean lightgcn"):
+        Settings(model="ligthgcn")
+
+
+def test_the_rewind_epoch():
+    assert Settings(rewind="epoch:59").rewind_epoch == 59
+    assert Settings().rewind_epoch is None
+
+
+def test_more_levels_than_entries():
+    check_entries(Settings(levels=4, prune_rate=0.5), 16)  # 16, 8, 4, 2, 1
+    with pytest.raises(SettingsError, match=r"--levels: wanted at most 4 prunings .* of 16 entries; got 5"):
+        check_entries(Settings(levels=5, prune_rate=0.5), 16)
+    with pytest.raises(SettingsError, match="wanted at most 0 prunings"):
+        check_entries(Settings(levels=1, prune_rate=0.99), 2)
+
+
+def test_every_field_has_a_help_text():
+    source = inspect.getsource(Settings)
+    for field in dataclasses.fields(Settings):
+        assert f"    {field.name}: " in source
+        after = source.split(f"    {field.name}: ", 1)[1].split("\n", 1)[1]
+        assert after.startswith('    """'), field.name
+
+
+def test_split_methods_are_those_of_the_splits_module():
+    assert set(Settings.__annotations__["split"].__args__) == set(splits.METHODS)
+    assert set(Settings.__annotations__["format"].__args__) == {"auto", *data.readers.FORMATS} | set(
+        data.readers.FORMATS
+    )
