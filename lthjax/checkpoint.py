@@ -89,7 +89,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 def named_leaves(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
     """Leaves of a pytree under readable names, such as "train/params/user"."""
     paths = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {_name(prefix, path): np.asarray(leaf) for path, leaf in paths}
+    return {_name(prefix, path): np.asarray(jax.random.key_data(x) if _is_key(x) else x) for path, x in paths}
 
 
 def restore_leaves(template: Any, arrays: Mapping[str, np.ndarray], prefix: str = "") -> Any:
@@ -100,14 +100,22 @@ def restore_leaves(template: Any, arrays: Mapping[str, np.ndarray], prefix: str 
     """
     paths, structure = jax.tree_util.tree_flatten_with_path(template)
     leaves = []
-    for path, wanted in paths:
+    for path, like in paths:
         name = _name(prefix, path)
-        came = arrays.get(name)
+        wanted, came = jax.random.key_data(like) if _is_key(like) else like, arrays.get(name)
         if came is None or came.shape != wanted.shape or came.dtype != wanted.dtype:
             shape = "nothing" if came is None else f"{came.dtype}{list(came.shape)}"
             raise CheckpointError(f"saved {name}: wanted {wanted.dtype}{list(wanted.shape)}; got {shape}.")
-        leaves.append(came if isinstance(wanted, np.ndarray) else jax.numpy.asarray(came))
+        if _is_key(like):
+            leaves.append(jax.random.wrap_key_data(came, impl=jax.random.key_impl(like)))
+        else:
+            leaves.append(came if isinstance(wanted, np.ndarray) else jax.numpy.asarray(came))
     return structure.unflatten(leaves)
+
+
+def _is_key(leaf: Any) -> bool:
+    """Typed random keys (some optimizers hold one) are saved as their numbers."""
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _name(prefix: str, path: tuple) -> str:

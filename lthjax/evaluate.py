@@ -16,13 +16,16 @@ from lthjax.embeddings import Embeddings
 from lthjax.rows import Rows
 
 _SCORES_PER_BLOCK = 2**24  # float32: 64 MiB, whatever M and N
+_USERS_PER_BLOCK = 256  # more do not go faster on a CPU
+_SEEN_PER_CHUNK = 64  # seen items are struck out so many at a time
 
 
 @struct.dataclass
 class RankingTask:
     """Whom to rank for, what to leave out, what counts as a hit."""
 
-    users: jax.Array  # [U] int32, users with at least one held-out item; others are left out, not counted as 0
+    users: np.ndarray  # [U] int32, users with at least one held-out item (others are left out, not counted as 0), by
+    # number of seen items: users of a block have about as many, and none waits for one with many more
     seen: Rows  # M rows: items that are not ranked
     relevant: Rows  # M rows: held-out items
 
@@ -46,14 +49,18 @@ class RankingMetrics(NamedTuple):
 def ranking_task(seen: np.ndarray, held_out: np.ndarray, num_users: int) -> RankingTask:
     """Task from [., 2] pairs (user, item), each without duplicates, in any order."""
     seen, held_out = (pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))] for pairs in (seen, held_out))
+    users = np.unique(held_out[:, 0]).astype(np.int32)
+    num_seen = np.bincount(seen[:, 0], minlength=num_users)
     return RankingTask(
-        users=jnp.asarray(np.unique(held_out[:, 0]).astype(np.int32)),
+        users=users[np.argsort(num_seen[users], kind="stable")],
         seen=rows.from_pairs(seen, num_users),
         relevant=rows.from_pairs(held_out, num_users),
     )
 
 
-def rank_one_user(user: jax.Array, user_row: jax.Array, items: jax.Array, task: RankingTask, k: int) -> jax.Array:
+def rank_one_user(
+    user: jax.Array, user_row: jax.Array, items: jax.Array, task: RankingTask, num_chunks: jax.Array, k: int
+) -> jax.Array:
     """[min(k, N)] bool, is the item at this rank a held-out one?
 
     Args:
@@ -61,24 +68,30 @@ def rank_one_user(user: jax.Array, user_row: jax.Array, items: jax.Array, task: 
       user_row: [F], final embedding of the user.
       items: [N, F], final embeddings of all items.
       task: what is left out and what is a hit.
+      num_chunks: [] int32, chunks that hold the seen items of every user of the block. One number for all, so that
+        under `vmap` it bounds one loop over the block's scores.
       k: places.
     """
     num_items = items.shape[0]
     scores = jnp.dot(items, user_row, precision="highest")  # TF32 or bf16 would reorder near ties
     scores = jnp.where(scores == 0, 0.0, scores)  # top_k ranks -0 below +0, and pruned rows score both
-    seen = rows.padded(task.seen, user, fill=num_items)
-    scores = scores.at[seen].set(-jnp.inf, mode="drop")  # the padding is out of range: dropped
+
+    def strike_out(number, scores):
+        seen = rows.chunk(task.seen, user, number, _SEEN_PER_CHUNK, fill=num_items)
+        return scores.at[seen].set(-jnp.inf, mode="drop")  # the filling is out of range: dropped
+
+    scores = jax.lax.fori_loop(0, num_chunks, strike_out, scores)
     best, top = jax.lax.top_k(scores, min(k, num_items))  # equal scores: lower id first
     hits = rows.contains(task.relevant, jnp.broadcast_to(user, top.shape), top.astype(jnp.int32))
     return hits & (best > -jnp.inf)  # with fewer unseen items than places, seen ones fill the list
 
 
 @functools.partial(jax.jit, static_argnames="ks")
-def _rank_block(users: jax.Array, final: Embeddings, task: RankingTask, ks: tuple[int, ...]):
+def _rank_block(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, ks: tuple[int, ...]):
     """(recall [B, len(ks)], ndcg [B, len(ks)]) of one block of users."""
 
     def one(user):
-        hits = rank_one_user(user, final.user[user], final.item, task, max(ks))
+        hits = rank_one_user(user, final.user[user], final.item, task, num_chunks, max(ks))
         num_relevant = task.relevant.starts[user + 1] - task.relevant.starts[user]
         return (
             jnp.stack([metrics.recall_at(k, hits, num_relevant) for k in ks]),
@@ -93,22 +106,26 @@ def evaluate(
 ) -> RankingMetrics:
     """Recall@K and NDCG@K of every user of the task, for several K at once.
 
-    Memory: one block of scores, B x N, at a time, 64 MiB unless `block_size` (users a block) says otherwise. Between
-    blocks the host has a moment, so an interrupt need not wait for the whole ranking.
+    Memory: one block of scores, B x N, at a time, at most 64 MiB unless `block_size` (users a block) says otherwise.
+    Between blocks the host has a moment, so an interrupt need not wait for the whole ranking.
     """
-    num_users = task.users.shape[0]
+    num_users = len(task.users)
     if block_size is None:
-        block_size = max(1, min(1024, _SCORES_PER_BLOCK // final.item.shape[0]))
+        block_size = max(1, min(_USERS_PER_BLOCK, _SCORES_PER_BLOCK // final.item.shape[0]))
     block_size = min(block_size, num_users)
+    num_seen = np.diff(np.asarray(task.seen.starts))[task.users]
     blocks = []
     for first in range(0, num_users, block_size):
         # The last block is full too and overlaps the one before: one shape, one program.
         begin = min(first, num_users - block_size)
-        block = _rank_block(jax.lax.dynamic_slice_in_dim(task.users, begin, block_size), final, task, ks)
+        members = slice(begin, begin + block_size)
+        num_chunks = np.int32(-(-num_seen[members].max() // _SEEN_PER_CHUNK))
+        block = _rank_block(task.users[members], final, task, num_chunks, ks)
         blocks.append([np.asarray(values)[first - begin :] for values in block])
-    recall, ndcg = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    order = np.argsort(task.users)
+    recall, ndcg = (np.concatenate(parts)[order] for parts in zip(*blocks, strict=True))
     return RankingMetrics(
-        users=np.asarray(task.users),
+        users=np.asarray(task.users)[order],
         recall={k: recall[:, place] for place, k in enumerate(ks)},
         ndcg={k: ndcg[:, place] for place, k in enumerate(ks)},
     )

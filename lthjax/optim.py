@@ -1,6 +1,5 @@
 """Any Optax transformation, made to leave pruned entries alone."""
 
-import jax
 import optax
 
 from lthjax import masks as masking
@@ -29,6 +28,11 @@ def mask_state(
     optimizer: optax.GradientTransformation, opt_state: optax.OptState, masks: masking.Masks
 ) -> optax.OptState:
     """`opt_state` with 0 for the pruned entries wherever it holds a copy of the parameters' shape (moments, traces)."""
+
+    def mask(leaf, m):
+        # Muon and optax.partition leave MaskedNode where another of their optimizers holds the state.
+        return leaf if isinstance(leaf, optax.MaskedNode) else masking.apply(m, leaf)
+
     return optax.tree.map_params(
-        optimizer, lambda x, m: jax.numpy.where(m, x, jax.numpy.zeros_like(x)), opt_state, masks
+        optimizer, mask, opt_state, masks, is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode)
     )

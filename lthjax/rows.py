@@ -63,7 +63,7 @@ def nth_absent(rows: Rows, row: jax.Array, n: jax.Array) -> jax.Array:
     return n + _count_prefix(rows, row, lambda here, place: here - place <= n)
 
 
-def padded(rows: Rows, row: jax.Array, fill: int) -> jax.Array:
-    """[max_length] int32, the ids of one row (a scalar), with `fill` behind them."""
-    place = rows.starts[row] + jnp.arange(rows.max_length, dtype=jnp.int32)
+def chunk(rows: Rows, row: jax.Array, number: jax.Array, width: int, fill: int) -> jax.Array:
+    """[width] int32, the `number`-th stretch of `width` ids of one row (a scalar), with `fill` behind its end."""
+    place = rows.starts[row] + number * width + jnp.arange(width, dtype=jnp.int32)
     return jnp.where(place < rows.starts[row + 1], rows.ids.at[place].get(mode="clip"), fill)

@@ -76,7 +76,7 @@ def shuffled(key: jax.Array, place: jax.Array, size: int) -> jax.Array:
     values that fall outside (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"). Unlike a sorted
     permutation it costs nothing per epoch and stores nothing.
     """
-    right = max(int(size**0.5), 1)
+    right = max(int(size**0.5), 2)
     left = -(-size // right)
     round_keys = jax.random.bits(key, (_NUM_ROUNDS,), jnp.uint32)
 

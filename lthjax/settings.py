@@ -38,7 +38,7 @@ class Settings:
     init: Literal["xavier", "normal-0.1", "normal-0.01", "normal-1"] = "xavier"
     """First values: Xavier-uniform over the joint user-item table, or normal with this standard deviation."""
 
-    levels: int = 20
+    levels: int = 14
     """Prunings after the dense level 0; the last ticket has sparsity 1 - (1 - prune-rate)^levels."""
     prune_rate: float = 0.1
     """Share of the kept entries that each pruning takes, in (0, 1)."""
@@ -51,17 +51,17 @@ class Settings:
     rewind: str = "init"
     """Start of a ticket: init = first values, epoch:K = as after K epochs, reinit = fresh, none or lr = as trained."""
 
-    epochs: int = 60
+    epochs: int = 200
     """Epochs a level trains at most."""
-    patience: int = 20
+    patience: int = 30
     """Epochs without a better selection value after which a level stops; 0 = never."""
-    eval_every: int = 1
+    eval_every: int = 5
     """Epochs between two evaluations."""
     batch_size: int = 2048
     """Triples (user, positive, negative) a step."""
     learning_rate: float = 0.003
     """Step size of Adam."""
-    l2: float = 1e-4
+    l2: float = 0.01
     """Weight of the halved squared layer-0 rows of a batch, over the batch size."""
     sampler: Literal["interactions", "users"] = "interactions"
     """An epoch takes every training interaction once, or draws as many users with replacement."""

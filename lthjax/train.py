@@ -223,6 +223,7 @@ def fit(
     clock = time.monotonic()
     try:
         while not _is_finished(fitting, plan, steps):
+            _check_finite(fitting.meter, steps, name)
             epoch, step_in_epoch = divmod(int(fitting.train.step), steps)
             evaluation = None
             if step_in_epoch == 0 and _is_due(epoch, fitting, plan):
@@ -243,16 +244,11 @@ def fit(
                         fitting.train, fitting.meter, masks, graph, key, jnp.int32(num_steps)
                     )
                     fitting = fitting.replace(train=train, meter=meter)
-                    first_bad = int(meter.first_bad_step)  # waits for the device
+                    jax.block_until_ready(meter)
                     now = time.monotonic()
                     pace.learn(num_steps, now - began)
                     fitting = fitting.replace(seconds=fitting.seconds + (now - clock))
                     clock = now
-                if first_bad >= 0:
-                    raise TrainingError(
-                        f"{name}, epoch {first_bad // steps + 1}: the loss is no longer finite; "
-                        f"wanted a finite loss at every step. A smaller learning rate usually helps."
-                    )
             meter = fitting.meter
             loss = evaluation.loss if evaluation else float(meter.total) / max(int(meter.num_steps), 1)
             report(int(fitting.train.step) // steps, loss, evaluation)
@@ -281,6 +277,15 @@ class _Pace:
             self._num_steps = min(4 * num_steps, 2**20)
         elif seconds > _SECONDS_PER_DISPATCH * 2:
             self._num_steps = max(num_steps // 2, 1)
+
+
+def _check_finite(meter: LossMeter, steps_per_epoch: int, name: str) -> None:
+    first_bad = int(meter.first_bad_step)
+    if first_bad >= 0:
+        raise TrainingError(
+            f"{name}, epoch {first_bad // steps_per_epoch + 1}: the loss is no longer finite; "
+            "wanted a finite loss at every step. A smaller learning rate usually helps."
+        )
 
 
 def _copy(state: TrainState) -> TrainState:

@@ -87,13 +87,15 @@ def test_an_unwritable_place_is_one_line(tmp_path):
 
 
 def test_leaves_come_back_into_their_tree_and_a_wrong_one_is_named():
-    tree = {"train": Embeddings(jax.numpy.ones((2, 3)), jax.numpy.zeros((4, 3))), "epoch": np.asarray(5)}
+    embeddings = Embeddings(jax.numpy.ones((2, 3)), jax.numpy.zeros((4, 3)))
+    tree = {"train": embeddings, "epoch": np.asarray(5), "key": jax.random.key(7)}
     arrays = checkpoint.named_leaves(tree)
-    assert set(arrays) == {"train/user", "train/item", "epoch"}
+    assert set(arrays) == {"train/user", "train/item", "epoch", "key"}
     again = checkpoint.restore_leaves(tree, arrays)
     assert jax.tree.structure(again) == jax.tree.structure(tree)
     np.testing.assert_array_equal(again["train"].user, tree["train"].user)
     assert isinstance(again["epoch"], np.ndarray)
+    assert again["key"] == tree["key"]  # some optimizers hold a typed key
     with pytest.raises(CheckpointError, match=r"train/user: wanted float32\[2, 3\]; got float64\[2, 3\]"):
         checkpoint.restore_leaves(tree, arrays | {"train/user": np.ones((2, 3))})
     with pytest.raises(CheckpointError, match=r"train/item: .* got nothing"):

@@ -359,7 +359,7 @@ def test_files_that_cannot_be_read(tmp_path):
     refused(tmp_path / "cut.txt.gz", "truncated", "cut.txt.gz")
     (tmp_path / "bad.txt.gz").write_bytes(whole[:12] + b"\xff" * 9 + whole[21:])
     refused(tmp_path / "bad.txt.gz", "damaged", "bad.txt.gz")
-    refused(write(tmp_path / "x.txt", "0 1\n"), "pears", "'pairs'", format="pears")
+    refused(write(tmp_path / "x.txt", "0 1\n"), "pears", "did you mean pairs", format="pears")
 
 
 def test_old_line_ends_and_a_file_without_a_last_one(tmp_path):

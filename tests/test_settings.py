@@ -37,7 +37,7 @@ from lthjax.settings import Settings, check_entries, flag
         ("rewind", "epoch"),
         ("rewind", "epoch:"),
         ("rewind", "epoch:0"),
-        ("rewind", "epoch:60"),
+        ("rewind", "epoch:200"),
         ("rewind", "epoch:-1"),
         ("rewind", "epoch:²"),
         ("rewind", "rewind"),
@@ -56,7 +56,7 @@ def test_near_names_are_offered():
 
 
 def test_the_rewind_epoch():
-    assert Settings(rewind="epoch:59").rewind_epoch == 59
+    assert Settings(rewind="epoch:199").rewind_epoch == 199
     assert Settings().rewind_epoch is None
 
 

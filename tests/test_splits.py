@@ -127,7 +127,7 @@ def test_random_pools_the_parts(tmp_path):
 
 def test_refusals(tmp_path):
     plain = interactions([5, 5])
-    refused(plain, "'randon'", "'random'", method="randon")
+    refused(plain, "'randon'", "did you mean random", method="randon")
     for method in ("files", "cut"):
         refused(plain, "parts", "table", method=method)
     for ratios in ((0.7, 0, 0.3), (1, -1, 1), (1, 1), (1, 1, float("nan")), "abc", None, 3):
