@@ -1,7 +1,9 @@
 """Command lines of the experiments: flags from a dataclass, and every failure as one line and exit code 2."""
 
 import contextlib
+import dataclasses
 import io
+import itertools
 import logging
 import sys
 import warnings
@@ -10,6 +12,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from lthjax import presets
 from lthjax.errors import LthjaxError
 
 Config = TypeVar("Config")
@@ -39,12 +42,23 @@ def _parse(config_type: type[Config], description: str) -> Config:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(config_type, description=description)
+            return tyro.cli(config_type, description=description, default=_default(config_type))
     except SystemExit as end:
         if end.code in (0, None):
             raise
         print(f"error: {_message(said.getvalue())}; --help explains every flag.", file=sys.stderr)
         sys.exit(2)
+
+
+def _default(config_type: type[Config]) -> Config:
+    """What the flags start from: the preset that the command line names, or the defaults."""
+    named = "none"
+    for word, following in itertools.pairwise([*sys.argv[1:], ""]):
+        if word == "--preset":
+            named = following or named
+        elif word.startswith("--preset="):
+            named = word.removeprefix("--preset=")
+    return config_type(**dataclasses.asdict(presets.find(named)))
 
 
 def _message(framed: str) -> str:

@@ -39,7 +39,7 @@ def main(config: Config) -> list[Ticket]:
     found = list(lthjax.find_tickets(split, settings=settings, out=out))
     rows = [tickets.row(ticket) for ticket in found]
     print(report.table(rows).to_string(index=False))
-    print(report.sentence(rows, len(found[0].users)))
+    print("\n".join([*report.remarks(rows), report.sentence(rows, len(found[0].users))]))
     plots.save_recall_vs_sparsity(
         rows, out / "recall_vs_sparsity.png", f"{split.name}, {settings.model}, F = {settings.dim}"
     )

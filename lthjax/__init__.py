@@ -25,10 +25,14 @@ _HOMES = {
     "CheckpointError": "errors",
 }
 
-__all__ = sorted(_HOMES)
+_MODULES = ("plots", "presets")
+
+__all__ = sorted([*_HOMES, *_MODULES])
 
 
 def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(f"lthjax.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'lthjax' has no attribute {name!r}")
     return getattr(importlib.import_module(f"lthjax.{_HOMES[name]}"), name)

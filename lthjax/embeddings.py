@@ -31,6 +31,28 @@ def xavier_uniform(key: jax.Array, num_users: int, num_items: int, embedding_dim
     return Embeddings(table[:num_users], table[num_users:])
 
 
+def xavier_uniform_each(key: jax.Array, num_users: int, num_items: int, embedding_dim: int) -> Embeddings:
+    """Uniform in +-sqrt(6 / (rows + F)) of each table by itself, as RecBole's LightGCN and Cornac have it."""
+
+    def draw(key, num_rows):
+        bound = (6.0 / (num_rows + embedding_dim)) ** 0.5
+        return jax.random.uniform(key, (num_rows, embedding_dim), jnp.float32, -bound, bound)
+
+    user_key, item_key = jax.random.split(key)
+    return Embeddings(draw(user_key, num_users), draw(item_key, num_items))
+
+
+def xavier_normal_each(key: jax.Array, num_users: int, num_items: int, embedding_dim: int) -> Embeddings:
+    """N(0, 2 / (rows + F)) of each table by itself, as RecBole's BPR has it."""
+
+    def draw(key, num_rows):
+        std = (2.0 / (num_rows + embedding_dim)) ** 0.5
+        return std * jax.random.normal(key, (num_rows, embedding_dim), jnp.float32)
+
+    user_key, item_key = jax.random.split(key)
+    return Embeddings(draw(user_key, num_users), draw(item_key, num_items))
+
+
 def normal(std: float) -> Draw:
     """Independent N(0, std^2) entries: 0.1 in LightGCN-PyTorch, 0.01 in LightGCN's TensorFlow code, 1 in its MF."""
 

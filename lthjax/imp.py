@@ -21,6 +21,7 @@ from lthjax import (
     embeddings,
     evaluate,
     graph,
+    losses,
     progress,
     prune,
     rewind,
@@ -43,11 +44,17 @@ from lthjax.train import FitState, Plan, Program, TrainState, begin, fit, make_p
 
 DRAWS = {
     "xavier": embeddings.xavier_uniform,
+    "xavier-each": embeddings.xavier_uniform_each,
+    "xavier-normal-each": embeddings.xavier_normal_each,
     "normal-0.1": embeddings.normal(0.1),
     "normal-0.01": embeddings.normal(0.01),
     "normal-1": embeddings.normal(1.0),
 }
-SAMPLERS = {"interactions": sampling.every_interaction, "users": sampling.users_with_replacement}
+SAMPLERS = {
+    "interactions": sampling.every_interaction,
+    "users": sampling.users_with_replacement,
+    "distinct-users": sampling.distinct_users,
+}
 SCORES = {"magnitude": prune.magnitude, "random": prune.uniform}
 
 
@@ -135,22 +142,10 @@ def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransform
             "--split cut takes one from the training part."
         )
     train_graph = graph.from_pairs(split.train, num_users, num_items)
-    seen = np.concatenate([split.train, split.valid])
+    seen = split.train if settings.test_mask == "train" else np.concatenate([split.train, split.valid])
     valid = evaluate.ranking_task(split.train, split.valid, num_users) if len(split.valid) else None
     test = evaluate.ranking_task(seen, split.test, num_users)
-    program = _program(
-        settings.model,
-        settings.layers,
-        settings.combine,
-        settings.init,
-        settings.sampler,
-        settings.batch_size,
-        settings.l2,
-        settings.learning_rate,
-        optimizer,
-        (num_users, num_items, settings.dim),
-        len(split.train),
-    )
+    program = _program(_of_program(settings), optimizer, (num_users, num_items), len(split.train))
     return Job(
         settings=settings,
         split=split,
@@ -164,33 +159,35 @@ def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransform
     )
 
 
+_PROGRAM_SETTINGS = (
+    "model", "layers", "combine", "dim", "init", "sampler", "batch_size", "learning_rate", "l2", "l2_form", "l2_on",
+)  # fmt: skip
+
+
+def _of_program(settings: Settings) -> Settings:
+    """The settings that make the program; the others at their defaults, so that runs that differ there share one."""
+    return Settings(**{name: getattr(settings, name) for name in _PROGRAM_SETTINGS})
+
+
 @functools.lru_cache(maxsize=8)
 def _program(
-    model: str,
-    layers: int,
-    combine: str,
-    init: str,
-    sampler: str,
-    batch_size: int,
-    l2: float,
-    learning_rate: float,
+    settings: Settings,
     optimizer: optax.GradientTransformation | None,
-    shape: tuple[int, int, int],
+    num_users_items: tuple[int, int],
     num_interactions: int,
 ) -> Program:
     """The program of these settings; kept, so that a second run or a retrained ticket does not compile again."""
     backbone: Callable = backbones.mf
-    if model == "lightgcn":
-        backbone = functools.partial(backbones.lightgcn, num_layers=layers, combine=combine)
+    if settings.model == "lightgcn":
+        backbone = functools.partial(backbones.lightgcn, num_layers=settings.layers, combine=settings.combine)
     return make_program(
-        table=tables.dense(DRAWS[init]),
+        table=tables.dense(DRAWS[settings.init]),
         backbone=backbone,
-        optimizer=optax.adam(learning_rate) if optimizer is None else optimizer,
-        sampler=SAMPLERS[sampler](batch_size),
-        shape=shape,
+        optimizer=optax.adam(settings.learning_rate) if optimizer is None else optimizer,
+        sampler=SAMPLERS[settings.sampler](settings.batch_size),
+        shape=(*num_users_items, settings.dim),
         num_interactions=num_interactions,
-        batch_size=batch_size,
-        l2=l2,
+        loss=functools.partial(losses.bpr, l2=settings.l2, l2_form=settings.l2_form, l2_on=settings.l2_on),
     )
 
 
@@ -251,7 +248,7 @@ def _next(job: Job, parent: Ticket) -> tuple[TrainState, masking.Masks]:
     level = parent.level + 1
     final = parent.final or program.start(parent.trained, parent.masks)
     scores = SCORES[settings.prune_by](final.params, job.key(2, level))
-    masks = prune.prune(scores, parent.masks, settings.prune_rate, settings.prune_scope)
+    masks = prune.prune(scores, parent.masks, settings.prune_rate, settings.prune_scope, count=settings.prune_count)
     state = rewind.next_state(
         settings.rewind,
         program,
@@ -405,9 +402,7 @@ def retrain(
     Raises:
       DataError: the data do not have the ticket's users and items.
     """
-    known = {field.name for field in dataclasses.fields(Settings)}
-    found_with = Settings(**{name: value for name, value in ticket.settings.items() if name in known})
-    settings, split = _settle(data, found_with, changes)
+    settings, split = _settle(data, tickets.settings_of(ticket), changes)
     job = prepare(split, settings, optimizer)
     wanted = tuple(part.shape for part in ticket.masks)
     came = ((job.split.num_users, settings.dim), (job.split.num_items, settings.dim))

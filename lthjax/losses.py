@@ -3,7 +3,7 @@
 Letters: B batch, F dimensions.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,19 +20,48 @@ class Triples(NamedTuple):
     weight: jax.Array  # [B] float32, 1, or 0 for a row that does not count (padding; no negative exists)
 
 
-def bpr(final: Embeddings, layer0: Embeddings, batch: Triples, l2: float) -> jax.Array:
-    """Mean over the batch of softplus(y_uj - y_ui) + l2 / 2 (|x_u|^2 + |x_i|^2 + |x_j|^2).
+def bpr(
+    final: Embeddings,
+    layer0: Embeddings,
+    batch: Triples,
+    l2: float,
+    l2_form: Literal["squared", "norm"] = "squared",
+    l2_on: Literal["layer0", "propagated"] = "layer0",
+) -> jax.Array:
+    """Mean over the batch of softplus(y_uj - y_ui), plus L2 over the batch size (paper, equations 4 and 7).
 
-    y are inner products of the final embeddings, x the layer-0 rows (paper, equations 4 and 7; the halved square over
-    the batch size as in `wangyf6891/LTH-MRS` and `gusye1234/LightGCN-PyTorch`). L2 on propagated or on unsquared rows
-    is another loss and costs 5 to 10% of Recall.
+    y are inner products of the final embeddings. Published numbers differ by the L2 term alone (5 to 10% of Recall), so
+    each form is explicit:
+
+    * "squared" on "layer0": l2 / 2 (|x_u|^2 + |x_i|^2 + |x_j|^2) / B, summed over the batch, x the layer-0 rows
+      (`wangyf6891/LTH-MRS`, `gusye1234/LightGCN-PyTorch`, `kuandeng/LightGCN`);
+    * "squared" on "propagated": the same on the final rows (Cornac);
+    * "norm": l2 (|X_u| + |X_i| + |X_j|) / B, unsquared, each the norm of all the batch's rows together (RecBole's
+      EmbLoss with `require_pow: False`).
+
+    Args:
+      final: final embeddings.
+      layer0: layer-0 embeddings.
+      batch: triples; rows of weight 0 count nowhere.
+      l2: weight of the L2 term.
+      l2_form: "squared" or "norm".
+      l2_on: "layer0" or "propagated".
     """
-    user = final.user[batch.user]  # [B, F]
-    positive, negative = final.item[batch.positive], final.item[batch.negative]
+    user, positive, negative = _rows(final, batch)  # [B, F]
     preference = jnp.sum(user * (positive - negative), axis=-1)  # [B]
-    norms = sum(
-        jnp.sum(rows * rows, axis=-1)
-        for rows in (layer0.user[batch.user], layer0.item[batch.positive], layer0.item[batch.negative])
-    )
-    each = jax.nn.softplus(-preference) + 0.5 * l2 * norms
-    return jnp.sum(batch.weight * each) / jnp.maximum(batch.weight.sum(), 1.0)
+    squares = [jnp.sum(x * x, axis=-1) for x in _rows(layer0 if l2_on == "layer0" else final, batch)]  # three of [B]
+    if l2_form == "squared":
+        penalty = 0.5 * jnp.sum(batch.weight * sum(squares))
+    else:
+        penalty = sum(_safe_sqrt(jnp.sum(batch.weight * square)) for square in squares)
+    ranking = jnp.sum(batch.weight * jax.nn.softplus(-preference))
+    return (ranking + l2 * penalty) / jnp.maximum(batch.weight.sum(), 1.0)
+
+
+def _rows(embeddings: Embeddings, batch: Triples) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return embeddings.user[batch.user], embeddings.item[batch.positive], embeddings.item[batch.negative]
+
+
+def _safe_sqrt(x: jax.Array) -> jax.Array:
+    """Square root whose gradient at 0 is 0, not infinite: rows can be pruned altogether."""
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)

@@ -15,6 +15,7 @@ import numpy as np
 from lthjax.masks import Masks, num_kept
 
 Scope = Literal["joint", "table", "row"]
+Count = Literal["exact", "threshold"]
 
 
 def magnitude(params: Any, key: jax.Array | None = None) -> Any:
@@ -30,7 +31,9 @@ def uniform(params: Any, key: jax.Array) -> Any:
     return structure.unflatten(jax.random.uniform(k, x.shape) for k, x in zip(keys, leaves, strict=True))
 
 
-def prune(scores: Any, masks: Masks, rate: float, scope: Scope = "joint", min_per_row: int = 0) -> Masks:
+def prune(
+    scores: Any, masks: Masks, rate: float, scope: Scope = "joint", min_per_row: int = 0, count: Count = "exact"
+) -> Masks:
     """Masks without the round(rate * n) smallest-scored of the n kept entries of each group.
 
     By count, not by threshold: a threshold would take all ties with it. Among equal scores the lower index falls first.
@@ -43,14 +46,24 @@ def prune(scores: Any, masks: Masks, rate: float, scope: Scope = "joint", min_pe
       scope: "joint" ranks all tables together, users and items alike, as the paper does; "table" each table by itself;
         "row" each row by itself.
       min_per_row: with "row", entries that every row keeps (a row that has fewer keeps those).
+      count: "exact", or "threshold": what is not strictly above the sorted scores' entry number int(rate * n) falls,
+        one entry more, and all that tie with it (`wangyf6891/LTH-MRS:utils/pruning_emb.py`); not by row.
     """
     if scope == "joint":
-        return _unflatten(_drop(_flatten(scores), _flatten(masks), round(rate * num_kept(masks))), masks)
+        flat_scores, flat_masks = _flatten(scores), _flatten(masks)
+        return _unflatten(_drop(flat_scores, flat_masks, _num_drop(flat_scores, flat_masks, rate, count)), masks)
     if scope == "table":
         return jax.tree.map(
-            lambda s, m: _drop(s.ravel(), m.ravel(), round(rate * num_kept(m))).reshape(m.shape), scores, masks
+            lambda s, m: _drop(s.ravel(), m.ravel(), _num_drop(s, m, rate, count)).reshape(m.shape), scores, masks
         )
     return jax.tree.map(lambda s, m: _drop_by_row(s, m, rate, min_per_row), scores, masks)
+
+
+def _num_drop(scores: jax.Array, mask: jax.Array, rate: float, count: Count) -> int:
+    if count == "exact":
+        return round(rate * num_kept(mask))
+    kept = np.sort(np.asarray(scores)[np.asarray(mask)])
+    return int(np.searchsorted(kept, kept[int(rate * len(kept))], side="right")) if len(kept) else 0
 
 
 def _drop_by_row(scores: jax.Array, mask: jax.Array, rate: float, min_per_row: int) -> jax.Array:

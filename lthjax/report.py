@@ -38,6 +38,14 @@ def table(rows: list[dict[str, Any]], k: int = 20) -> "pd.DataFrame":
     )
 
 
+def remarks(rows: list[dict[str, Any]]) -> list[str]:
+    """Lines that stand under a table: the settings behind it, and a warning where the test part chose the epochs."""
+    lines = [f"settings: {rows[0]['settings']}"]
+    if any(row["selection"] == "test" for row in rows):
+        lines.append("WARNING: best epochs were chosen on the test part (selection test): these numbers flatter.")
+    return lines
+
+
 def sentence(rows: list[dict[str, Any]], num_users: int, k: int = 20) -> str:
     """The sparsest winning ticket in one plain sentence.
 

@@ -1,4 +1,4 @@
-"""Samplers: (key, step, graph) -> one batch of triples, drawn on the device inside the training loop.
+"""Samplers: one batch of triples a step, drawn on the device inside the training loop.
 
 A batch depends on the key and the number of the step alone. So a run can stop after any step and go on with the same
 batches, and no shuffled copy of the interactions is ever made.
@@ -7,6 +7,7 @@ Letters: E training interactions, B batch.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +16,21 @@ from lthjax import rows
 from lthjax.graph import Graph
 from lthjax.losses import Triples
 
-Sampler = Callable[[jax.Array, jax.Array, Graph], Triples]
 _NUM_ROUNDS = 6  # of the Feistel network; 4 already pass a chi-square test of uniformity
 
 
-def steps_per_epoch(num_interactions: int, batch_size: int) -> int:
-    """ceil(E / B): the last batch of an epoch may be short."""
-    return -(-num_interactions // batch_size)
+class Sampler(NamedTuple):
+    """Where batches come from, and how many make an epoch."""
+
+    sample: Callable[[jax.Array, jax.Array, Graph], Triples]  # (key, step, graph) -> batch
+    steps_per_epoch: Callable[[int], int]  # E -> steps
 
 
 def every_interaction(batch_size: int) -> Sampler:
-    """Each epoch takes every training interaction once, in an order of its own, with one fresh negative each."""
+    """Each epoch takes every training interaction once, in an order of its own, with one fresh negative each.
+
+    ceil(E / B) steps; the last batch may be short.
+    """
 
     def sample(key: jax.Array, step: jax.Array, graph: Graph) -> Triples:
         place, counts, epoch = _places(step, graph, batch_size)
@@ -35,7 +40,7 @@ def every_interaction(batch_size: int) -> Sampler:
         negatives, exists = _negatives(jax.random.fold_in(draw_key, step), users, graph)
         return Triples(users, positives, negatives, (counts & exists).astype(jnp.float32))
 
-    return sample
+    return Sampler(sample, lambda num_interactions: _ceil(num_interactions, batch_size))
 
 
 def users_with_replacement(batch_size: int) -> Sampler:
@@ -43,19 +48,47 @@ def users_with_replacement(batch_size: int) -> Sampler:
 
     def sample(key: jax.Array, step: jax.Array, graph: Graph) -> Triples:
         _, counts, _ = _places(step, graph, batch_size)
-        user_key, positive_key, negative_key = jax.random.split(jax.random.fold_in(key, step), 3)
+        user_key, rest = jax.random.split(jax.random.fold_in(key, step))
         users = jax.random.choice(user_key, graph.active_users, (batch_size,))
-        starts, stops = graph.positives.starts[users], graph.positives.starts[users + 1]
-        positives = graph.positives.ids[jax.random.randint(positive_key, (batch_size,), starts, stops)]
-        negatives, exists = _negatives(negative_key, users, graph)
-        return Triples(users, positives, negatives, (counts & exists).astype(jnp.float32))
+        return _with_items(rest, users, graph, counts)
 
-    return sample
+    return Sampler(sample, lambda num_interactions: _ceil(num_interactions, batch_size))
+
+
+def distinct_users(batch_size: int) -> Sampler:
+    """Each step draws B different users, and one of each one's positives; floor(E / B) + 1 steps an epoch.
+
+    As in `kuandeng/LightGCN:LightGCN.py`. With fewer than B users that have positives they are drawn with replacement.
+    """
+
+    def sample(key: jax.Array, step: jax.Array, graph: Graph) -> Triples:
+        user_key, rest = jax.random.split(jax.random.fold_in(key, step))
+        num_active = graph.active_users.shape[0]
+        if num_active >= batch_size:
+            users = graph.active_users[shuffled(user_key, jnp.arange(batch_size, dtype=jnp.int32), num_active)]
+        else:
+            users = jax.random.choice(user_key, graph.active_users, (batch_size,))
+        return _with_items(rest, users, graph, jnp.ones(batch_size, bool))
+
+    return Sampler(sample, lambda num_interactions: num_interactions // batch_size + 1)
+
+
+def _with_items(key: jax.Array, users: jax.Array, graph: Graph, counts: jax.Array) -> Triples:
+    """Triples of [B] users: one uniform positive and one uniform negative each."""
+    positive_key, negative_key = jax.random.split(key)
+    starts, stops = graph.positives.starts[users], graph.positives.starts[users + 1]
+    positives = graph.positives.ids[jax.random.randint(positive_key, users.shape, starts, stops)]
+    negatives, exists = _negatives(negative_key, users, graph)
+    return Triples(users, positives, negatives, (counts & exists).astype(jnp.float32))
+
+
+def _ceil(number: int, size: int) -> int:
+    return -(-number // size)
 
 
 def _places(step: jax.Array, graph: Graph, batch_size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Places of the batch within its epoch ([B], kept below E), which of them count ([B] bool), and the epoch."""
-    steps = steps_per_epoch(graph.num_interactions, batch_size)
+    steps = _ceil(graph.num_interactions, batch_size)
     place = (step % steps) * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
     return jnp.minimum(place, graph.num_interactions - 1), place < graph.num_interactions, step // steps
 
@@ -77,7 +110,7 @@ def shuffled(key: jax.Array, place: jax.Array, size: int) -> jax.Array:
     permutation it costs nothing per epoch and stores nothing.
     """
     right = max(int(size**0.5), 2)
-    left = -(-size // right)
+    left = _ceil(size, right)
     round_keys = jax.random.bits(key, (_NUM_ROUNDS,), jnp.uint32)
 
     def permute(x):

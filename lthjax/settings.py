@@ -12,6 +12,9 @@ from lthjax.errors import SettingsError
 class Settings:
     """What is trained, on what, and how it is pruned. Checked when made; see `check` for the ranges."""
 
+    preset: str = "none"
+    """Published settings to start from (see lthjax/presets.py); flags given beside it win over it."""
+
     data: str = "ml-latest-small"
     """Bundled or known name, or path of a file or of a folder with train.txt, valid.txt and test.txt."""
     format: Literal["auto", "adjacency", "pairs", "inter", "csv"] = "auto"
@@ -35,8 +38,8 @@ class Settings:
     """Propagation layers of LightGCN (K); MF has none."""
     combine: Literal["mean", "sum"] = "mean"
     """LightGCN's final embedding: mean or sum of its layers."""
-    init: Literal["xavier", "normal-0.1", "normal-0.01", "normal-1"] = "xavier"
-    """First values: Xavier-uniform over the joint user-item table, or normal with this standard deviation."""
+    init: Literal["xavier", "xavier-each", "xavier-normal-each", "normal-0.1", "normal-0.01", "normal-1"] = "xavier"
+    """First values: Xavier over the joint user-item table or over each of the two, or N(0, std^2)."""
 
     levels: int = 14
     """Prunings after the dense level 0; the last ticket has sparsity 1 - (1 - prune-rate)^levels."""
@@ -48,6 +51,8 @@ class Settings:
     """Among which entries the smallest are sought: users and items together, each table, each row."""
     prune_from: Literal["best", "last"] = "best"
     """Weights that are pruned, and gone on from: of the best epoch, or of the last."""
+    prune_count: Literal["exact", "threshold"] = "exact"
+    """round(rate n) entries of n, ties by index; or the paper's code's threshold, which takes n + 1 and all ties."""
     rewind: str = "init"
     """Start of a ticket: init = first values, epoch:K = as after K epochs, reinit = fresh, none or lr = as trained."""
 
@@ -62,11 +67,17 @@ class Settings:
     learning_rate: float = 0.003
     """Step size of Adam."""
     l2: float = 0.01
-    """Weight of the halved squared layer-0 rows of a batch, over the batch size."""
-    sampler: Literal["interactions", "users"] = "interactions"
-    """An epoch takes every training interaction once, or draws as many users with replacement."""
+    """Weight of the L2 term, over the batch size."""
+    l2_form: Literal["squared", "norm"] = "squared"
+    """Half the squares of the batch's rows; or their unsquared norm, as RecBole has it."""
+    l2_on: Literal["layer0", "propagated"] = "layer0"
+    """Rows under L2: the table's, or LightGCN's final ones."""
+    sampler: Literal["interactions", "users", "distinct-users"] = "interactions"
+    """An epoch is every training interaction once, as many users with replacement, or batches of different users."""
     selection: Literal["valid", "test"] = "valid"
     """Part whose Recall@20 chooses the best epoch; test only to match published numbers, for it flatters."""
+    test_mask: Literal["train+valid", "train"] = "train+valid"
+    """Items left out of the ranking at test time."""
     seed: int = 0
     """Seed of first values, batches and random pruning."""
 

@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from lthjax import checkpoint
+from lthjax import checkpoint, presets
 from lthjax import masks as masking
 from lthjax.embeddings import Embeddings
 from lthjax.evaluate import RankingMetrics
+from lthjax.settings import Settings
 from lthjax.train import TrainState
 from lthjax.verdict import Verdict
 
@@ -91,7 +92,15 @@ def row(ticket: Ticket) -> dict[str, Any]:
         "difference": ticket.verdict.difference,
         "interval_low": ticket.verdict.low,
         "interval_high": ticket.verdict.high,
+        "selection": ticket.settings["selection"],
+        "settings": presets.title(settings_of(ticket)),
     }
+
+
+def settings_of(ticket: Ticket) -> Settings:
+    """The settings that the ticket was found with."""
+    known = {field.name for field in dataclasses.fields(Settings)}
+    return Settings(**{name: value for name, value in ticket.settings.items() if name in known})
 
 
 def per_user(measured: RankingMetrics) -> dict[str, np.ndarray]:

@@ -24,6 +24,7 @@ from lthjax.graph import Graph
 from lthjax.tables import Table
 
 Backbone = Callable[[Embeddings, Graph], Embeddings]
+Loss = Callable[[Embeddings, Embeddings, losses.Triples], jax.Array]
 _SECONDS_PER_DISPATCH = 0.5  # between two dispatches the host can stop, save, and move the progress bar
 
 
@@ -74,8 +75,7 @@ def make_program(
     sampler: sampling.Sampler,
     shape: tuple[int, int, int],
     num_interactions: int,
-    batch_size: int,
-    l2: float,
+    loss: Loss,
 ) -> Program:
     """Build the program of a model.
 
@@ -85,21 +85,20 @@ def make_program(
       optimizer: any Optax transformation; it is masked here.
       sampler: where batches come from.
       shape: (M, N, F).
-      num_interactions: training interactions; with batch_size (B) it gives the steps of an epoch.
-      batch_size: B.
-      l2: weight of the halved squared layer-0 rows of the batch.
+      num_interactions: training interactions, for the steps of an epoch.
+      loss: (final embeddings, layer-0 embeddings, batch) -> loss.
     """
     masked_optimizer = optim.masked(optimizer)
 
     def loss_of(params, graph, batch):
         layer0 = table.lookup(params)
-        return losses.bpr(backbone(layer0, graph), layer0, batch, l2)
+        return loss(backbone(layer0, graph), layer0, batch)
 
     def one_step(state, masks, graph, key):
-        batch = sampler(key, state.step, graph)
-        loss, gradients = jax.value_and_grad(loss_of)(state.params, graph, batch)
+        batch = sampler.sample(key, state.step, graph)
+        value, gradients = jax.value_and_grad(loss_of)(state.params, graph, batch)
         updates, opt_state = masked_optimizer.update(gradients, state.opt_state, state.params, masks=masks)
-        return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), loss
+        return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), value
 
     # Only state and meter are donated: masks and rewind weights outlive the call.
     @functools.partial(jax.jit, donate_argnames=("state", "meter"))
@@ -128,7 +127,7 @@ def make_program(
         run_steps=run_steps,
         embed=jax.jit(lambda params, graph: backbone(table.lookup(params), graph)),
         mask_state=mask_state,
-        steps_per_epoch=sampling.steps_per_epoch(num_interactions, batch_size),
+        steps_per_epoch=sampler.steps_per_epoch(num_interactions),
     )
 
 

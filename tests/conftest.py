@@ -1,12 +1,14 @@
 """A data set of seven users and eleven items, small enough to check by hand, and one compiled model on it."""
 
+import functools
+
 import hypothesis
 import jax
 import numpy as np
 import optax
 import pytest
 
-from lthjax import backbones, embeddings, evaluate, graph, sampling, tables, train
+from lthjax import backbones, embeddings, evaluate, graph, losses, sampling, tables, train
 
 jax.config.update("jax_numpy_rank_promotion", "raise")  # [U] against [U, K] is nearly always a mistake
 hypothesis.settings.register_profile("lthjax", deadline=None, derandomize=True, database=None)  # compiling is slow once
@@ -67,8 +69,7 @@ def make_program():
             sampler=sampling.every_interaction(Tiny.batch_size),
             shape=(NUM_USERS, NUM_ITEMS, Tiny.embedding_dim),
             num_interactions=len(Tiny.train),
-            batch_size=Tiny.batch_size,
-            l2=1e-3,
+            loss=functools.partial(losses.bpr, l2=1e-3),
         )
 
     return make

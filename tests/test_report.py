@@ -18,6 +18,8 @@ def make_row(level, sparsity, recall, verdict, epoch=9):
         "difference": recall - 0.2,
         "interval_low": recall - 0.21,
         "interval_high": recall - 0.19,
+        "selection": "valid",
+        "settings": "preset none",
     }
 
 
@@ -41,6 +43,12 @@ def test_the_table_marks_it():
     assert table["pruned"].tolist() == ["0.0%", "10.0%", "19.0%", "27.1%", "34.4%"]
     assert table["against dense"].tolist() == ["", "+10.0%", "+0.0%", "+2.5%", "-25.0%"]
     assert table["95% interval"].tolist()[1] == "+0.0100 to +0.0300"
+
+
+def test_a_selection_on_test_is_said_under_the_table():
+    assert report.remarks(ROWS) == ["settings: preset none"]
+    flattered = [row | {"selection": "test"} for row in ROWS]
+    assert report.remarks(flattered)[1].startswith("WARNING: best epochs were chosen on the test part")
 
 
 def test_the_sentence():

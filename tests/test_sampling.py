@@ -58,7 +58,7 @@ def test_every_place_is_equally_likely(size):
 @pytest.fixture(scope="module", params=SAMPLERS)
 def compiled(request):
     """All batches of many steps by one program: (key, steps, graph) -> [steps, 4] on the host."""
-    return jax.jit(jax.vmap(SAMPLERS[request.param], in_axes=(None, 0, None)))
+    return jax.jit(jax.vmap(SAMPLERS[request.param].sample, in_axes=(None, 0, None)))
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,8 @@ def test_every_interaction_once_an_epoch(tiny, compiled, drawn):
 
 
 def test_a_batch_larger_than_an_epoch(tiny, tiny_graph):
-    assert [sampling.steps_per_epoch(25, size) for size in (1, 4, 5, 25, 40)] == [25, 7, 5, 1, 1]
-    sample = jax.jit(sampling.every_interaction(40))
+    assert [sampling.every_interaction(size).steps_per_epoch(25) for size in (1, 4, 5, 25, 40)] == [25, 7, 5, 1, 1]
+    sample = jax.jit(sampling.every_interaction(40).sample)
     orders = set()
     for epoch in range(3):
         batch = sample(jax.random.key(0), jnp.int32(epoch), tiny_graph)

@@ -120,7 +120,7 @@ def test_dispatches_may_be_cut_anywhere(program, params, some_masks, steps_from,
 def test_a_step_is_the_masked_optimizer_on_the_gradient(program, params, some_masks, tiny_graph, steps_from):
     """One step of Adam from zero moments is lr * sign(gradient) wherever the gradient is not tiny."""
     start = program.start(params, some_masks)
-    batch = jax.jit(sampling.every_interaction(4))(KEY, jnp.int32(0), tiny_graph)
+    batch = jax.jit(sampling.every_interaction(4).sample)(KEY, jnp.int32(0), tiny_graph)
     gradient = jax.jit(jax.grad(lambda p: losses.bpr(p, p, batch, 1e-3)))(start.params)
     moved = steps_from(start, some_masks, 1)
     for mask, g, before, after in zip(some_masks, gradient, start.params, moved.params, strict=True):
