@@ -5,6 +5,7 @@ import dataclasses
 import io
 import itertools
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -62,16 +63,17 @@ def _default(config_type: type[Config]) -> Config:
 
 
 def _message(framed: str) -> str:
-    """What stands in tyro's frame, above its first rule."""
-    words = []
+    """The message in tyro's frame; the title stands in its border or, without UTF-8, above a rule of its own."""
+    blocks: list[list[str]] = [[]]
     for line in framed.splitlines():
         text = line.strip("│╭╮╰╯ ")
-        if set(text) <= {"─"} and words:
-            break
-        if line.startswith("│"):
-            words.append(text)
-    said = " ".join(words) or " ".join(framed.split())
-    return said.removeprefix("Error parsing Config: ").removesuffix(".")
+        if set(text) <= set("─-") or line.startswith("╭"):
+            blocks.append([])
+        else:
+            blocks[-1].append(text)
+    said = [" ".join(block) for block in blocks if block]
+    message = said[0 if framed.startswith("╭") else 1] if len(said) > 1 else " ".join(framed.split())
+    return re.sub(r"^Error parsing \S*Config: ", "", message).removesuffix(".")
 
 
 def _one_line(error: BaseException) -> str:

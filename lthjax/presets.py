@@ -109,6 +109,8 @@ recbole = Settings(  # RecBole's LightGCN
 recbole_bpr = dataclasses.replace(recbole, preset="recbole_bpr", model="mf", init="xavier-normal-each", l2=0.0)
 """RecBole's BPR: Xavier-normal, no L2."""
 
+ABOUT_DATA = ("preset", "data", "format", "columns", "min_rating", "items_after_users")  # no preset says these
+
 ALL = {
     value.preset: value
     for value in (
@@ -136,14 +138,21 @@ def find(name: str) -> Settings:
     return ALL[name]
 
 
+def for_model(name: str, model: str) -> str:
+    """The preset of the same publication for a model: LightGCN-PyTorch and RecBole start MF from other values."""
+    twins = {"lightgcn_pytorch": "lightgcn_pytorch_mf", "recbole": "recbole_bpr"}
+    if model == "mf":
+        return twins.get(name, name)
+    return {mf: lightgcn for lightgcn, mf in twins.items()}.get(name, name)
+
+
 def overridden(settings: Settings) -> dict[str, tuple[Any, Any]]:
     """Settings that differ from their preset: name -> (preset's, the one used); data and folder names aside."""
     preset = find(settings.preset)
-    about_data = {"preset", "data", "format", "columns", "min_rating", "items_after_users"}
     return {
         field.name: (getattr(preset, field.name), getattr(settings, field.name))
         for field in dataclasses.fields(Settings)
-        if field.name not in about_data and getattr(preset, field.name) != getattr(settings, field.name)
+        if field.name not in ABOUT_DATA and getattr(preset, field.name) != getattr(settings, field.name)
     }
 
 

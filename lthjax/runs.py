@@ -123,11 +123,7 @@ class RunFolder:
 
     def write_results(self, rows: list[dict[str, Any]]) -> None:
         """Write results.csv anew."""
-        table = io.StringIO()
-        writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _cell(name, value) for name, value in row.items()} for row in rows)
-        _write(self.path / "results.csv", table.getvalue())
+        write_table(self.path / "results.csv", rows)
 
     def _ticket(self, level: int) -> Path:
         return self.path / "tickets" / f"level_{level:02d}"
@@ -238,6 +234,15 @@ def git_commit() -> str | None:
         return None
     commit = git("rev-parse", "HEAD")
     return commit and commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def write_table(place: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as CSV, one column a key of the first; floats with six digits, so that equal runs are equal files."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(name, value) for name, value in row.items()} for row in rows)
+    _write(place, table.getvalue())
 
 
 def _cell(name: str, value: Any) -> Any:

@@ -1,15 +1,13 @@
 """Is it a winning ticket? The paper's definition first, statistics beside it.
 
-Letters: U users with test items.
+Letters: U users with test items, S seeds, L levels.
 """
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
-TEST_NAME = "paired t"
-_CONFIDENCE = 0.95
+from lthjax import statistics
 
 
 class Verdict(NamedTuple):
@@ -31,11 +29,13 @@ UNJUDGED = Verdict("unjudged", float("nan"), float("nan"), float("nan"))  # no d
 
 
 def compare(dense: np.ndarray, ticket: np.ndarray, dense_epoch: int, ticket_epoch: int) -> Verdict:
-    """The verdict on a ticket.
+    """The verdict on a ticket of one run.
 
     With a the dense model's mean, reached at epoch j, and a' and j' the ticket's:
     `wins` if a' >= a and j' <= j; `better` if besides the interval lies above 0; `slower` if a' >= a but j' > j;
     `matches` if a' < a but the interval holds 0; `worse` if the interval lies below 0.
+
+    The same users are ranked by both models, so their differences are tested, not their means: the paired t-test.
 
     Args:
       dense: [U] metric per user of the dense model.
@@ -43,32 +43,37 @@ def compare(dense: np.ndarray, ticket: np.ndarray, dense_epoch: int, ticket_epoc
       dense_epoch: j, best epoch of the dense model.
       ticket_epoch: j', best epoch of the ticket.
     """
-    difference, low, high = paired_interval(dense, ticket)
-    if difference < 0:
-        name = "matches" if high >= 0 else "worse"
+    effect = statistics.crossed_effect((ticket.astype(np.float64) - dense)[None])
+    return _verdict(effect, effect.low > 0, effect.high < 0, dense_epoch, ticket_epoch)
+
+
+def compare_seeds(
+    dense: np.ndarray, tickets: np.ndarray, dense_epochs: np.ndarray, ticket_epochs: np.ndarray
+) -> list[Verdict]:
+    """The verdicts on all levels of several runs that differ in their seed only.
+
+    As `compare`, with means over users and seeds; users and seeds are both random (`statistics.crossed_effect`), and
+    `better` and `worse` are claimed at 5% for all levels together (Holm). The intervals are of each level by itself.
+
+    Args:
+      dense: [S, U] metric of the dense models.
+      tickets: [L, S, U] metric of the tickets, of the same users.
+      dense_epochs: [S] best epochs.
+      ticket_epochs: [L, S] best epochs.
+    """
+    effects = [statistics.crossed_effect(ticket.astype(np.float64) - dense) for ticket in tickets]
+    certain = statistics.holm(np.asarray([effect.p_value for effect in effects])) < 1 - statistics.CONFIDENCE
+    return [
+        _verdict(effect, sure and effect.mean > 0, sure and effect.mean < 0, dense_epochs.mean(), epochs.mean())
+        for effect, sure, epochs in zip(effects, certain, ticket_epochs, strict=True)
+    ]
+
+
+def _verdict(effect: statistics.Effect, above: bool, below: bool, dense_epoch: float, ticket_epoch: float) -> Verdict:
+    if effect.mean < 0:
+        name = "worse" if below else "matches"
     elif ticket_epoch > dense_epoch:
         name = "slower"
     else:
-        name = "better" if low > 0 else "wins"
-    return Verdict(name, difference, low, high)
-
-
-def paired_interval(dense: np.ndarray, ticket: np.ndarray) -> tuple[float, float, float]:
-    """(mean, low, high) of ticket - dense, with the 95% interval of the paired t-test over users.
-
-    The same users are ranked by both models, so their differences are tested, not their means; with hundreds of users
-    the mean difference is near enough to normal. With one user there is no interval: it is infinite.
-    """
-    from scipy import stats
-
-    difference = ticket.astype(np.float64) - dense.astype(np.float64)
-    mean = float(difference.mean())
-    if len(difference) < 2:
-        return mean, -np.inf, np.inf
-    if np.all(difference == difference[0]):
-        return mean, mean, mean
-    with warnings.catch_warnings():
-        # Nearly equal differences lose digits in the variance; the interval is then as narrow as they are close.
-        warnings.filterwarnings("ignore", "Precision loss occurred", RuntimeWarning)
-        interval = stats.ttest_1samp(difference, 0.0).confidence_interval(_CONFIDENCE)
-    return mean, float(interval.low), float(interval.high)
+        name = "better" if above else "wins"
+    return Verdict(name, effect.mean, effect.low, effect.high)

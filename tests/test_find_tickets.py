@@ -100,6 +100,19 @@ def test_bad_arguments(run, arguments, wanted):
     refused(run(*TINY, *arguments.split()), wanted)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_one_line_does_not_depend_on_the_terminal(encoding):
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    for flags, wanted in (
+        (["--prune-rate", "2"], "error: --prune-rate: wanted a share between 0 and 1; got 2.0; --help"),
+        (["--colour", "red"], "error: Unrecognized options: --colour, red; --help"),
+    ):
+        command = [sys.executable, "-m", "experiments.find_tickets", *flags]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+        assert done.returncode == 2
+        assert done.stderr.startswith(wanted)
+
+
 def test_bad_files(run, tmp_path):
     text = b"0 1 2\n1 2 3 4\n2 5\n"
     for name, content, wanted in (

@@ -5,7 +5,13 @@ import pytest
 from scipy import stats
 
 from lthjax import verdict
-from lthjax.verdict import compare, paired_interval
+from lthjax.statistics import crossed_effect
+from lthjax.verdict import compare
+
+
+def paired_interval(dense, ticket):
+    return crossed_effect((ticket.astype(np.float64) - dense)[None])[:3]
+
 
 DENSE = np.array([0.2, 0.4, 0.0, 0.6, 0.3], np.float32)
 ABOVE = np.array([0.1, 0.12, 0.09, 0.11, 0.1], np.float32)  # a gain for every user
