@@ -91,7 +91,7 @@ def table(ticket: Ticket, settings: Settings) -> list[dict[str, object]]:
     """Ours, and a row for each published result beside it."""
     recall, ndcg = ticket.metrics["recall@20"], ticket.metrics["ndcg@20"]
     ours = {"model": settings.model, "source": "ours", "Recall@20": recall, "NDCG@20": ndcg}
-    ours["best epoch"] = ticket.best_epoch
+    ours["best epoch"] = str(ticket.best_epoch)
     theirs = [
         {
             "model": settings.model,
