@@ -16,7 +16,7 @@ from pathlib import Path
 
 import lthjax
 from experiments import cli
-from lthjax import plots, report, runs, seeds, tickets
+from lthjax import plots, presets, report, runs, seeds, tickets
 from lthjax.errors import SettingsError
 from lthjax.settings import Settings
 from lthjax.tickets import Ticket
@@ -44,6 +44,8 @@ def main(config: Config) -> list[list[Ticket]]:
     split = lthjax.load_split(None, settings)
     for note in split.notes:
         print(note)
+    if said := presets.conflicts(settings):
+        print(said)
     print(f"run folder: {out}", flush=True)
     found = []
     for seed in range(settings.seed, settings.seed + config.seeds):

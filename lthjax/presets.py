@@ -16,7 +16,7 @@ from typing import Any
 
 from lthjax.catalog import nearest
 from lthjax.errors import SettingsError
-from lthjax.settings import Settings
+from lthjax.settings import Settings, flag
 
 paper_text = Settings(  # sections 3 and 4.1; what the text leaves open is as in the authors' code
     preset="paper_text",
@@ -154,6 +154,12 @@ def overridden(settings: Settings) -> dict[str, tuple[Any, Any]]:
         for field in dataclasses.fields(Settings)
         if field.name not in ABOUT_DATA and getattr(preset, field.name) != getattr(settings, field.name)
     }
+
+
+def conflicts(settings: Settings) -> str:
+    """A line that says which wins where a flag contradicts the preset; empty where none does."""
+    changes = ", ".join(f"{flag(name)} {now} (preset: {was})" for name, (was, now) in overridden(settings).items())
+    return f"flags win over preset {settings.preset}: {changes}" if changes and settings.preset != "none" else ""
 
 
 def title(settings: Settings) -> str:

@@ -47,6 +47,8 @@ def test_they_are_reached_by_name_from_the_package_and_the_command_line():
 def test_what_is_overridden_is_named():
     changed = dataclasses.replace(presets.recbole, dim=32, data="gowalla")
     assert presets.overridden(changed) == {"dim": (64, 32)}
+    assert presets.conflicts(changed) == "flags win over preset recbole: --dim 32 (preset: 64)"
+    assert presets.conflicts(presets.recbole) == presets.conflicts(Settings(dim=8)) == ""
     assert presets.title(changed) == "preset recbole but for dim 32"
     assert presets.title(presets.recbole) == "preset recbole"
     assert presets.title(Settings()) == "defaults"
