@@ -25,10 +25,7 @@ def lightgcn(
     Mean and sum rank alike, but the scores, and so the gradients, differ by (K + 1)^2. With K = 0 this is `mf`.
     """
     num_users = layer0.user.shape[0]
-    layer = total = jnp.concatenate(layer0)  # [M + N, F]
-    for _ in range(num_layers):  # K is 1 to 4: unrolled on purpose
-        layer = propagate(graph, layer)
-        total = total + layer
+    total = propagate(graph, jnp.concatenate(layer0), num_layers)  # [M + N, F]
     if combine == "mean":
         total = total / (num_layers + 1)
     return Embeddings(total[:num_users], total[num_users:])

@@ -75,30 +75,49 @@ def from_pairs(pairs: np.ndarray, num_users: int, num_items: int) -> Graph:
     )
 
 
-@jax.custom_vjp
-def propagate(graph: Graph, x: jax.Array) -> jax.Array:
-    """A' @ x, [M + N, F] -> [M + N, F]; on a CPU by SciPy's CSR kernel, elsewhere as XLA lowers BCOO @ x.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def propagate(graph: Graph, x: jax.Array, num_layers: int) -> jax.Array:
+    """X + A' x + ... + A'^K x, [M + N, F] -> [M + N, F]; on a CPU by SciPy's CSR kernel, elsewhere as XLA lowers BCOO.
 
-    A' is symmetric, so the pullback of g is A' @ g: written down here, since XLA would transpose the matrix. The graph
-    is a constant; it gets no gradient.
+    A' is symmetric, and so is every polynomial of it: the pullback of g is the same sum applied to g. That is written
+    down here, since XLA would transpose the matrix and keep every layer; and the whole sum, not one product, is what
+    crosses to the host on a CPU. The graph is a constant; it gets no gradient.
+
+    Args:
+      graph: with the adjacency A'.
+      x: [M + N, F].
+      num_layers: K.
     """
-    return jax.lax.platform_dependent(graph, x, cpu=_product_on_cpu, default=lambda graph, x: graph.adjacency @ x)
+    return jax.lax.platform_dependent(
+        graph,
+        x,
+        cpu=functools.partial(_layer_sum_on_cpu, num_layers=num_layers),
+        default=functools.partial(_layer_sum, num_layers=num_layers),
+    )
 
 
-def _propagate_forward(graph, x):
-    return propagate(graph, x), graph
+def _propagate_forward(graph, x, num_layers):
+    return propagate(graph, x, num_layers), graph
 
 
-def _propagate_backward(graph, gradient):
-    return None, propagate(graph, gradient)
+def _propagate_backward(num_layers, graph, gradient):
+    return None, propagate(graph, gradient, num_layers)
 
 
 propagate.defvjp(_propagate_forward, _propagate_backward)
 
 
-def _product_on_cpu(graph: Graph, x: jax.Array) -> jax.Array:
+def _layer_sum(graph: Graph, x: jax.Array, num_layers: int) -> jax.Array:
+    layer = total = x
+    for _ in range(num_layers):  # K is 1 to 4: unrolled on purpose
+        layer = graph.adjacency @ layer
+        total = total + layer
+    return total
+
+
+def _layer_sum_on_cpu(graph: Graph, x: jax.Array, num_layers: int) -> jax.Array:
     return jax.pure_callback(
-        _csr_product,
+        functools.partial(_csr_layer_sum, num_layers),
         jax.ShapeDtypeStruct(x.shape, x.dtype),
         graph.row_starts,
         graph.columns,
@@ -113,24 +132,27 @@ def _pool(num_threads: int) -> concurrent.futures.ThreadPoolExecutor:
     return concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix="propagate")
 
 
-def _csr_product(*arrays) -> np.ndarray:
-    """[R, F] product of a square CSR matrix (row starts, columns, values) with x, its rows shared among the cores."""
+def _csr_layer_sum(num_layers: int, *arrays) -> np.ndarray:
+    """[R, F] sum of layers with a square CSR matrix (row starts, columns, values), rows shared among the cores."""
     # SciPy's kernel itself: `csr_array @ x` would check, slice and copy the matrix at every call, which takes as long.
     from scipy.sparse._sparsetools import csr_matvecs
 
     # NumPy at once: work on jax Arrays inside a callback can wait for the thread that runs the callback.
     row_starts, columns, values, x = (np.asarray(array) for array in arrays)
     num_rows, width = x.shape
-    product = np.zeros_like(x)
-    flat, out = x.ravel(), product.ravel()
     num_threads = os.cpu_count() or 1
     shares = np.linspace(0, len(values), num_threads + 1)[1:-1]  # of the stored entries, not of the rows
     bounds = [0, *np.searchsorted(row_starts, shares).tolist(), num_rows]
+    layer, total = np.ascontiguousarray(x), x.copy()
 
     def multiply(first: int, last: int) -> None:
-        starts, to = row_starts[first : last + 1], out[first * width : last * width]
-        csr_matvecs(last - first, num_rows, width, starts, columns, values, flat, to)
+        starts, to = row_starts[first : last + 1], product[first:last]
+        csr_matvecs(last - first, num_rows, width, starts, columns, values, layer.ravel(), to.ravel())
+        total[first:last] += to
 
-    for _ in _pool(num_threads).map(multiply, bounds[:-1], bounds[1:]):
-        pass
-    return product
+    for _ in range(num_layers):
+        product = np.zeros_like(total)
+        for _ in _pool(num_threads).map(multiply, bounds[:-1], bounds[1:]):
+            pass  # waits, and raises what a thread raised
+        layer = product
+    return total

@@ -25,6 +25,11 @@ def dense(tiny):
     return dense_adjacency(tiny.train, tiny.num_users, tiny.num_items)
 
 
+def layer_sum(dense, num_layers):
+    """I + A + ... + A^K."""
+    return sum(np.linalg.matrix_power(dense, k) for k in range(num_layers + 1))
+
+
 @pytest.fixture(scope="module")
 def x(tiny):
     return np.random.default_rng(0).normal(size=(tiny.num_users + tiny.num_items, 5)).astype(np.float32)
@@ -54,47 +59,50 @@ def test_sizes_and_positives(tiny, tiny_graph):
     assert tiny_graph.active_users.tolist() == [0, 1, 3, 4, 5, 6]
 
 
-def test_product_and_gradient_are_those_of_the_dense_matrix(tiny_graph, dense, x):
-    np.testing.assert_allclose(propagate(tiny_graph, x), dense @ x, rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("num_layers", [0, 1, 2, 3])
+def test_sum_and_gradient_are_those_of_the_dense_matrix(tiny_graph, dense, x, num_layers):
+    wanted = layer_sum(dense, num_layers)
+    np.testing.assert_allclose(propagate(tiny_graph, x, num_layers), wanted @ x, rtol=1e-5, atol=2e-6)
     g = x[::-1].copy()
-    gradient = jax.grad(lambda x: jnp.vdot(jnp.asarray(g), propagate(tiny_graph, x)))(x)
-    np.testing.assert_allclose(gradient, dense @ g, rtol=1e-5, atol=1e-6)
-    through_dense = jax.grad(lambda x: jnp.sum(jnp.sin(jnp.asarray(dense, jnp.float32) @ x)))(x)
-    np.testing.assert_allclose(
-        jax.grad(lambda x: jnp.sum(jnp.sin(propagate(tiny_graph, x))))(x), through_dense, rtol=1e-4, atol=1e-5
-    )
+    gradient = jax.grad(lambda x: jnp.vdot(jnp.asarray(g), propagate(tiny_graph, x, num_layers)))(x)
+    np.testing.assert_allclose(gradient, wanted @ g, rtol=1e-5, atol=2e-6)
+    through_dense = jax.grad(lambda x: jnp.sum(jnp.sin(jnp.asarray(wanted, jnp.float32) @ x)))(x)
+    ours = jax.grad(lambda x: jnp.sum(jnp.sin(propagate(tiny_graph, x, num_layers))))(x)
+    np.testing.assert_allclose(ours, through_dense, rtol=1e-4, atol=1e-5)
 
 
-def test_nodes_without_interactions_stay_zero(tiny, tiny_graph, x):
-    product = np.asarray(propagate(tiny_graph, x))
+def test_nodes_without_interactions_keep_to_themselves(tiny, tiny_graph, x):
+    total = np.asarray(propagate(tiny_graph, x, 3))
     lonely = [2, tiny.num_users + 7]
-    assert not product[lonely].any()
-    assert (np.abs(np.delete(product, lonely, axis=0)).sum(axis=1) > 0).all()
+    np.testing.assert_array_equal(total[lonely], x[lonely])
+    others = np.delete(np.arange(len(x)), lonely)
+    assert (np.abs(total - x)[others].sum(axis=1) > 0).all()
     moved = x.copy()
-    moved[lonely] = 1e6  # nor do they reach anyone
-    np.testing.assert_array_equal(propagate(tiny_graph, moved), product)
+    moved[lonely] = 1e6
+    np.testing.assert_array_equal(np.asarray(propagate(tiny_graph, moved, 3))[others], total[others])
 
 
 def test_in_a_compiled_loop_with_gradient(tiny_graph, dense, x):
     @jax.jit
     def descend(graph, x):
         def body(_, x):
-            return x - 0.1 * jax.grad(lambda x: 0.5 * jnp.sum(propagate(graph, propagate(graph, x)) ** 2))(x)
+            return x - 0.01 * jax.grad(lambda x: 0.5 * jnp.sum(propagate(graph, propagate(graph, x, 1), 2) ** 2))(x)
 
         return jax.lax.fori_loop(0, 3, body, x)
 
     wanted = x.astype(np.float64)
+    both = layer_sum(dense, 1) @ layer_sum(dense, 2)
     for _ in range(3):
-        wanted = wanted - 0.1 * np.linalg.matrix_power(dense, 4) @ wanted
+        wanted = wanted - 0.01 * both @ both @ wanted
     np.testing.assert_allclose(descend(tiny_graph, x), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_under_vmap(tiny_graph, dense, x):
-    several = np.stack([x, 2 * x, -x[::-1]])
-    mapped = jax.jit(jax.vmap(propagate, in_axes=(None, 0)))
-    np.testing.assert_allclose(mapped(tiny_graph, several), dense @ several, rtol=1e-5, atol=1e-6)
-    gradients = jax.vmap(jax.grad(lambda x: jnp.sum(propagate(tiny_graph, x) ** 2)))(several)
-    np.testing.assert_allclose(gradients, 2 * dense @ dense @ several, rtol=1e-4, atol=1e-5)
+    several, wanted = np.stack([x, 2 * x, -x[::-1]]), layer_sum(dense, 2)
+    mapped = jax.jit(jax.vmap(lambda graph, x: propagate(graph, x, 2), in_axes=(None, 0)))
+    np.testing.assert_allclose(mapped(tiny_graph, several), wanted @ several, rtol=1e-5, atol=2e-6)
+    gradients = jax.vmap(jax.grad(lambda x: jnp.sum(propagate(tiny_graph, x, 2) ** 2)))(several)
+    np.testing.assert_allclose(gradients, 2 * wanted @ wanted @ several, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("num_users", "num_items", "density"), [(300, 200, 0.03), (1, 50, 0.5), (50, 1, 0.5)])
@@ -102,19 +110,20 @@ def test_random_graph_against_scipy(num_users, num_items, density):
     rng = np.random.default_rng(1)
     pairs = np.argwhere(rng.random((num_users, num_items)) < density)
     graph = graphs.from_pairs(pairs, num_users, num_items)
-    wanted = sparse.csr_array(dense_adjacency(pairs, num_users, num_items))
+    adjacency = sparse.csr_array(dense_adjacency(pairs, num_users, num_items))
     x = rng.normal(size=(num_users + num_items, 16)).astype(np.float32)
-    np.testing.assert_allclose(propagate(graph, x), wanted @ x, rtol=1e-4, atol=1e-5)
+    wanted = x + adjacency @ x + adjacency @ (adjacency @ x)
+    np.testing.assert_allclose(propagate(graph, x, 2), wanted, rtol=1e-4, atol=1e-5)
     # The lowering of other devices, which a CPU does not take by itself.
-    np.testing.assert_allclose(graph.adjacency @ x, wanted @ x, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(graphs._layer_sum(graph, x, 2), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_a_new_graph_of_the_same_size_is_no_new_program(tiny, tiny_graph, x):
-    product = jax.jit(lambda graph, x: propagate(graph, x))
+    total = jax.jit(lambda graph, x: propagate(graph, x, 1))
     other = tiny.train.copy()
     other[0] = (0, 1)  # was (0, 0)
     other_graph = graphs.from_pairs(other, tiny.num_users, tiny.num_items)
-    first, second = product(tiny_graph, x), product(other_graph, x)
-    assert product._cache_size() == 1
-    np.testing.assert_allclose(second, dense_adjacency(other, 7, 11) @ x, rtol=1e-5, atol=1e-6)
+    first, second = total(tiny_graph, x), total(other_graph, x)
+    assert total._cache_size() == 1
+    np.testing.assert_allclose(second, layer_sum(dense_adjacency(other, 7, 11), 1) @ x, rtol=1e-5, atol=2e-6)
     assert np.abs(np.asarray(first - second)).max() > 0.01
