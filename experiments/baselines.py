@@ -5,7 +5,8 @@ r"""Are the dense models under the tickets as good as the published ones?
     python -m experiments.baselines --preset lightgcn_pytorch --data gowalla --models lightgcn --epochs 5 --eval-every 5
 
 Trains the dense MF and LightGCN of a preset and prints ours beside the published Recall@20 and NDCG@20, with the
-difference in percent. Each model has a run folder of its own; the same command goes on where it was stopped.
+difference in percent. Each model has a run folder of its own; the same command goes on where it was stopped. A preset
+whose MF differs has a twin for it (lightgcn_pytorch_mf, recbole_bpr); flags that differ from the preset reach both.
 
 Cost at the presets' 1000 epochs: about an hour a model on one GPU; on 2 CPU cores hours for MF and days for LightGCN,
 so set --epochs there. Results are kept in experiments/LOG.md.
@@ -46,8 +47,10 @@ PUBLISHED = (
     Published("yelp2018", "lightgcn", 64, 4, 0.06515, 0.05325, _PYTORCH),
     Published("yelp2018", "lightgcn", 64, 3, 0.06367, 0.05236, _TENSORFLOW),
     Published("yelp2018", "lightgcn", 64, 4, 0.0653, 0.0532, _BARS),
+    Published("yelp2018", "lightgcn", 64, 3, 0.0641, 0.0527, "GRecX"),
     Published("yelp2018", "lightgcn", 32, 3, 0.0600, 0.0488, _WANG),
     Published("yelp2018", "mf", 64, None, 0.0433, 0.0354, "NGCF paper"),
+    Published("yelp2018", "mf", 64, None, 0.0549, 0.0445, "later citations of NGCF"),
     Published("yelp2018", "mf", 64, None, 0.0576, 0.0468, f"{_BARS}, 50 negatives"),
     Published("yelp2018", "mf", 64, None, 0.0603, 0.0494, "GRecX, learning rate 5e-3, dropout"),
     Published("yelp2018", "mf", 32, None, 0.0459, 0.0372, _WANG),
@@ -62,7 +65,10 @@ PUBLISHED = (
 )
 
 
-_COLUMNS = ("model", "source", "Recall@20", "NDCG@20", "best epoch", "ours, Recall", "ours, NDCG")
+_COLUMNS = (
+    *("model", "source", "Recall@20", "NDCG@20", "best epoch", "ours, Recall", "ours, NDCG"),
+    *("selection", "settings"),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,7 +97,7 @@ def table(ticket: Ticket, settings: Settings) -> list[dict[str, object]]:
     """Ours, and a row for each published result beside it."""
     recall, ndcg = ticket.metrics["recall@20"], ticket.metrics["ndcg@20"]
     ours = {"model": settings.model, "source": "ours", "Recall@20": recall, "NDCG@20": ndcg}
-    ours["best epoch"] = str(ticket.best_epoch)
+    ours |= {"best epoch": str(ticket.best_epoch), "selection": settings.selection, "settings": _title(settings)}
     theirs = [
         {
             "model": settings.model,
@@ -104,6 +110,12 @@ def table(ticket: Ticket, settings: Settings) -> list[dict[str, object]]:
         for result in comparable(settings)
     ]
     return [ours, *theirs]
+
+
+def _title(settings: Settings) -> str:
+    """Preset and overrides, but for what this experiment always sets."""
+    preset = presets.find(settings.preset)
+    return presets.title(dataclasses.replace(settings, levels=preset.levels, model=preset.model))
 
 
 def settings_of(config: Config, model: str) -> Settings:
@@ -122,15 +134,18 @@ def main(config: Config) -> list[Ticket]:
     for model in ("mf", "lightgcn") if config.models == "both" else (config.models,):
         settings = settings_of(config, model)
         split = lthjax.load_split(None, settings)
+        if said := presets.conflicts(dataclasses.replace(settings, levels=presets.find(settings.preset).levels)):
+            print(said)
         ticket = next(lthjax.find_tickets(split, settings=settings, out=out / model))
         found.append(ticket)
         rows += table(ticket, settings)
-        print(f"{model}: {presets.title(settings)}; {ticket.epochs} epochs in {ticket.seconds:.0f} s", flush=True)
+        print(f"{model}: {_title(settings)}; {ticket.epochs} epochs in {ticket.seconds:.0f} s", flush=True)
         if settings.selection == "test":
             print("WARNING: best epochs were chosen on the test part (selection test): these numbers flatter.")
         if settings.split != "files":
             print("note: published numbers are of the files' own parts (--split files)")
-    print(pd.DataFrame(rows).to_string(index=False, na_rep="", float_format=lambda x: f"{x:.4f}"))
+    shown = pd.DataFrame(rows).drop(columns=["selection", "settings"])
+    print(shown.to_string(index=False, na_rep="", float_format=lambda x: f"{x:.4f}"))
     runs.write_table(out / "comparison.csv", [dict.fromkeys(_COLUMNS, "") | row for row in rows])
     return found
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import jax
 import tyro
 
 from lthjax import presets
@@ -26,10 +27,11 @@ def run(main: Callable[[Config], Any], config_type: type[Config], description: s
     everything saved.
     """
     warnings.showwarning = _show_warning
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it raises; the error is told once, by us
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # Orbax logs what it raises; the error is told once, by us
     try:
         main(_parse(config_type, description))
-    except (LthjaxError, OSError, MemoryError) as error:
+    except (LthjaxError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:  # JAX's: out of device memory
         print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -43,7 +45,9 @@ def _parse(config_type: type[Config], description: str) -> Config:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(config_type, description=description, default=_default(config_type))
+            default = _default(config_type)
+            config = tyro.cli(config_type, description=description, default=default)
+            return dataclasses.replace(config, preset=default.preset)  # the twin for its model, where it has one
     except SystemExit as end:
         if end.code in (0, None):
             raise
@@ -53,13 +57,21 @@ def _parse(config_type: type[Config], description: str) -> Config:
 
 def _default(config_type: type[Config]) -> Config:
     """What the flags start from: the preset that the command line names, or the defaults."""
-    named = "none"
+    preset = _word("--preset") or "none"
+    if model := _word("--model"):
+        preset = presets.for_model(preset, model)
+    return config_type(**dataclasses.asdict(presets.find(preset)))
+
+
+def _word(flag: str) -> str:
+    """What the command line gives for a flag, "" where it gives nothing; the last one counts."""
+    found = ""
     for word, following in itertools.pairwise([*sys.argv[1:], ""]):
-        if word == "--preset":
-            named = following or named
-        elif word.startswith("--preset="):
-            named = word.removeprefix("--preset=")
-    return config_type(**dataclasses.asdict(presets.find(named)))
+        if word == flag:
+            found = following
+        elif word.startswith(f"{flag}="):
+            found = word.removeprefix(f"{flag}=")
+    return found
 
 
 def _message(framed: str) -> str:

@@ -13,13 +13,15 @@ Prints which tickets win, and leaves a run folder; the same command goes on wher
 import dataclasses
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import lthjax
 from experiments import cli
 from lthjax import plots, presets, report, runs, seeds, tickets
 from lthjax.errors import SettingsError
 from lthjax.settings import Settings
-from lthjax.tickets import Ticket
+from lthjax.splits import Split
+from lthjax.tickets import Record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,8 @@ class Config(Settings):
             raise SettingsError(f"--seeds: wanted at least 1; got {self.seeds}.")
 
 
-def main(config: Config) -> list[list[Ticket]]:
-    """Find tickets with each seed, print table and sentence, leave the run folder with its picture."""
+def main(config: Config) -> list[dict[str, Any]]:
+    """Find tickets with each seed, print table and sentence, leave the picture; returns the rows of the table."""
     settings = Settings(**{name: value for name, value in dataclasses.asdict(config).items() if name not in _OWN})
     out = Path(config.out or _default_out(config))
     split = lthjax.load_split(None, settings)
@@ -47,33 +49,45 @@ def main(config: Config) -> list[list[Ticket]]:
     if said := presets.conflicts(settings):
         print(said)
     print(f"run folder: {out}", flush=True)
-    found = []
-    for seed in range(settings.seed, settings.seed + config.seeds):
-        place = out if config.seeds == 1 else out / f"seed_{seed}"
-        found.append(list(lthjax.find_tickets(split, settings=dataclasses.replace(settings, seed=seed), out=place)))
-    rows = [tickets.row(ticket) for ticket in found[0]] if config.seeds == 1 else seeds.combine(found)
+    if config.seeds == 1:
+        found = [_find(split, settings, out)]
+        rows = [record.row for record in found[0]]
+    else:
+        several = runs.describe(settings, "adam", split)
+        several["settings"] |= {"seeds": "several"}  # so that one run and several do not write over each other
+        with runs.open_folder(out, several):
+            found = [
+                _find(split, dataclasses.replace(settings, seed=seed), out / f"seed_{seed}")
+                for seed in range(settings.seed, settings.seed + config.seeds)
+            ]
+            rows = seeds.combine(found)
+            runs.write_table(out / "results.csv", rows)
     print(report.table(rows).to_string(index=False))
-    print("\n".join([*report.remarks(rows), report.sentence(rows, len(found[0][0].users))]))
-    title = f"{split.name}, {settings.model}, F = {settings.dim}"
-    if config.seeds > 1:
-        runs.write_table(out / "results.csv", rows)
-        title += f", {config.seeds} seeds"
-    if config.seeds > 1 and settings.levels:
+    print("\n".join([*report.remarks(rows), report.sentence(rows, len(found[0][0].per_user["recall@20"]))]))
+    if settings.levels:
         low, high = seeds.sparsest_winner_interval(found)
         print(
-            f"95% interval of the highest winning sparsity: {low:.1%} to {high:.1%} (bootstrap over users and seeds)."
+            f"95% interval of the highest winning sparsity: {low:.1%} to {high:.1%} "
+            f"({'users' if config.seeds == 1 else 'users and seeds'} drawn anew; 0.0% = none wins)."
         )
+    title = f"{split.name}, {settings.model}, F = {settings.dim}"
+    title += f", {config.seeds} seeds" if config.seeds > 1 else ""
     plots.save_recall_vs_sparsity(rows, out / "recall_vs_sparsity.png", title)
-    return found
+    return rows
+
+
+def _find(split: Split, settings: Settings, out: Path) -> list[Record]:
+    """Records of one run's tickets; the tickets themselves lie in its folder."""
+    return [tickets.record(ticket) for ticket in lthjax.find_tickets(split, settings=settings, out=out)]
 
 
 _OWN = ("seeds", "out")
 
 
 def _default_out(config: Config) -> str:
-    chosen = {name: value for name, value in dataclasses.asdict(config).items() if name != "out"}
+    chosen = {name: value for name, value in dataclasses.asdict(config).items() if name not in _OWN}
     mark = hashlib.sha256(repr(sorted(chosen.items())).encode()).hexdigest()[:8]
-    return f"runs/{Path(config.data).stem}-{config.model}-{mark}"
+    return f"runs/{Path(config.data).stem}-{config.model}-{mark}" + ("-seeds" if config.seeds > 1 else "")
 
 
 if __name__ == "__main__":

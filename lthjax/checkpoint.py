@@ -5,6 +5,7 @@ not at all: it is written under another name first. Arrays are saved as NumPy, s
 on a CPU without a word about shardings.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -37,15 +38,17 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
     path = path.absolute()  # Orbax takes no other
     partial = path.with_name(f".{path.name}.partial")
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    facts = json.loads(json.dumps(dict(facts)))  # as they will be read
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
+        _check_space(partial, sum(array.nbytes for array in arrays.values()))
         ocp.save(partial / "arrays", {name: array for name, array in arrays.items() if array.size})
         record = {
             "format": FORMAT_VERSION,
-            "digest": _digest(arrays),
+            "digest": _digest(arrays, facts),
             "empty": {n: [a.dtype.str, a.shape] for n, a in arrays.items() if not a.size},  # Orbax takes none
-            "facts": dict(facts),
+            "facts": facts,
         }
         with open(partial / "facts.json", "w", encoding="utf-8") as file:
             json.dump(record, file, indent=1)
@@ -81,8 +84,8 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except Exception as error:  # whatever the storage layer raises over damaged files
         raise CheckpointError(f"{path}: the arrays are damaged ({_first_line(error)}).") from error
     arrays |= empty
-    if _digest(arrays) != digest:
-        raise CheckpointError(f"{path}: the arrays are not those that were written (their digest differs).")
+    if _digest(arrays, facts) != digest:
+        raise CheckpointError(f"{path}: what is there is not what was written (its digest differs).")
     return arrays, facts
 
 
@@ -122,8 +125,8 @@ def _name(prefix: str, path: tuple) -> str:
     return prefix + jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
+def _digest(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
@@ -131,6 +134,15 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def _check_space(place: Path, num_bytes: int) -> None:
+    """Look before writing: over a full disk Orbax fails in several threads, each with a traceback of its own."""
+    free = shutil.disk_usage(place).free
+    if free < num_bytes + 2**20:
+        raise OSError(
+            errno.ENOSPC, f"No space left on device: wanted about {num_bytes / 2**20:.1f} MiB, {free:,} bytes free"
+        )
+
+
 def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
+    text = (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).strip()
     return text.splitlines()[0][:300].rstrip(".") if text else type(error).__name__

@@ -4,6 +4,7 @@ Letters: U users with held-out items, M users, N items, F dimensions, K places, 
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -102,12 +103,16 @@ def _rank_block(users: jax.Array, final: Embeddings, task: RankingTask, num_chun
 
 
 def evaluate(
-    final: Embeddings, task: RankingTask, ks: tuple[int, ...] = (20,), block_size: int | None = None
+    final: Embeddings,
+    task: RankingTask,
+    ks: tuple[int, ...] = (20,),
+    block_size: int | None = None,
+    between_blocks: Callable[[], None] = lambda: None,
 ) -> RankingMetrics:
     """Recall@K and NDCG@K of every user of the task, for several K at once.
 
     Memory: one block of scores, B x N, at a time, at most 64 MiB unless `block_size` (users a block) says otherwise.
-    Between blocks the host has a moment, so an interrupt need not wait for the whole ranking.
+    `between_blocks` is called before each, so that an interrupt need not wait for the whole ranking.
     """
     num_users = len(task.users)
     if block_size is None:
@@ -116,6 +121,7 @@ def evaluate(
     num_seen = np.diff(np.asarray(task.seen.starts))[task.users]
     blocks = []
     for first in range(0, num_users, block_size):
+        between_blocks()
         # The last block is full too and overlaps the one before: one shape, one program.
         begin = min(first, num_users - block_size)
         members = slice(begin, begin + block_size)

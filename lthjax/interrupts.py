@@ -1,27 +1,36 @@
-"""Ctrl-C, held back while a step that must not be cut in two is under way."""
+"""Ctrl-C, held back while work that must not be cut in two is under way."""
 
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[None]:
-    """Within this block a Ctrl-C is noted; KeyboardInterrupt is raised when the block has ended.
+def held_back() -> Iterator[Callable[[], None]]:
+    """Within this block a Ctrl-C is noted; the function that it gives raises KeyboardInterrupt where that does no harm.
 
-    A training dispatch gives its input buffers away: an exception between the call and the assignment of its result
-    would leave neither the old weights nor the new ones. Outside the main thread, where Python delivers no signals,
-    this does nothing.
+    An exception at any odd moment would lose work: a training dispatch gives its input buffers away before its result
+    is assigned, a host callback turns the exception into another, a checkpoint is written by several threads. When the
+    block ends, an interrupt that is still waiting is raised. A second Ctrl-C is raised at once. Outside the main
+    thread, where Python delivers no signals, nothing is held back.
     """
+    came: list[int] = []
+
+    def raise_if_came() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    def note(number, frame):
+        raise_if_came()
+        came.append(number)
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield raise_if_came
         return
-    came = []
-    previous = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    previous = signal.signal(signal.SIGINT, note)
     try:
-        yield
+        yield raise_if_came
     finally:
         signal.signal(signal.SIGINT, previous)
-    if came:
-        raise KeyboardInterrupt
+    raise_if_came()

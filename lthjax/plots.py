@@ -1,5 +1,6 @@
 """Pictures of tickets. Every function draws into an Axes and returns it."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 2
         color=TICKET,
         alpha=0.15,
         linewidth=0,
-        label="95% interval of the difference to dense, paired over users",
+        label="95% interval of the difference to dense",
     )
     ax.axhline(dense, color="0.35", linestyle=":", label=f"dense, {dense:.4f}")
     ax.plot(sparsity, [row[name] for row in rows], color=TICKET, marker="o", markersize=4, label="tickets")
@@ -61,7 +62,9 @@ def save_recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], path: Path, title
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     ax = recall_vs_sparsity(rows, figure.add_subplot())
-    ax.set_title(title, fontsize="medium")
+    ax.set_title(title, fontsize="medium", parse_math=False)  # names of files may hold a $
     partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, dpi=150, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box in the title is no reason to complain
+        figure.savefig(partial, dpi=150, format="png")
     partial.replace(path)

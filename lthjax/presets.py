@@ -29,6 +29,9 @@ paper_text = Settings(  # sections 3 and 4.1; what the text leaves open is as in
     eval_every=10,
     learning_rate=1e-3,
     l2=1e-4,
+    sampler="users",
+    test_mask="train",
+    seed=2020,
 )
 """Wang et al. 2023 as the text has it: 7:1:2, sum of layers, the weights after 1000 epochs are pruned."""
 

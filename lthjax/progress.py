@@ -11,8 +11,8 @@ Report = Callable[[int, float, Evaluation | None], None]
 class Bars:
     """Bars of a run: `level` opens the epoch bar of a level and returns what `fit` reports to."""
 
-    def __init__(self, levels, epochs, plan: Plan):
-        self._levels, self._epochs, self._plan = levels, epochs, plan
+    def __init__(self, levels, epochs, plan: Plan, part: str):
+        self._levels, self._epochs, self._plan, self._part = levels, epochs, plan, part
         self._best = None
 
     def level(self, number: int, sparsity: float, epoch: int) -> Report:
@@ -32,19 +32,20 @@ class Bars:
             self._best = evaluation.means[f"recall@{self._plan.ks[0]}"]
         shown = f"loss {loss:.4f}"
         if self._best is not None:
-            shown += f", validation Recall@{self._plan.ks[0]} {self._best:.4f}"
+            shown += f", {self._part} Recall@{self._plan.ks[0]} {self._best:.4f}"
         self._epochs.set_postfix_str(shown, refresh=False)
         self._epochs.update(epoch - self._epochs.n)
 
 
 @contextlib.contextmanager
-def bars(num_levels: int, plan: Plan, show: bool | None) -> Iterator[Bars]:
+def bars(num_levels: int, plan: Plan, show: bool | None, selection: str) -> Iterator[Bars]:
     """Open the bars.
 
     Args:
       num_levels: levels of the run, the dense one included.
       plan: of each level.
       show: True or False; None shows them where standard error is a terminal.
+      selection: part that the shown Recall is of, "valid" or "test".
     """
     from tqdm.auto import tqdm
 
@@ -55,4 +56,4 @@ def bars(num_levels: int, plan: Plan, show: bool | None) -> Iterator[Bars]:
             total=plan.epochs, desc="epochs", unit="epoch", disable=disable, dynamic_ncols=True, leave=False
         ) as epochs,
     ):
-        yield Bars(levels, epochs, plan)
+        yield Bars(levels, epochs, plan, {"valid": "validation"}.get(selection, selection))

@@ -59,6 +59,10 @@ def sentence(rows: list[Row], num_users: int, k: int = 20) -> str:
       k: places of Recall.
     """
     name, dense, best = f"recall@{k}", rows[0], sparsest_winner(rows)
+    if len(rows) == 1:
+        return (
+            f"Only the dense model was trained: test Recall@{k} {dense[name]:.4f} at epoch {dense['best_epoch']:.0f}."
+        )
     if best is None:
         return (
             f"No ticket wins: none of the {len(rows) - 1} is as good as the dense model "

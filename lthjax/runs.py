@@ -14,6 +14,7 @@ import contextlib
 import csv
 import dataclasses
 import fcntl
+import functools
 import importlib.metadata
 import io
 import json
@@ -23,15 +24,17 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from lthjax import checkpoint, tickets
+from lthjax import checkpoint, presets, tickets
+from lthjax import masks as masking
 from lthjax.errors import CheckpointError, SettingsError
-from lthjax.settings import flag
+from lthjax.settings import Settings, flag
+from lthjax.splits import Split
 from lthjax.tickets import Ticket
 from lthjax.train import Evaluation, FitState, TrainState
 
@@ -44,28 +47,41 @@ class RunFolder:
 
     path: Path
 
-    def load_ticket(self, level: int, state: TrainState) -> Ticket | None:
-        """The finished ticket of a level, or None; a damaged one is named, set aside, and made anew."""
+    def load_ticket(self, level: int, state: TrainState, parent: Ticket | None) -> Ticket | None:
+        """The finished ticket of a level, or None; a damaged one, or no child of `parent`, is named and set aside.
+
+        Args:
+          level: of the ticket.
+          state: of the run's model and optimizer, for its structure.
+          parent: the ticket of the level before.
+        """
         place = self._ticket(level)
         if not place.exists():
             return None
         try:
-            return tickets.from_checkpoint(*checkpoint.load(place), state)
+            ticket = _read(lambda: tickets.from_checkpoint(*checkpoint.load(place), state), place)
+            if parent is not None and not masking.are_nested(ticket.masks, parent.masks):
+                raise CheckpointError(f"{place}: its masks do not lie within those of level {level - 1}, made anew.")
         except CheckpointError as error:
             aside = _free_name(place, "damaged")
             place.rename(aside)
             before = f"level {level - 1}" if level else "the start"
             warnings.warn(f"{error} Going on from {before}; kept as {aside.name}.", stacklevel=2)
             return None
+        self._drop_snapshots(level)
+        return ticket
 
     def save_ticket(self, ticket: Ticket) -> None:
         """Keep a finished ticket and let go of the snapshots of its level."""
         checkpoint.save(self._ticket(ticket.level), *tickets.to_checkpoint(ticket))
-        shutil.rmtree(self.path / "snapshots", ignore_errors=True)
+        self._drop_snapshots(ticket.level)
+        lines = self._log_lines()
+        if lines != sorted(lines, key=_place_in_log):  # a damaged level was made anew, later ones stood
+            self._write_log(sorted(lines, key=_place_in_log))
 
     def save_snapshot(self, level: int, fitting: FitState) -> None:
         """Keep the state of the level in work; the snapshot before it goes when this one stands."""
-        name = f"level_{level:02d}-epoch_{int(fitting.evaluated_epoch):05d}-step_{int(fitting.train.step):09d}"
+        name = f"level_{level:02d}-epoch_{int(fitting.evaluated_epoch):07d}-step_{int(fitting.train.step):010d}"
         place = self.path / "snapshots" / name
         older = self._snapshots(level)
         if place in older:
@@ -81,37 +97,34 @@ class RunFolder:
           level: the level in work.
           template: a state of the same model, for its structure.
         """
+
+        def read(place: Path) -> FitState:
+            arrays, facts = checkpoint.load(place)
+            kept = template.train if facts["kept"] else None
+            return checkpoint.restore_leaves(template.replace(kept=kept), arrays)
+
         for place in reversed(self._snapshots(level)):
             try:
-                arrays, facts = checkpoint.load(place)
-                kept = template.train if facts["kept"] else None
-                return checkpoint.restore_leaves(template.replace(kept=kept), arrays)
+                return _read(functools.partial(read, place), place)
             except CheckpointError as error:
-                warnings.warn(f"{error} Going on from the snapshot before it.", stacklevel=2)
+                shutil.rmtree(place, ignore_errors=True)
+                warnings.warn(f"{error} Going on from before it.", stacklevel=2)
         return None
 
     def trim_log(self, level: int, epoch: int) -> None:
-        """Drop log lines from beyond the point where a run goes on: they will be written again."""
-        place = self.path / "log.jsonl"
-        if not place.exists():
-            return
-        kept = []
-        for line in place.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                break  # cut short by the kill: the last line
-            if (record["level"], record["epoch"]) <= (level, epoch):
-                kept.append(line + "\n")
-        _write(place, "".join(kept))
+        """Drop a level's log lines from beyond the point where it goes on: they will be written again."""
+        lines = self._log_lines()
+        kept = [line for line in lines if line["level"] != level or line["epoch"] <= epoch]
+        if kept or lines:
+            self._write_log(kept)
 
-    def log(self, level: int, evaluation: Evaluation) -> None:
-        """Add the line of one evaluation."""
+    def log(self, level: int, evaluation: Evaluation, part: str) -> None:
+        """Add the line of one evaluation, its metrics named after the part they were taken on, "valid" or "test"."""
         record = {
             "level": level,
             "epoch": evaluation.epoch,
             "loss": round(evaluation.loss, 6),
-            **{f"valid_{name}": round(value, 6) for name, value in evaluation.means.items()},
+            **{f"{part}_{name}": round(value, 6) for name, value in evaluation.means.items()},
             "is_best": evaluation.is_best,
             "seconds": round(evaluation.seconds, 3),
         }
@@ -121,12 +134,31 @@ class RunFolder:
         except OSError as error:
             raise CheckpointError(f"cannot write {self.path / 'log.jsonl'}: {error.strerror}.") from error
 
+    def _log_lines(self) -> list[dict[str, Any]]:
+        place = self.path / "log.jsonl"
+        found = []
+        for line in place.read_text(encoding="utf-8").splitlines() if place.exists() else []:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break  # cut short by a kill: the last line
+        return found
+
+    def _write_log(self, lines: list[dict[str, Any]]) -> None:
+        _write(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+
     def write_results(self, rows: list[dict[str, Any]]) -> None:
         """Write results.csv anew."""
         write_table(self.path / "results.csv", rows)
 
     def _ticket(self, level: int) -> Path:
         return self.path / "tickets" / f"level_{level:02d}"
+
+    def _drop_snapshots(self, level: int) -> None:
+        for place in self._snapshots(level):
+            shutil.rmtree(place, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not there, or another level's stand in it
+            (self.path / "snapshots").rmdir()
 
     def _snapshots(self, level: int) -> list[Path]:
         return sorted((self.path / "snapshots").glob(f"level_{level:02d}-*"))
@@ -158,6 +190,38 @@ def open_folder(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
         yield RunFolder(path)
 
 
+def describe(settings: Settings, optimizer: str, split: Split) -> dict[str, Any]:
+    """What config.json says of a run, versions and machine aside."""
+    overridden = {name: now for name, (_, now) in presets.overridden(settings).items()}
+    return {
+        "settings": dataclasses.asdict(settings),
+        "preset": {"name": settings.preset, "overridden": overridden},
+        "optimizer": optimizer,
+        "data": {
+            "name": split.name,
+            "fingerprint": split.fingerprint,
+            "num_users": split.num_users,
+            "num_items": split.num_items,
+            "num_train": len(split.train),
+            "num_valid": len(split.valid),
+            "num_test": len(split.test),
+            "notes": list(split.notes),
+        },
+    }
+
+
+def _read(read: Callable[[], Any], place: Path) -> Any:
+    """What `read` gives; facts that are missing or of another kind are damage too."""
+    try:
+        return read()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{place}: something is missing in it ({type(error).__name__}: {error}).") from error
+
+
+def _place_in_log(line: dict[str, Any]) -> tuple[int, int]:
+    return line["level"], line["epoch"]
+
+
 def _settle_config(place: Path, config: dict[str, Any]) -> None:
     config = json.loads(json.dumps(config))  # as it will be read: tuples are lists
     if not place.exists():
@@ -175,7 +239,7 @@ def _settle_config(place: Path, config: dict[str, Any]) -> None:
 def _check_same(place: Path, before: dict[str, Any], config: dict[str, Any]) -> None:
     for name in sorted(before["settings"].keys() | config["settings"].keys()):
         was, now = before["settings"].get(name), config["settings"].get(name)
-        if was != now:
+        if was != now and name != "data":  # the data are told apart by what is in them, below
             raise SettingsError(
                 f"{flag(name)}: {place.parent} was made with {was!r}; got {now!r}. Choose another --out."
             )

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from lthjax import presets, statistics, verdict
-from lthjax.tickets import Ticket, row, settings_of
+from lthjax import statistics, verdict
+from lthjax.tickets import Record
 
 
-def combine(runs: Sequence[Sequence[Ticket]], k: int = 20) -> list[dict[str, Any]]:
+def combine(runs: Sequence[Sequence[Record]], k: int = 20) -> list[dict[str, Any]]:
     """One row a level, as `tickets.row`, with means over the seeds and columns `..._sd`.
 
     Args:
-      runs: the tickets of each seed, all levels, the dense one first; split and settings alike.
+      runs: the records of each seed, all levels, the dense one first; split and settings alike.
       k: places of Recall.
     """
     main = f"recall@{k}"
@@ -28,7 +28,7 @@ def combine(runs: Sequence[Sequence[Ticket]], k: int = 20) -> list[dict[str, Any
     ]
     rows = []
     for level, judged in enumerate(verdicts):
-        each = [row(run[level]) for run in runs]
+        each = [run[level].row for run in runs]
         measured = {}
         for name in [*runs[0][level].metrics, "best_epoch", "epochs", "seconds"]:
             numbers = np.asarray([one[name] for one in each], np.float64)
@@ -45,13 +45,13 @@ def combine(runs: Sequence[Sequence[Ticket]], k: int = 20) -> list[dict[str, Any
                 "interval_high": judged.high,
                 "num_seeds": len(runs),
                 "selection": each[0]["selection"],
-                "settings": presets.title(settings_of(runs[0][level])),
+                "settings": each[0]["settings"],
             }
         )
     return rows
 
 
-def sparsest_winner_interval(runs: Sequence[Sequence[Ticket]], k: int = 20) -> tuple[float, float]:
+def sparsest_winner_interval(runs: Sequence[Sequence[Record]], k: int = 20) -> tuple[float, float]:
     """95% interval of the highest winning sparsity over users and seeds; see `statistics.sparsest_winner_interval`."""
     main = f"recall@{k}"
     values = np.asarray([[ticket.per_user[main] for ticket in run] for run in runs], np.float64)
@@ -59,5 +59,5 @@ def sparsest_winner_interval(runs: Sequence[Sequence[Ticket]], k: int = 20) -> t
     return statistics.sparsest_winner_interval(
         (values[:, 1:] - values[:, :1]).swapaxes(0, 1),
         (epochs[:, 1:] - epochs[:, :1]).T,
-        np.asarray([ticket.sparsity for ticket in runs[0][1:]]),
+        np.asarray([ticket.sparsity for ticket in runs[0][1:]], np.float64),
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 from typing import Literal, get_args, get_origin
 
 from lthjax.catalog import nearest
@@ -82,6 +83,10 @@ class Settings:
     """Seed of first values, batches and random pruning."""
 
     def __post_init__(self):
+        for field in dataclasses.fields(Settings):
+            value = getattr(self, field.name)
+            if isinstance(value, numbers.Integral) and not isinstance(value, bool | int):
+                object.__setattr__(self, field.name, int(value))  # NumPy's whole numbers are welcome
         check(self)
 
     @property
@@ -108,6 +113,9 @@ def check(settings: Settings) -> None:
     for name in ("layers", "levels", "patience", "seed", "split_seed"):
         if getattr(settings, name) < 0:
             raise SettingsError(f"{flag(name)}: wanted 0 or more; got {getattr(settings, name)}.")
+    for name, most in (("layers", 16), ("seed", 2**31 - 1), ("split_seed", 2**31 - 1), ("batch_size", 2**24)):
+        if getattr(settings, name) > most:
+            raise SettingsError(f"{flag(name)}: wanted at most {most:,}; got {getattr(settings, name):,}.")
     if not 0 < _number(settings, "prune_rate") < 1:
         raise SettingsError(f"--prune-rate: wanted a share between 0 and 1; got {settings.prune_rate}.")
     if not 0 < _number(settings, "learning_rate") < math.inf:

@@ -25,8 +25,9 @@ def crossed_effect(differences: np.ndarray) -> Effect:
     The claim is about other users and other seeds, so both count as random: with several seeds of the same users, the
     S x U values are not independent, and a test that took them so would call noise a result. The two-way layout without
     repetition gives Var(mean) = (MS_users + MS_seeds - MS_rest) / (S U), components below 0 taken as 0, and Student's t
-    with Satterthwaite's degrees of freedom (Clark 1973, "The language-as-fixed-effect fallacy", min F'). With one seed
-    it is the paired t-test over users. With one user there is no interval: it is infinite.
+    with Satterthwaite's degrees of freedom (the quasi-F of Clark 1973, "The language-as-fixed-effect fallacy"). With
+    one seed it is the paired t-test over users; with two the variance over seeds rests on one degree of freedom, and
+    the test calls too much: take five or more. With one user there is no interval: it is infinite.
     """
     from scipy import stats
 
@@ -45,7 +46,7 @@ def crossed_effect(differences: np.ndarray) -> Effect:
         seeds = num_users * np.sum((of_seeds - mean) ** 2) / (num_seeds - 1)
         rest_freedom = (num_seeds - 1) * (num_users - 1)
         rest = np.sum((differences - of_users - of_seeds[:, None] + mean) ** 2) / rest_freedom
-        rest = min(rest, users, seeds)  # a negative component of variance is 0
+        users, seeds = max(users, rest), max(seeds, rest)  # a component of variance below 0 is 0
         square = users + seeds - rest
         freedom = square**2 / (users**2 / (num_users - 1) + seeds**2 / (num_seeds - 1) + rest**2 / rest_freedom)
     error = np.sqrt(square / differences.size)
@@ -87,11 +88,11 @@ def sparsest_winner_interval(
     found = np.empty(num_resamples)
     for start in range(0, num_resamples, 100):  # [100, U] at a time
         size = min(100, num_resamples - start)
-        users = draws.multinomial(num_users, np.full(num_users, 1 / num_users), size) / num_users  # [b, U]
-        seeds = draws.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size) / num_seeds  # [b, S]
+        users = draws.multinomial(num_users, np.full(num_users, 1 / num_users), size)  # [b, U] counts
+        seeds = draws.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size)  # [b, S] counts
         per_seed = (differences.reshape(-1, num_users) @ users.T).reshape(num_levels, num_seeds, size)
-        mean = np.einsum("lsb,bs->lb", per_seed, seeds)
-        wins = (mean >= 0) & (epochs_later @ seeds.T <= 0)  # [L, b]
+        total = np.einsum("lsb,bs->lb", per_seed, seeds)
+        wins = (total >= 0) & (epochs_later @ seeds.T <= 0)  # [L, b]; sums, not means: whole epochs stay whole
         found[start : start + size] = np.max(np.where(wins, sparsity[:, None], 0.0), axis=0)
     tail = 50 * (1 - CONFIDENCE)
     return float(np.percentile(found, tail)), float(np.percentile(found, 100 - tail))

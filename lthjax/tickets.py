@@ -4,7 +4,7 @@ Letters: M users, N items, F dimensions, U users with test items, S entries kept
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ from lthjax.train import TrainState
 from lthjax.verdict import Verdict
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Ticket:
     """One level of iterative pruning, trained and measured. Level 0 is the dense model.
 
@@ -37,8 +37,10 @@ class Ticket:
       parent: the level whose trained weights were pruned, None for the dense model.
       settings: of the run, and what else it was made with.
       fingerprint: of the data split.
-      origin: state to rewind to, where it is neither `start` nor made from it (rewind epoch:K).
+      origin: state with an optimizer that is not fresh: of the dense model, what later levels rewind to (epoch:K); of a
+        ticket, what it started from (epoch:K, none).
       final: state that children are pruned from, where it is not `trained` with a fresh optimizer.
+      saved_states: `origin` and `final` as named arrays, of a ticket that was loaded alone.
     """
 
     level: int
@@ -57,6 +59,7 @@ class Ticket:
     fingerprint: str
     origin: TrainState | None = None
     final: TrainState | None = None
+    saved_states: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def num_kept(self) -> int:
@@ -84,6 +87,7 @@ def row(ticket: Ticket) -> dict[str, Any]:
         "level": ticket.level,
         "sparsity": ticket.sparsity,
         "num_kept": ticket.num_kept,
+        "valid_recall@20": "",  # where the split has no validation part
         **ticket.metrics,
         "best_epoch": ticket.best_epoch,
         "epochs": ticket.epochs,
@@ -97,6 +101,21 @@ def row(ticket: Ticket) -> dict[str, Any]:
     }
 
 
+class Record(NamedTuple):
+    """What tables need of a ticket, without its arrays: runs with many seeds keep these."""
+
+    row: dict[str, Any]
+    sparsity: float
+    best_epoch: int
+    metrics: dict[str, float]
+    per_user: dict[str, np.ndarray]
+
+
+def record(ticket: Ticket) -> Record:
+    """The ticket's record."""
+    return Record(row(ticket), ticket.sparsity, ticket.best_epoch, ticket.metrics, ticket.per_user)
+
+
 def settings_of(ticket: Ticket) -> Settings:
     """The settings that the ticket was found with."""
     known = {field.name for field in dataclasses.fields(Settings)}
@@ -108,6 +127,7 @@ def per_user(measured: RankingMetrics) -> dict[str, np.ndarray]:
     return {f"recall@{k}": v for k, v in measured.recall.items()} | {f"ndcg@{k}": v for k, v in measured.ndcg.items()}
 
 
+_STATES = ("origin/", "final/")
 _FACTS = ("level", "metrics", "best_epoch", "epochs", "seconds", "parent", "settings", "fingerprint")
 
 
@@ -136,7 +156,7 @@ def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state:
       arrays: named arrays.
       facts: the rest.
       state: a state of the run's model and optimizer, to restore `origin` and `final` after; without it (a ticket
-        loaded alone) they stay None, which evaluation and retraining do not miss.
+        loaded alone) they stay as they were saved, for `with_states`.
     """
     masks, start, trained = {}, {}, {}
     for side in Embeddings._fields:
@@ -145,9 +165,9 @@ def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state:
         start[side] = _scatter(mask, arrays[f"start/{side}"])
         trained[side] = _scatter(mask, arrays[f"trained/{side}"])
     states = {}
-    for name in ("origin", "final"):
-        if state is not None and f"{name}/step" in arrays:
-            states[name] = checkpoint.restore_leaves(state, arrays, f"{name}/")
+    for prefix in _STATES:
+        if state is not None and f"{prefix}step" in arrays:
+            states[prefix.rstrip("/")] = checkpoint.restore_leaves(state, arrays, prefix)
     prefix = "per_user/"
     return Ticket(
         masks=jax.tree.map(jax.numpy.asarray, Embeddings(**masks)),
@@ -158,7 +178,20 @@ def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state:
         verdict=Verdict(**facts["verdict"]),
         **{name: facts[name] for name in _FACTS},
         **states,
+        saved_states={} if state is not None else {n: a for n, a in arrays.items() if n.startswith(_STATES)},
     )
+
+
+def with_states(ticket: Ticket, state: TrainState) -> Ticket:
+    """A ticket that was loaded alone, with `origin` and `final` restored after a state of its model and optimizer."""
+    if not ticket.saved_states:
+        return ticket
+    found = {
+        prefix.rstrip("/"): checkpoint.restore_leaves(state, ticket.saved_states, prefix)
+        for prefix in _STATES
+        if f"{prefix}step" in ticket.saved_states
+    }
+    return dataclasses.replace(ticket, **found, saved_states={})
 
 
 def _scatter(mask: np.ndarray, kept: np.ndarray) -> np.ndarray:

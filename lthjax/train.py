@@ -50,6 +50,10 @@ class LossMeter:
         """An empty meter."""
         return cls(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32))
 
+    def mean(self) -> float:
+        """Mean loss a step; 0 before the first."""
+        return float(self.total) / max(int(self.num_steps), 1)
+
     def add(self, loss: jax.Array, step: jax.Array) -> "LossMeter":
         """The meter after one more step."""
         bad = (self.first_bad_step < 0) & ~jnp.isfinite(loss)
@@ -163,7 +167,7 @@ class Evaluation(NamedTuple):
     loss: float  # mean over the steps since the evaluation before
     means: dict[str, float]  # of the selection part
     is_best: bool
-    seconds: float
+    seconds: float  # spent on the level so far
 
 
 def begin(state: TrainState, epoch: int) -> FitState:
@@ -216,66 +220,73 @@ def fit(
       TrainingError: the loss is no longer finite; names the level and the epoch.
       KeyboardInterrupt: after the state was saved.
     """
-    steps = program.steps_per_epoch
     pace = _Pace()
-    saved_at = time.monotonic()
-    clock = time.monotonic()
+    saved_at = clock = time.monotonic()
     try:
-        while not _is_finished(fitting, plan, steps):
-            _check_finite(fitting.meter, steps, name)
-            epoch, step_in_epoch = divmod(int(fitting.train.step), steps)
-            evaluation = None
-            if step_in_epoch == 0 and _is_due(epoch, fitting, plan):
-                measured = evaluate(program.embed(fitting.train.params, graph), selection, plan.ks)
+        with interrupts.held_back() as stop_if_asked:
+            while not _is_finished(fitting, plan):
+                stop_if_asked()
+                _check_finite(fitting.meter, program.steps_per_epoch, name)
+                fitting, evaluation = _advance(
+                    program, fitting, masks, graph, selection, key, plan, pace, stop_if_asked
+                )
                 now = time.monotonic()
-                with interrupts.held_back():
-                    fitting, evaluation = _record(fitting, measured, epoch, plan, now - clock)
-                    clock = now
-            else:
-                if step_in_epoch == 0 and epoch == plan.keep_epoch:
-                    fitting = fitting.replace(kept=_copy(fitting.train))
-                stops = [e * steps for e in (_next_evaluation(epoch, plan), plan.keep_epoch) if e is not None]
-                until = min(stop for stop in stops if stop > epoch * steps + step_in_epoch)
-                num_steps = min(pace.num_steps(), until - (epoch * steps + step_in_epoch))
-                with interrupts.held_back():
-                    began = time.monotonic()
-                    train, meter = program.run_steps(
-                        fitting.train, fitting.meter, masks, graph, key, jnp.int32(num_steps)
-                    )
-                    fitting = fitting.replace(train=train, meter=meter)
-                    jax.block_until_ready(meter)
-                    now = time.monotonic()
-                    pace.learn(num_steps, now - began)
-                    fitting = fitting.replace(seconds=fitting.seconds + (now - clock))
-                    clock = now
-            meter = fitting.meter
-            loss = evaluation.loss if evaluation else float(meter.total) / max(int(meter.num_steps), 1)
-            report(int(fitting.train.step) // steps, loss, evaluation)
-            if time.monotonic() - saved_at >= save_seconds:
-                save(fitting)
-                saved_at = time.monotonic()
+                fitting, clock = fitting.replace(seconds=fitting.seconds + (now - clock)), now
+                if evaluation is not None:
+                    evaluation = evaluation._replace(seconds=float(fitting.seconds))
+                loss = evaluation.loss if evaluation else fitting.meter.mean()
+                report(int(fitting.train.step) // program.steps_per_epoch, loss, evaluation)
+                if now - saved_at >= save_seconds:
+                    save(fitting)
+                    saved_at = time.monotonic()
     except KeyboardInterrupt:
         save(fitting)
         raise
     return fitting
 
 
+def _advance(
+    program: Program,
+    fitting: FitState,
+    masks: masking.Masks,
+    graph: Graph,
+    selection: RankingTask,
+    key: jax.Array,
+    plan: Plan,
+    pace: "_Pace",
+    stop_if_asked: Callable[[], None],
+) -> tuple[FitState, "Evaluation | None"]:
+    """One thing that is due: an evaluation, the state to keep, or a dispatch of steps up to the next of these."""
+    steps = program.steps_per_epoch
+    step = int(fitting.train.step)
+    epoch, step_in_epoch = divmod(step, steps)
+    if step_in_epoch == 0 and epoch == plan.keep_epoch and fitting.kept is None:
+        return fitting.replace(kept=_copy(fitting.train)), None
+    if step_in_epoch == 0 and _is_due(epoch, fitting, plan):
+        final = jax.block_until_ready(program.embed(fitting.train.params, graph))
+        return _record(fitting, evaluate(final, selection, plan.ks, between_blocks=stop_if_asked), epoch, plan)
+    stops = [e * steps for e in (_next_evaluation(epoch, plan), plan.keep_epoch) if e is not None]
+    num_steps = min(pace.num_steps, min(stop for stop in stops if stop > step) - step)
+    began = time.monotonic()
+    train, meter = program.run_steps(fitting.train, fitting.meter, masks, graph, key, jnp.int32(num_steps))
+    jax.block_until_ready(meter)
+    pace.learn(num_steps, time.monotonic() - began)
+    return fitting.replace(train=train, meter=meter), None
+
+
 class _Pace:
     """How many steps fill a dispatch: none the first time (that compiles), then as measured."""
 
     def __init__(self):
-        self._num_steps = 0
-
-    def num_steps(self) -> int:
-        return self._num_steps
+        self.num_steps = 0
 
     def learn(self, num_steps: int, seconds: float) -> None:
         if num_steps == 0:
-            self._num_steps = 4
+            self.num_steps = 4
         elif seconds < _SECONDS_PER_DISPATCH / 2:
-            self._num_steps = min(4 * num_steps, 2**20)
+            self.num_steps = min(4 * num_steps, 2**20)
         elif seconds > _SECONDS_PER_DISPATCH * 2:
-            self._num_steps = max(num_steps // 2, 1)
+            self.num_steps = max(num_steps // 2, 1)
 
 
 def _check_finite(meter: LossMeter, steps_per_epoch: int, name: str) -> None:
@@ -299,32 +310,21 @@ def _is_due(epoch: int, fitting: FitState, plan: Plan) -> bool:
     return epoch > fitting.evaluated_epoch and (epoch % plan.eval_every == 0 or epoch == plan.epochs)
 
 
-def _is_finished(fitting: FitState, plan: Plan, steps_per_epoch: int) -> bool:
+def _is_finished(fitting: FitState, plan: Plan) -> bool:
     evaluated = int(fitting.evaluated_epoch)
-    if plan.keep_epoch is not None and fitting.kept is None and evaluated <= plan.keep_epoch:
+    if plan.keep_epoch is not None and fitting.kept is None:
         return False  # the rewind point is still ahead
     out_of_patience = plan.patience > 0 and evaluated - int(fitting.best_epoch) >= plan.patience
     return evaluated >= plan.epochs or out_of_patience
 
 
-def _record(
-    fitting: FitState, measured: RankingMetrics, epoch: int, plan: Plan, seconds: float
-) -> tuple[FitState, Evaluation]:
+def _record(fitting: FitState, measured: RankingMetrics, epoch: int, plan: Plan) -> tuple[FitState, Evaluation]:
     """The state after an evaluation; a value that only equals the best does not replace it."""
     means = measured.means()
     value = means[f"recall@{plan.ks[0]}"]
-    is_best = value > fitting.best_value
-    total_seconds = fitting.seconds + seconds
-    evaluation = Evaluation(
-        epoch=epoch,
-        loss=float(fitting.meter.total) / max(int(fitting.meter.num_steps), 1),
-        means=means,
-        is_best=bool(is_best),
-        seconds=float(total_seconds),
-    )
-    fitting = fitting.replace(
-        meter=LossMeter.zero(), evaluated_epoch=np.asarray(epoch), seconds=np.asarray(total_seconds)
-    )
+    is_best = bool(value > fitting.best_value)
+    evaluation = Evaluation(epoch=epoch, loss=fitting.meter.mean(), means=means, is_best=is_best, seconds=0.0)
+    fitting = fitting.replace(meter=LossMeter.zero(), evaluated_epoch=np.asarray(epoch))
     if is_best:
         fitting = fitting.replace(best=_copy(fitting.train), best_value=np.asarray(value), best_epoch=np.asarray(epoch))
     return fitting, evaluation

@@ -129,6 +129,45 @@ def test_retraining_on_other_users_is_refused(found):
         lthjax.retrain(found[1], "ml-latest-small", show_progress=False)
 
 
+def test_data_given_in_code_are_named_and_not_taken_for_others(split):
+    import pandas as pd
+
+    frame = pd.DataFrame(np.concatenate([split.train, split.valid, split.test]), columns=["user", "item"])
+    ticket = next(lthjax.find_tickets(frame, **TINY))
+    assert ticket.settings["data"] == "<DataFrame>"
+    with pytest.raises(lthjax.DataError, match="was found on a <DataFrame> that was given in code"):
+        lthjax.retrain(ticket, show_progress=False)
+    assert lthjax.retrain(ticket, frame, show_progress=False).metrics == ticket.metrics
+    assert next(lthjax.find_tickets(split, **TINY)).settings["data"] == "<matrix>"
+
+
+def test_what_no_machine_can_do_is_refused(split):
+    for changes, wanted in (
+        ({"dim": 10**10}, "--dim: wanted a table that can be trained in this machine's"),
+        ({"epochs": 2**30}, r"--epochs: wanted fewer than 2\^31 steps"),
+        ({"layers": 17}, "--layers: wanted at most 16"),
+        ({"seed": 2**31}, "--seed: wanted at most"),
+        ({"batch_size": 2**25}, "--batch-size: wanted at most"),
+    ):
+        with pytest.raises(lthjax.SettingsError, match=wanted):
+            lthjax.find_tickets(split, **(TINY | changes))
+
+
+def test_numbers_of_numpy_are_numbers(split):
+    ticket = next(lthjax.find_tickets(split, **(TINY | {"seed": np.int64(0), "dim": np.int32(4)})))
+    assert type(ticket.settings["seed"]) is int
+
+
+def test_the_rewind_point_does_not_depend_on_where_dispatches_are_cut(split, monkeypatch):
+    options = TINY | {"rewind": "epoch:2", "patience": 1, "epochs": 8, "prune_from": "last", "levels": 1}
+    options["learning_rate"] = 0.5  # it soon gets no better: patience runs out before or at the rewind epoch
+    whole = list(lthjax.find_tickets(split, **options))
+    monkeypatch.setattr("lthjax.train._SECONDS_PER_DISPATCH", 1e-9)
+    cut = list(lthjax.find_tickets(split, **options))
+    assert int(whole[0].final.step) == int(cut[0].final.step)
+    assert_bit_equal(whole[1].masks, cut[1].masks)
+
+
 def test_selection_on_test_is_the_test_value(split):
     ticket = next(lthjax.find_tickets(split, selection="test", **TINY))
     assert ticket.settings["selection"] == "test"

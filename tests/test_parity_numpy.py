@@ -18,7 +18,7 @@ import pytest
 from scipy import sparse
 
 import lthjax
-from lthjax import backbones, data, embeddings, evaluate, imp, losses, masks, prune, rewind, splits, tables, train
+from lthjax import backbones, data, embeddings, evaluate, jobs, losses, masks, prune, rewind, splits, tables, train
 from lthjax.embeddings import Embeddings
 from lthjax.losses import Triples
 from lthjax.sampling import Sampler
@@ -244,8 +244,8 @@ def test_find_tickets():
         levels=5,
         prune_from="last",
     )
-    job = imp.prepare(split, settings)
-    draw = jax.jit(jax.vmap(imp.SAMPLERS[settings.sampler](settings.batch_size).sample, (None, 0, None)))
+    job = jobs.prepare(split, settings)
+    draw = jax.jit(jax.vmap(jobs.SAMPLERS[settings.sampler](settings.batch_size).sample, (None, 0, None)))
     steps = jnp.arange(settings.epochs * job.program.steps_per_epoch, dtype=jnp.int32)
     batches_of_level = [
         unstacked(jax.tree.map(np.asarray, draw(job.key(1, level), steps, job.graph)))

@@ -20,7 +20,7 @@ def test_the_points_in_which_publications_differ():
     squared, valid, both = "squared", "valid", "train+valid"
     on_test = ("files", "test", "train")
     assert table == {
-        "paper_text": ("xavier", "sum", 1e-4, squared, "interactions", "random", valid, both, 3, 32),
+        "paper_text": ("xavier", "sum", 1e-4, squared, "users", "random", valid, "train", 3, 32),
         "paper_code": ("xavier", "mean", 1e-4, squared, "users", *on_test, 3, 32),
         "lightgcn_pytorch": ("normal-0.1", "mean", 1e-4, squared, "users", *on_test, 3, 64),
         "lightgcn_pytorch_mf": ("normal-1", "mean", 1e-4, squared, "users", *on_test, 3, 64),
@@ -53,6 +53,12 @@ def test_what_is_overridden_is_named():
     assert presets.title(presets.recbole) == "preset recbole"
     assert presets.title(Settings()) == "defaults"
     assert presets.title(Settings(levels=3)) == "defaults but for levels 3"
+
+
+def test_a_model_takes_the_twin_of_its_preset(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["find_tickets", "--preset", "lightgcn_pytorch", "--model", "mf"])
+    config = cli._parse(find_tickets.Config, "")
+    assert (config.preset, config.init, config.model) == ("lightgcn_pytorch_mf", "normal-1", "mf")
 
 
 @pytest.mark.parametrize("words", [["--preset", "paper_code", "--dim", "8"], ["--dim=8", "--preset=paper_code"]])

@@ -55,6 +55,7 @@ def test_the_sentence():
     said = report.sentence(ROWS, 671)
     assert "level 2: with 19.0% of the entries pruned it reaches test Recall@20 0.2000 at epoch 9" in said
     assert "paired t-test over 671 users" in said
+    assert report.sentence(ROWS[:1], 671).startswith("Only the dense model was trained: test Recall@20 0.2000")
     assert report.sentence([ROWS[0], ROWS[4]], 671).startswith("No ticket wins: none of the 1 is as good")
 
 
@@ -67,6 +68,6 @@ def test_the_picture_shows_curve_baseline_and_star(rows, tmp_path):
     assert dense.get_linestyle() == ":"
     stars = [line for line in ax.lines if line.get_marker() == "*"]
     assert [float(star.get_xdata()[0]) for star in stars] == ([19.0] if len(rows) == 5 else [])
-    plots.save_recall_vs_sparsity(rows, tmp_path / "here.png", "title")
+    plots.save_recall_vs_sparsity(rows, tmp_path / "here.png", r"a$\frac$ 数据")
     assert (tmp_path / "here.png").read_bytes().startswith(b"\x89PNG")
     assert [place.name for place in tmp_path.iterdir()] == ["here.png"]

@@ -107,6 +107,16 @@ def test_a_ticket_loads_alone_and_retrains(unbroken, data_file, tmp_path):
         moved.rename(out / "tickets" / "level_02")
 
 
+@pytest.mark.parametrize("rewind", ["epoch:1", "none", "lr", "reinit"])
+def test_retraining_is_exact_for_every_rewind_mode_loaded_or_not(data_file, tmp_path, rewind):
+    found = find(data_file, tmp_path, rewind=rewind)
+    loaded = lthjax.load_ticket(tmp_path / "tickets" / "level_02")
+    for ticket in (found[2], loaded):
+        again = lthjax.retrain(ticket, show_progress=False)
+        np.testing.assert_array_equal(again.trained.user, found[2].trained.user)
+        assert again.metrics == found[2].metrics
+
+
 def test_a_finished_run_is_read_not_trained_again(unbroken, data_file, monkeypatch):
     out, found = unbroken
     monkeypatch.setattr("lthjax.imp.fit", None)
@@ -162,7 +172,7 @@ def test_an_interrupt_in_the_middle_of_a_level_changes_nothing(unbroken, data_fi
     monkeypatch.setattr(imp, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         find(data_file, out)
-    assert [place.name for place in (out / "snapshots").iterdir()] == ["level_01-epoch_00002-step_000000006"]
+    assert [place.name for place in (out / "snapshots").iterdir()] == ["level_01-epoch_0000002-step_0000000006"]
     monkeypatch.setattr(imp, "fit", real)
     find(data_file, out)
     assert results(out) == results(unbroken[0])
@@ -192,8 +202,15 @@ def test_a_changed_setting_optimizer_or_data_set_is_refused_by_name(unbroken, da
 def test_given_optimizers_are_told_apart_by_what_they_do(data_file, tmp_path):
     find(data_file, tmp_path, optimizer=optax.sgd(0.1), levels=0)
     find(data_file, tmp_path, optimizer=optax.sgd(0.1), levels=0)  # another object, the same optimizer
-    with pytest.raises(lthjax.SettingsError, match="optimizer"):
-        find(data_file, tmp_path, optimizer=optax.sgd(0.1, momentum=0.9), levels=0)
+    others = (
+        optax.sgd(0.1, momentum=0.9),
+        optax.chain(optax.clip_by_global_norm(10.0), optax.sgd(0.1)),
+        optax.sgd(optax.piecewise_constant_schedule(0.1, {100: 0.5})),
+        optax.partition({"u": optax.sgd(0.1), "i": optax.sgd(0.2)}, lthjax.Embeddings("u", "i")),
+    )
+    for other in others:
+        with pytest.raises(lthjax.SettingsError, match="optimizer"):
+            find(data_file, tmp_path, optimizer=other, levels=0)
 
 
 def test_two_processes_do_not_share_a_folder(data_file, tmp_path):
@@ -214,7 +231,67 @@ def test_a_damaged_ticket_is_named_and_made_again(unbroken, data_file, tmp_path)
     with pytest.warns(UserWarning, match="level_01: the arrays are damaged .*Going on from level 0"):
         find(data_file, out)
     assert results(out) == results(unbroken[0])
+    assert log(out) == log(unbroken[0])
     assert (out / "tickets" / "level_01.damaged-1").exists()
+
+
+def test_facts_that_were_altered_or_are_missing_are_damage(unbroken, data_file, tmp_path):
+    out = tmp_path / "run"
+    find(data_file, out, levels=0)
+    place = out / "tickets" / "level_00" / "facts.json"
+    record = json.loads(place.read_text())
+    record["facts"]["metrics"]["recall@20"] = 0.9999
+    place.write_text(json.dumps(record))
+    with pytest.raises(lthjax.CheckpointError, match="not what was written"):
+        lthjax.load_ticket(place.parent)
+    with pytest.warns(UserWarning, match="not what was written .*Going on from the start"):
+        (again,) = find(data_file, out, levels=0)
+    assert again.metrics == unbroken[1][0].metrics
+
+
+def test_a_ticket_that_is_no_child_of_its_parent_is_set_aside(data_file, tmp_path):
+    out = tmp_path / "run"
+    find(data_file, out)
+    find(data_file, tmp_path / "other", seed=1)
+    for level in (1, 2):
+        (out / "tickets" / f"level_0{level}").rename(tmp_path / f"level_0{level}")
+    (tmp_path / "other" / "tickets" / "level_02").rename(out / "tickets" / "level_02")
+    with pytest.warns(UserWarning, match="level_02: its masks do not lie within those of level 1"):
+        find(data_file, out)
+
+
+def test_ctrl_c_while_a_ticket_is_saved_or_a_level_evaluated_loses_nothing(data_file, tmp_path, monkeypatch):
+    import signal as signals
+
+    from lthjax import checkpoint, train
+
+    out = tmp_path / "run"
+    real_save, real_evaluate = checkpoint.save, train.evaluate
+
+    def save(path, *arguments):
+        if path.name == "level_00":
+            signals.raise_signal(signals.SIGINT)
+        return real_save(path, *arguments)
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        find(data_file, out, model="lightgcn", layers=1)
+    assert (out / "tickets" / "level_00" / "facts.json").exists()
+    assert results(out)[1].startswith("0,")
+    monkeypatch.setattr(checkpoint, "save", real_save)
+
+    def evaluate(*arguments, **options):
+        signals.raise_signal(signals.SIGINT)
+        return real_evaluate(*arguments, **options)
+
+    monkeypatch.setattr(train, "evaluate", evaluate)
+    with pytest.raises(KeyboardInterrupt):
+        find(data_file, out, model="lightgcn", layers=1)
+    monkeypatch.setattr(train, "evaluate", real_evaluate)
+    find(data_file, out, model="lightgcn", layers=1)
+    find(data_file, tmp_path / "whole", model="lightgcn", layers=1)
+    assert results(out) == results(tmp_path / "whole")
+    assert log(out) == log(tmp_path / "whole")
 
 
 def test_a_damaged_config_or_unwritable_folder_is_one_line(data_file, tmp_path):
@@ -267,7 +344,7 @@ def test_killed_while_checkpoints_are_written_nothing_is_lost(unbroken, data_fil
 
 @pytest.mark.slow
 def test_killed_at_any_moment_and_interrupted_the_run_ends_the_same(unbroken, data_file, tmp_path):
-    out = tmp_path / "run"
+    out, ended = tmp_path / "run", []
     for signal_sent, lines in ((signal.SIGKILL, 1), (signal.SIGKILL, 3), (signal.SIGINT, 5)):
         process = start(data_file, out)
         while process.poll() is None and not (out / "log.jsonl").exists():
@@ -277,6 +354,8 @@ def test_killed_at_any_moment_and_interrupted_the_run_ends_the_same(unbroken, da
         process.send_signal(signal_sent)
         errors = process.communicate(timeout=120)[1]
         assert process.returncode in (-signal_sent, 0), errors  # 0: it was done before the signal came
+        ended.append(process.returncode)
+    assert -signal.SIGKILL in ended
     find(data_file, out)
     assert results(out) == results(unbroken[0])
     assert log(out) == log(unbroken[0])

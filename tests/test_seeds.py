@@ -44,6 +44,14 @@ def test_each_seed_is_a_run_of_its_own_and_the_table_their_mean(pairs, tmp_path,
     one = pd.read_csv(tmp_path / "one" / "results.csv").drop(columns="seconds")
     pd.testing.assert_frame_equal(one.drop(columns="settings"), each[1].drop(columns=["seconds", "settings"]))
 
+    code, said = call("--seeds", "2", "--seed", "6", "--out", str(tmp_path / "one"))  # a single run's folder
+    assert (code, said.err) == (2, said.err)
+    assert "--seeds" in said.err
+    assert len(said.err.splitlines()) == 1
+
+    code, said = call("--seeds", "4", "--seed", "5", "--out", str(tmp_path / "three"))  # one more goes on
+    assert code == 0, said.err
+
     code, said = call("--seeds", "0")
     assert code == 2
     assert said.err.startswith("error: --seeds: wanted at least 1; got 0"), said.err

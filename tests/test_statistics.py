@@ -23,6 +23,21 @@ def test_variance_by_hand():
     np.testing.assert_allclose(got.high - got.mean, stats.t.ppf(0.975, freedom) * np.sqrt(2.5), rtol=1e-9)
 
 
+def test_components_below_zero_are_zero():
+    """Rows and columns alike, all in the rest (mean square 4): Var(mean) = 4 / (S U) = 1."""
+    got = crossed_effect(np.array([[2.0, 0.0], [0.0, 2.0]]))
+    assert (got.mean, got.p_value < 1, np.isfinite(got.low)) == (1.0, True, True)
+    np.testing.assert_allclose(got.high - got.mean, stats.t.ppf(0.975, 4**2 / (3 * 4**2)) * np.sqrt(4 / 4))
+
+
+def test_epochs_that_are_equal_on_the_mean_are_not_later():
+    sparsity, clear = np.array([0.1]), np.full((1, 3, 5), 0.1)
+    for epochs in ([10, -5, -5], [5, 10, -15], [0, 0, 0]):
+        low, high = sparsest_winner_interval(clear, np.array([epochs]), sparsity)
+        assert high == 0.1
+    assert low == 0.1
+
+
 def test_alike_differences_and_one_user():
     assert crossed_effect(np.zeros((3, 5))) == (0, 0, 0, 1)
     assert crossed_effect(np.full((3, 5), 0.25)) == (0.25, 0.25, 0.25, 0)
