@@ -115,7 +115,7 @@ def check(settings: Settings) -> None:
             raise SettingsError(f"{flag(name)}: wanted 0 or more; got {getattr(settings, name)}.")
     for name, most in (("layers", 16), ("seed", 2**31 - 1), ("split_seed", 2**31 - 1), ("batch_size", 2**24)):
         if getattr(settings, name) > most:
-            raise SettingsError(f"{flag(name)}: wanted at most {most:,}; got {getattr(settings, name):,}.")
+            raise SettingsError(f"{flag(name)}: wanted at most {most}; got {getattr(settings, name)}.")
     if not 0 < _number(settings, "prune_rate") < 1:
         raise SettingsError(f"--prune-rate: wanted a share between 0 and 1; got {settings.prune_rate}.")
     if not 0 < _number(settings, "learning_rate") < math.inf:
