@@ -46,13 +46,19 @@ def _parse(config_type: type[Config], description: str) -> Config:
     try:
         with contextlib.redirect_stderr(said):
             default = _default(config_type)
-            config = tyro.cli(config_type, description=description, default=default)
+            config = tyro.cli(config_type, prog=_program_name(), description=description, default=default)
             return dataclasses.replace(config, preset=default.preset)  # the twin for its model, where it has one
     except SystemExit as end:
         if end.code in (0, None):
             raise
         print(f"error: {_message(said.getvalue())}; --help explains every flag.", file=sys.stderr)
         sys.exit(2)
+
+
+def _program_name() -> str | None:
+    """How the experiment is called: `python -m experiments.NAME`."""
+    spec = sys.modules["__main__"].__spec__
+    return f"python -m {spec.name}" if spec else None
 
 
 def _default(config_type: type[Config]) -> Config:

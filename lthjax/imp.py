@@ -61,11 +61,10 @@ def _levels(job: Job, out: Path | None, show_progress: bool | None, save_seconds
     settings = job.settings
     template = job.program.start(*_dense_start(job))
     with contextlib.ExitStack() as stack:
-        folder = (
-            None
-            if out is None
-            else stack.enter_context(runs.open_folder(out, runs.describe(settings, job.optimizer_name, job.split)))
-        )
+        folder = None
+        if out is not None:
+            config = runs.describe(settings, job.optimizer_name, job.split)
+            folder = stack.enter_context(runs.open_folder(out, config))
         bars = stack.enter_context(progress.bars(settings.levels + 1, job.plan, show_progress, settings.selection))
         dense, parent, rows = None, None, []
         for level in range(settings.levels + 1):

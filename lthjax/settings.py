@@ -14,7 +14,7 @@ class Settings:
     """What is trained, on what, and how it is pruned. Checked when made; see `check` for the ranges."""
 
     preset: str = "none"
-    """Published settings to start from (see lthjax/presets.py); flags given beside it win over it."""
+    """Start from published settings: paper_text, paper_code, lightgcn_pytorch, lightgcn_tf or recbole; flags win."""
 
     data: str = "ml-latest-small"
     """Bundled or known name, or path of a file or of a folder with train.txt, valid.txt and test.txt."""

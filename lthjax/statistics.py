@@ -26,8 +26,8 @@ def crossed_effect(differences: np.ndarray) -> Effect:
     S x U values are not independent, and a test that took them so would call noise a result. The two-way layout without
     repetition gives Var(mean) = (MS_users + MS_seeds - MS_rest) / (S U), components below 0 taken as 0, and Student's t
     with Satterthwaite's degrees of freedom (the quasi-F of Clark 1973, "The language-as-fixed-effect fallacy"). With
-    one seed it is the paired t-test over users; with two the variance over seeds rests on one degree of freedom, and
-    the test calls too much: take five or more. With one user there is no interval: it is infinite.
+    one seed it is the paired t-test over users. Two seeds give the variance over seeds one degree of freedom, and wide
+    intervals: take five or more. With one user there is no interval: it is infinite.
     """
     from scipy import stats
 
