@@ -138,9 +138,8 @@ def _check_space(place: Path, num_bytes: int) -> None:
     """Look before writing: over a full disk Orbax fails in several threads, each with a traceback of its own."""
     free = shutil.disk_usage(place).free
     if free < num_bytes + 2**20:
-        raise OSError(
-            errno.ENOSPC, f"No space left on device: wanted about {num_bytes / 2**20:.1f} MiB, {free:,} bytes free"
-        )
+        wanted = f"wanted {num_bytes / 2**20:.1f} MiB and 1 to spare; {free / 2**20:.1f} MiB are free"
+        raise OSError(errno.ENOSPC, f"No space left on device: {wanted}")
 
 
 def _first_line(error: BaseException) -> str:

@@ -44,3 +44,19 @@ def test_in_another_thread_it_does_nothing():
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_the_function_raises_where_it_is_called_and_a_second_interrupt_at_once():
+    done = []
+    with pytest.raises(KeyboardInterrupt), held_back() as stop_if_asked:  # noqa: PT012
+        stop_if_asked()
+        signal.raise_signal(signal.SIGINT)
+        done.append("work that must not be cut")
+        stop_if_asked()
+        done.append("never")
+    assert done == ["work that must not be cut"]
+    with pytest.raises(KeyboardInterrupt), held_back():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        done.append("never")
+    assert len(done) == 1
