@@ -20,7 +20,7 @@ import pandas as pd
 
 import lthjax
 from experiments import cli
-from lthjax import presets, runs
+from lthjax import presets, report, runs
 from lthjax.settings import Settings
 from lthjax.tickets import Ticket
 
@@ -130,10 +130,10 @@ def main(config: Config) -> list[Ticket]:
     """Train the dense models and print the comparison."""
     out = Path(config.out or f"runs/baselines-{Path(config.data).stem}-{config.preset}")
     print(f"runs: {out}", flush=True)
+    split = lthjax.load_split(None, settings_of(config, "lightgcn"))  # a preset's MF twin splits alike
     found, rows = [], []
     for model in ("mf", "lightgcn") if config.models == "both" else (config.models,):
         settings = settings_of(config, model)
-        split = lthjax.load_split(None, settings)
         if said := presets.conflicts(dataclasses.replace(settings, levels=presets.find(settings.preset).levels)):
             print(said)
         ticket = next(lthjax.find_tickets(split, settings=settings, out=out / model))
@@ -141,7 +141,7 @@ def main(config: Config) -> list[Ticket]:
         rows += table(ticket, settings)
         print(f"{model}: {_title(settings)}; {ticket.epochs} epochs in {ticket.seconds:.0f} s", flush=True)
         if settings.selection == "test":
-            print("WARNING: best epochs were chosen on the test part (selection test): these numbers flatter.")
+            print(report.TEST_WARNING)
         if settings.split != "files":
             print("note: published numbers are of the files' own parts (--split files)")
     shown = pd.DataFrame(rows).drop(columns=["selection", "settings"])

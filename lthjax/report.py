@@ -2,15 +2,19 @@
 
 from typing import TYPE_CHECKING, Any
 
+from lthjax.verdict import WINNING
+
 if TYPE_CHECKING:
     import pandas as pd
+
+TEST_WARNING = "WARNING: best epochs were chosen on the test part (selection test): these numbers flatter."
 
 Row = dict[str, Any]  # of `tickets.row`, or of `seeds.combine`: then with standard deviations
 
 
 def sparsest_winner(rows: list[Row]) -> Row | None:
     """The row of the sparsest winning ticket, or None."""
-    winners = [row for row in rows if row["verdict"] in ("wins", "better")]
+    winners = [row for row in rows if row["verdict"] in WINNING]
     return max(winners, key=lambda row: row["sparsity"], default=None)
 
 
@@ -46,7 +50,7 @@ def remarks(rows: list[Row]) -> list[str]:
     if "num_seeds" in rows[0]:
         lines[0] += f"; {rows[0]['num_seeds']} seeds, mean ± standard deviation"
     if any(row["selection"] == "test" for row in rows):
-        lines.append("WARNING: best epochs were chosen on the test part (selection test): these numbers flatter.")
+        lines.append(TEST_WARNING)
     return lines
 
 

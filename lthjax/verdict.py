@@ -9,6 +9,8 @@ import numpy as np
 
 from lthjax import statistics
 
+WINNING = ("wins", "better")  # names of verdicts that meet the paper's definition
+
 
 class Verdict(NamedTuple):
     """A ticket against the dense model of the same run."""
@@ -21,7 +23,7 @@ class Verdict(NamedTuple):
     @property
     def is_winning(self) -> bool:
         """The paper's definition: a' >= a and j' <= j (section 3.3)."""
-        return self.name in ("wins", "better")
+        return self.name in WINNING
 
 
 DENSE = Verdict("dense", 0.0, 0.0, 0.0)
