@@ -5,7 +5,7 @@ Letters: M users, N items, F dimensions, K layers.
 
 from typing import Literal
 
-import jax.numpy as jnp
+import jax
 
 from lthjax.embeddings import Embeddings
 from lthjax.graph import Graph, propagate
@@ -24,8 +24,5 @@ def lightgcn(
 
     Mean and sum rank alike, but the scores, and so the gradients, differ by (K + 1)^2. With K = 0 this is `mf`.
     """
-    num_users = layer0.user.shape[0]
-    total = propagate(graph, jnp.concatenate(layer0), num_layers)  # [M + N, F]
-    if combine == "mean":
-        total = total / (num_layers + 1)
-    return Embeddings(total[:num_users], total[num_users:])
+    total = propagate(graph, layer0, num_layers)
+    return jax.tree.map(lambda x: x / (num_layers + 1), total) if combine == "mean" else total

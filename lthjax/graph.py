@@ -3,9 +3,8 @@
 Letters: M users, N items, E training interactions, F dimensions. Users are nodes 0..M-1, items M..M+N-1.
 """
 
-import concurrent.futures
 import functools
-import os
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ from flax import struct
 from jax.experimental import sparse
 
 from lthjax import rows
+from lthjax.embeddings import Embeddings
 from lthjax.rows import Rows
 
 
@@ -22,8 +22,8 @@ class Graph:
     """Everything the model may know of the training interactions; always an argument of a jitted function."""
 
     adjacency: sparse.BCOO  # [M + N, M + N] float32, D^-1/2 A D^-1/2, sorted int32 indices, 2 E stored
-    row_starts: jax.Array  # [M + N + 1] int32, the adjacency's rows as in CSR
-    columns: jax.Array  # [2 E] int32, the adjacency's columns by themselves, as the CPU kernel reads them
+    items_of_users: sparse.BCSR  # [M, N], its upper right corner, as the CPU's kernel wants it
+    users_of_items: sparse.BCSR  # [N, M], its lower left corner
     positives: Rows  # M rows of training items
     pair_users: jax.Array  # [E] int32, the user of each entry of positives.ids
     active_users: jax.Array  # [M'] int32, users with at least one training item
@@ -65,35 +65,41 @@ def from_pairs(pairs: np.ndarray, num_users: int, num_items: int) -> Graph:
         indices_sorted=True,
         unique_indices=True,
     )
+    user_starts, item_starts = (
+        np.concatenate([[0], np.cumsum(side)]).astype(np.int32) for side in (degree[:num_users], degree[num_users:])
+    )
     return Graph(
         adjacency=adjacency,
-        row_starts=jnp.asarray(np.concatenate([[0], np.cumsum(degree)]).astype(np.int32)),
-        columns=jnp.asarray(indices[:, 1].copy()),
+        items_of_users=_csr(value, pairs[:, 1], user_starts, (num_users, num_items)),
+        users_of_items=_csr(value[by_item], users[by_item], item_starts, (num_items, num_users)),
         positives=rows.from_pairs(pairs, num_users),
         pair_users=jnp.asarray(users),
         active_users=jnp.asarray(np.unique(users)),
     )
 
 
+def _csr(values: np.ndarray, columns: np.ndarray, starts: np.ndarray, shape: tuple[int, int]) -> sparse.BCSR:
+    arrays = (jnp.asarray(values), jnp.asarray(columns.astype(np.int32)), jnp.asarray(starts))
+    return sparse.BCSR(arrays, shape=shape, indices_sorted=True, unique_indices=True)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def propagate(graph: Graph, x: jax.Array, num_layers: int) -> jax.Array:
-    """X + A' x + ... + A'^K x, [M + N, F] -> [M + N, F]; on a CPU by SciPy's CSR kernel, elsewhere as XLA lowers BCOO.
+def propagate(graph: Graph, x: Embeddings, num_layers: int) -> Embeddings:
+    """X + A' x + ... + A'^K x, user and item rows apart; tickets under `vmap` share one pass over the graph.
 
     A' is symmetric, and so is every polynomial of it: the pullback of g is the same sum applied to g. That is written
-    down here, since XLA would transpose the matrix and keep every layer; and the whole sum, not one product, is what
-    crosses to the host on a CPU. The graph is a constant; it gets no gradient.
+    down here, since JAX would transpose the matrix and keep every layer. The graph is a constant; it gets no gradient.
+
+    On a CPU the product is jaxlib's own CSR kernel, which uses all cores and makes no [nse, F] temporary; users and
+    items are multiplied apart, which saves joining and cutting tables at every step. Elsewhere it is what XLA makes of
+    the BCOO matrix. `experiments/LOG.md` tells what else was measured.
 
     Args:
       graph: with the adjacency A'.
-      x: [M + N, F].
+      x: user [M, F] and item [N, F].
       num_layers: K.
     """
-    return jax.lax.platform_dependent(
-        graph,
-        x,
-        cpu=functools.partial(_layer_sum_on_cpu, num_layers=num_layers),
-        default=functools.partial(_layer_sum, num_layers=num_layers),
-    )
+    return _layer_sum(num_layers)(graph, x)
 
 
 def _propagate_forward(graph, x, num_layers):
@@ -107,52 +113,46 @@ def _propagate_backward(num_layers, graph, gradient):
 propagate.defvjp(_propagate_forward, _propagate_backward)
 
 
-def _layer_sum(graph: Graph, x: jax.Array, num_layers: int) -> jax.Array:
-    layer = total = x
+@functools.cache
+def _layer_sum(num_layers: int) -> Callable[[Graph, Embeddings], Embeddings]:
+    """The sum of layers, as a function of graph and x that knows how to be batched."""
+
+    @jax.custom_batching.custom_vmap
+    def layer_sum(graph, x):
+        by_halves, whole = (functools.partial(f, num_layers=num_layers) for f in (_by_halves, _whole))
+        return jax.lax.platform_dependent(graph, x, cpu=by_halves, default=whole)
+
+    def one_by_one(graph, xs):
+        return jax.lax.map(functools.partial(layer_sum, graph), xs)
+
+    def side_by_side(graph, xs):
+        wide = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(x.shape[1], -1), xs)  # [M, T F] and [N, T F]
+        total = layer_sum(graph, wide)
+        return jax.tree.map(lambda x, t: t.reshape(x.shape[1], x.shape[0], -1).swapaxes(0, 1), xs, total)
+
+    @layer_sum.def_vmap
+    def _(num_tickets, is_batched, graph, xs):
+        if any(jax.tree.leaves(is_batched[0])):
+            raise NotImplementedError("propagate: wanted one graph for all tickets; got vmap over graphs.")
+        xs = jax.tree.map(lambda x, has: x if has else jnp.broadcast_to(x, (num_tickets, *x.shape)), xs, is_batched[1])
+        # A GPU wants wide products; on a CPU they miss the cache (F = 128 takes ten times as long as F = 32).
+        total = jax.lax.platform_dependent(graph, xs, cpu=one_by_one, default=side_by_side)
+        return total, Embeddings(True, True)
+
+    return layer_sum
+
+
+def _whole(graph: Graph, x: Embeddings, num_layers: int) -> Embeddings:
+    layer = total = jnp.concatenate(x)
     for _ in range(num_layers):  # K is 1 to 4: unrolled on purpose
         layer = graph.adjacency @ layer
         total = total + layer
-    return total
+    return Embeddings(total[: graph.num_users], total[graph.num_users :])
 
 
-def _layer_sum_on_cpu(graph: Graph, x: jax.Array, num_layers: int) -> jax.Array:
-    return jax.pure_callback(
-        functools.partial(_csr_layer_sum, num_layers),
-        jax.ShapeDtypeStruct(x.shape, x.dtype),
-        graph.row_starts,
-        graph.columns,
-        graph.adjacency.data,
-        x,
-        vmap_method="sequential",
-    )
-
-
-@functools.cache
-def _pool(num_threads: int) -> concurrent.futures.ThreadPoolExecutor:
-    return concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix="propagate")
-
-
-def _csr_layer_sum(num_layers: int, *arrays) -> np.ndarray:
-    """[R, F] sum of layers with a square CSR matrix (row starts, columns, values), rows shared among the cores."""
-    # SciPy's kernel itself: `csr_array @ x` would check, slice and copy the matrix at every call, which takes as long.
-    from scipy.sparse._sparsetools import csr_matvecs
-
-    # NumPy at once: work on jax Arrays inside a callback can wait for the thread that runs the callback.
-    row_starts, columns, values, x = (np.asarray(array) for array in arrays)
-    num_rows, width = x.shape
-    num_threads = os.cpu_count() or 1
-    shares = np.linspace(0, len(values), num_threads + 1)[1:-1]  # of the stored entries, not of the rows
-    bounds = [0, *np.searchsorted(row_starts, shares).tolist(), num_rows]
-    layer, total = np.ascontiguousarray(x), x.copy()
-
-    def multiply(first: int, last: int) -> None:
-        starts, to = row_starts[first : last + 1], product[first:last]
-        csr_matvecs(last - first, num_rows, width, starts, columns, values, layer.ravel(), to.ravel())
-        total[first:last] += to
-
+def _by_halves(graph: Graph, x: Embeddings, num_layers: int) -> Embeddings:
+    layer = total = x
     for _ in range(num_layers):
-        product = np.zeros_like(total)
-        for _ in _pool(num_threads).map(multiply, bounds[:-1], bounds[1:]):
-            pass  # waits, and raises what a thread raised
-        layer = product
+        layer = Embeddings(graph.items_of_users @ layer.item, graph.users_of_items @ layer.user)
+        total = jax.tree.map(jnp.add, total, layer)
     return total

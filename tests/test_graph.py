@@ -7,7 +7,13 @@ import pytest
 from scipy import sparse
 
 from lthjax import graph as graphs
-from lthjax.graph import propagate
+from lthjax.embeddings import Embeddings
+
+
+def propagate(graph, x, num_layers):
+    """The sum of layers of a joint table, [M + N, F]."""
+    total = graphs.propagate(graph, Embeddings(x[: graph.num_users], x[graph.num_users :]), num_layers)
+    return jnp.concatenate(total)
 
 
 def dense_adjacency(pairs, num_users, num_items):
@@ -48,8 +54,13 @@ def test_indices_are_sorted_int32(tiny_graph, dense):
     np.testing.assert_array_equal(indices, np.argwhere(dense))  # row-major order
     assert tiny_graph.adjacency.indices_sorted
     assert tiny_graph.adjacency.unique_indices
-    np.testing.assert_array_equal(tiny_graph.columns, indices[:, 1])
-    np.testing.assert_array_equal(tiny_graph.row_starts, np.concatenate([[0], np.cumsum((dense > 0).sum(axis=1))]))
+    users = tiny_graph.num_users
+    for half, wanted in (
+        (tiny_graph.items_of_users, dense[:users, users:]),
+        (tiny_graph.users_of_items, dense[users:, :users]),
+    ):
+        np.testing.assert_allclose(half.todense(), wanted, rtol=1e-6)
+        assert half.indices.dtype == half.indptr.dtype == np.int32
 
 
 def test_sizes_and_positives(tiny, tiny_graph):
@@ -105,6 +116,37 @@ def test_under_vmap(tiny_graph, dense, x):
     np.testing.assert_allclose(gradients, 2 * wanted @ wanted @ several, rtol=1e-4, atol=1e-5)
 
 
+def test_under_vmap_on_other_devices_tickets_stand_side_by_side(tiny_graph, dense, x, monkeypatch):
+    """There the tickets become features of one wide product; `platform_dependent` is made to take that branch."""
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *args, default, **others: default(*args))
+    graphs._layer_sum.cache_clear()
+    several, widths, whole = np.stack([x, 2 * x, -x[::-1]]), [], graphs._whole
+
+    def spy(graph, x, num_layers):
+        widths.append(x.item.shape[1])
+        return whole(graph, x, num_layers)
+
+    monkeypatch.setattr(graphs, "_whole", spy)
+    total = jax.vmap(lambda x: propagate(tiny_graph, x, 2))(several)
+    np.testing.assert_allclose(total, layer_sum(dense, 2) @ several, rtol=1e-5, atol=2e-6)
+    assert widths[-1] == 3 * x.shape[1]
+    graphs._layer_sum.cache_clear()
+
+
+def test_under_vmap_only_one_table_may_be_mapped(tiny_graph, x):
+    users, items = jnp.asarray(x[:7]), jnp.asarray(x[7:])
+    several = jnp.stack([users, 2 * users])
+    total = jax.vmap(lambda users: graphs.propagate(tiny_graph, Embeddings(users, items), 2))(several)
+    wanted = propagate(tiny_graph, np.concatenate([2 * users, items]), 2)
+    np.testing.assert_allclose(jnp.concatenate([total.user[1], total.item[1]]), wanted, rtol=1e-5, atol=2e-6)
+    assert total.item.shape == (2, 11, 5)
+
+
+def test_vmap_over_graphs_is_refused(tiny_graph, x):
+    with pytest.raises(NotImplementedError, match="one graph for all tickets"):
+        jax.vmap(lambda starts: propagate(tiny_graph.replace(active_users=starts), x, 1))(jnp.zeros((2, 3), jnp.int32))
+
+
 @pytest.mark.parametrize(("num_users", "num_items", "density"), [(300, 200, 0.03), (1, 50, 0.5), (50, 1, 0.5)])
 def test_random_graph_against_scipy(num_users, num_items, density):
     rng = np.random.default_rng(1)
@@ -114,8 +156,9 @@ def test_random_graph_against_scipy(num_users, num_items, density):
     x = rng.normal(size=(num_users + num_items, 16)).astype(np.float32)
     wanted = x + adjacency @ x + adjacency @ (adjacency @ x)
     np.testing.assert_allclose(propagate(graph, x, 2), wanted, rtol=1e-4, atol=1e-5)
-    # The lowering of other devices, which a CPU does not take by itself.
-    np.testing.assert_allclose(graphs._layer_sum(graph, x, 2), wanted, rtol=1e-4, atol=1e-5)
+    # What other devices do, and a CPU does not take by itself.
+    on_others = graphs._whole(graph, Embeddings(x[:num_users], x[num_users:]), 2)
+    np.testing.assert_allclose(jnp.concatenate(on_others), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_a_new_graph_of_the_same_size_is_no_new_program(tiny, tiny_graph, x):
