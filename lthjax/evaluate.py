@@ -1,5 +1,8 @@
 """The all-ranking evaluator: every item ranked for every user, seen items left out, in blocks of users.
 
+The scores never exist at once: a block of users is scored into the same few megabytes, and a top-K that does not sort
+reads them once while they are in the cache.
+
 Letters: U users with held-out items, M users, N items, F dimensions, K places, B users of a block.
 """
 
@@ -16,8 +19,10 @@ from lthjax import metrics, rows
 from lthjax.embeddings import Embeddings
 from lthjax.rows import Rows
 
-_SCORES_PER_BLOCK = 2**24  # float32: 64 MiB, whatever M and N
-_USERS_PER_BLOCK = 256  # more do not go faster on a CPU
+_USERS_PER_BLOCK = 64  # on a CPU: their scores stay in its cache
+_SCORES_PER_BLOCK = 2**26  # elsewhere, float32: 256 MiB, whatever M and N
+_SCORES_PER_DISPATCH = 2**28  # about half a second on two cores; between two the host can be interrupted
+_GROUP = 64  # items whose best is looked at first
 _SEEN_PER_CHUNK = 64  # seen items are struck out so many at a time
 
 
@@ -74,24 +79,45 @@ def rank_one_user(
       k: places.
     """
     num_items = items.shape[0]
+    num_groups = -(-num_items // _GROUP)
+    items = jnp.pad(items, ((0, num_groups * _GROUP - num_items), (0, 0)))
     scores = jnp.dot(items, user_row, precision="highest")  # TF32 or bf16 would reorder near ties
-    scores = jnp.where(scores == 0, 0.0, scores)  # top_k ranks -0 below +0, and pruned rows score both
+    scores = scores.at[num_items:].set(-jnp.inf)
 
     def strike_out(number, scores):
-        seen = rows.chunk(task.seen, user, number, _SEEN_PER_CHUNK, fill=num_items)
+        seen = rows.chunk(task.seen, user, number, _SEEN_PER_CHUNK, fill=scores.shape[0])
         return scores.at[seen].set(-jnp.inf, mode="drop")  # the filling is out of range: dropped
 
     scores = jax.lax.fori_loop(0, num_chunks, strike_out, scores)
-    best, top = jax.lax.top_k(scores, min(k, num_items))  # equal scores: lower id first
-    hits = rows.contains(task.relevant, jnp.broadcast_to(user, top.shape), top.astype(jnp.int32))
+    best, top = _top(scores, min(k, num_items))
+    hits = rows.contains(task.relevant, jnp.broadcast_to(user, top.shape), top)
     return hits & (best > -jnp.inf)  # with fewer unseen items than places, seen ones fill the list
 
 
-@functools.partial(jax.jit, static_argnames="ks")
-def _rank_block(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, ks: tuple[int, ...]):
-    """(recall [B, len(ks)], ndcg [B, len(ks)]) of one block of users."""
+def _top(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """(values, places) of the k highest of [G * _GROUP] scores; of equal ones the lower place comes first.
 
-    def one(user):
+    An entry among the k highest lies in a group whose best is among the k highest, and at most k groups have such a
+    best: ranked by their best, the first k groups hold the answer. Groups are stretches, so that of two with equal best
+    the lower one also has the lower places, and ties are told apart as in the whole.
+    """
+    groups = scores.reshape(-1, _GROUP)
+    _, chosen = jax.lax.top_k(_without_minus_zero(groups.max(axis=1)), min(k, len(groups)))
+    chosen = jnp.sort(chosen)
+    best, at = jax.lax.top_k(_without_minus_zero(groups[chosen]).ravel(), k)
+    return best, chosen[at // _GROUP] * _GROUP + at % _GROUP
+
+
+def _without_minus_zero(scores: jax.Array) -> jax.Array:
+    """Scores with 0 for -0: top_k ranks -0 below 0, and pruned rows score both."""
+    return jnp.where(scores == 0, 0.0, scores)
+
+
+@functools.partial(jax.jit, static_argnames="ks")
+def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, ks: tuple[int, ...]):
+    """(recall [G, B, len(ks)], ndcg [G, B, len(ks)]) of G blocks of users, one after the other."""
+
+    def one(user, num_chunks):
         hits = rank_one_user(user, final.user[user], final.item, task, num_chunks, max(ks))
         num_relevant = task.relevant.starts[user + 1] - task.relevant.starts[user]
         return (
@@ -99,7 +125,7 @@ def _rank_block(users: jax.Array, final: Embeddings, task: RankingTask, num_chun
             jnp.stack([metrics.ndcg_at(k, hits, num_relevant) for k in ks]),
         )
 
-    return jax.vmap(one)(users)
+    return jax.lax.map(lambda block: jax.vmap(one, in_axes=(0, None))(*block), (users, num_chunks))
 
 
 def evaluate(
@@ -107,29 +133,33 @@ def evaluate(
     task: RankingTask,
     ks: tuple[int, ...] = (20,),
     block_size: int | None = None,
-    between_blocks: Callable[[], None] = lambda: None,
+    between_dispatches: Callable[[], None] = lambda: None,
 ) -> RankingMetrics:
     """Recall@K and NDCG@K of every user of the task, for several K at once.
 
-    Memory: one block of scores, B x N, at a time, at most 64 MiB unless `block_size` (users a block) says otherwise.
-    `between_blocks` is called before each, so that an interrupt need not wait for the whole ranking.
+    Memory: the scores of one block, B x N float32, at a time; B is chosen by device unless `block_size` says it.
+    `between_dispatches` is called every half second or so, so that an interrupt need not wait for the whole ranking.
     """
-    num_users = len(task.users)
+    num_users, num_items = len(task.users), final.item.shape[0]
     if block_size is None:
-        block_size = max(1, min(_USERS_PER_BLOCK, _SCORES_PER_BLOCK // final.item.shape[0]))
+        on_cpu = jax.default_backend() == "cpu"
+        block_size = _USERS_PER_BLOCK if on_cpu else max(1, _SCORES_PER_BLOCK // num_items)
     block_size = min(block_size, num_users)
-    num_seen = np.diff(np.asarray(task.seen.starts))[task.users]
-    blocks = []
-    for first in range(0, num_users, block_size):
-        between_blocks()
-        # The last block is full too and overlaps the one before: one shape, one program.
-        begin = min(first, num_users - block_size)
-        members = slice(begin, begin + block_size)
-        num_chunks = np.int32(-(-num_seen[members].max() // _SEEN_PER_CHUNK))
-        block = _rank_block(task.users[members], final, task, num_chunks, ks)
-        blocks.append([np.asarray(values)[first - begin :] for values in block])
+    num_blocks = -(-num_users // block_size)
+    num_together = max(1, min(num_blocks, _SCORES_PER_DISPATCH // (block_size * num_items)))
+    users = np.resize(task.users, (num_blocks, block_size))  # the last block is filled up from the front
+    num_seen = np.diff(np.asarray(task.seen.starts))[users]  # [G, B]
+    num_chunks = -(-num_seen.max(axis=1) // _SEEN_PER_CHUNK).astype(np.int32)
+    parts = []
+    for first in range(0, num_blocks, num_together):
+        between_dispatches()
+        # The last dispatch is full too and overlaps the one before: one shape, one program.
+        begin = min(first, num_blocks - num_together)
+        blocks = slice(begin, begin + num_together)
+        part = _rank_blocks(users[blocks], final, task, num_chunks[blocks], ks)
+        parts.append([np.asarray(values)[first - begin :].reshape(-1, len(ks)) for values in part])
     order = np.argsort(task.users)
-    recall, ndcg = (np.concatenate(parts)[order] for parts in zip(*blocks, strict=True))
+    recall, ndcg = (np.concatenate(values)[:num_users][order] for values in zip(*parts, strict=True))
     return RankingMetrics(
         users=np.asarray(task.users)[order],
         recall={k: recall[:, place] for place, k in enumerate(ks)},

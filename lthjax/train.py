@@ -264,7 +264,7 @@ def _advance(
         return fitting.replace(kept=_copy(fitting.train)), None
     if step_in_epoch == 0 and _is_due(epoch, fitting, plan):
         final = jax.block_until_ready(program.embed(fitting.train.params, graph))
-        return _record(fitting, evaluate(final, selection, plan.ks, between_blocks=stop_if_asked), epoch, plan)
+        return _record(fitting, evaluate(final, selection, plan.ks, between_dispatches=stop_if_asked), epoch, plan)
     stops = [e * steps for e in (_next_evaluation(epoch, plan), plan.keep_epoch) if e is not None]
     num_steps = min(pace.num_steps, min(stop for stop in stops if stop > step) - step)
     began = time.monotonic()

@@ -151,10 +151,37 @@ def test_users_with_many_and_few_seen_items(many, block_size):
     assert not {5, 6, 7} & set(got.users.tolist())
 
 
+@pytest.mark.parametrize("num_scores", [64, 128, 3008])
+@pytest.mark.parametrize("num_values", [1, 3, 200])
+def test_the_first_places_are_those_of_a_stable_sort(num_scores, num_values):
+    """Few different values: ties within groups and across them, zeros of both signs, whole groups struck out."""
+    rng = np.random.default_rng(num_scores + num_values)
+    for k in (1, 20, 64):
+        scores = rng.integers(-(num_values // 2), num_values // 2 + 1, num_scores).astype(np.float32)
+        scores *= rng.choice([-1.0, 1.0], num_scores)
+        scores[rng.random(num_scores) < 0.3] = -np.inf
+        scores[:64] = np.where(rng.random() < 0.5, -np.inf, scores[:64])
+        best, top = module._top(jnp.asarray(scores), k)
+        wanted = np.argsort(-scores, kind="stable")[:k]
+        np.testing.assert_array_equal(top, wanted)
+        np.testing.assert_array_equal(best, scores[wanted])
+
+
+def test_dispatches_overlap_without_a_trace(many, monkeypatch):
+    whole = check(*many, ks=(20,), num_users=40)
+    monkeypatch.setattr(module, "_SCORES_PER_DISPATCH", 3 * 5 * 200)  # three blocks of five users at a time
+    calls = []
+    final, seen, held_out = many
+    got = evaluate(final, ranking_task(seen, held_out, 40), (20,), 5, between_dispatches=lambda: calls.append(1))
+    np.testing.assert_array_equal(got.recall[20], whole.recall[20])
+    assert len(got.users) == 36  # eight blocks, the last one filled up: the third dispatch overlaps the second
+    assert len(calls) == 3
+
+
 def test_blocks_share_one_program(many):
     final, seen, held_out = many
     task = ranking_task(seen, held_out, 40)
-    module._rank_block.clear_cache()
+    module._rank_blocks.clear_cache()
     for shift in range(3):
         evaluate(jax.tree.map(lambda x, s=shift: x + s, final), task, (2,), block_size=7)  # the last overlaps
-    assert module._rank_block._cache_size() == 1
+    assert module._rank_blocks._cache_size() == 1
