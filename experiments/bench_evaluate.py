@@ -188,7 +188,7 @@ def quickest_block(run_of: Callable[[int], Callable[[], Any]], block_size: int, 
 
 def main(config: Config) -> dict[str, Any]:
     """Time both sides, print the table, write the JSON; returns what it holds."""
-    found, torch = benchmarks.machine(), benchmarks.find_torch()
+    found, torch = benchmarks.machine(benchmarks.load()), benchmarks.find_torch()
     split = jobs.load_split(None, Settings(data=config.data))
     pairs = pairs_of(split)
     if len(pairs.relevant) == 0:

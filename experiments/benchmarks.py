@@ -155,14 +155,19 @@ def peak_bytes(torch: ModuleType | None) -> dict[str, int]:
     return found
 
 
-def machine() -> dict[str, Any]:
-    """Device, processor, cores and load; no names of hosts or people."""
+def load() -> float | None:
+    """Processes that wanted a core, on average over the last minute; to be asked before the work begins."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def machine(load_before: float | None) -> dict[str, Any]:
+    """Device, processor, cores and the load before the work; no names of hosts or people."""
     first = jax.devices()[0]
     return {
         "device": f"{first.device_kind} ({first.platform})",
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "load_before": load_before,
     }
 
 
@@ -170,7 +175,8 @@ def machine_in_words(found: dict[str, Any]) -> str:
     """One line on the machine, with a warning where it is busy."""
     text = f"{found['cores']} cores of {found['processor']}, jax on {found['device']}"
     if (found["load_before"] or 0) > 0.5:
-        text += f"; NOTE: other work was under way (load {found['load_before']}), times are upper bounds"
+        text += f"; NOTE: other work was under way or just over (load {found['load_before']}): times are upper bounds, "
+        text += "PyTorch's (OpenMP) the loosest, and ratios uncertain"
     return text
 
 
@@ -201,7 +207,7 @@ def record(name: str, config: Any, found: dict[str, Any], torch: ModuleType | No
     Args:
       name: of the benchmark's module.
       config: its flags, with a seed.
-      found: `machine()` from before the timing.
+      found: of `machine`.
       torch: PyTorch, where it was timed.
       results: named results that JSON can hold.
     """

@@ -116,12 +116,11 @@ def test_other_recall_is_an_error():
         bench_evaluate.check_same_recall(ours, ours + 0.1)
 
 
-@pytest.mark.parametrize(("model", "axis"), [("mf", "users"), ("lightgcn", "dim")])
-def test_scaling(model, axis, here, tmp_path, capsys):
+def test_scaling(here, tmp_path, capsys):
     place = tmp_path / "scaling.json"
-    config = bench_scaling.Config(**SCALING, model=model, axes=(axis,), factors=(1, 2), json=str(place))
+    config = bench_scaling.Config(**SCALING, axes=("users",), factors=(1, 2), json=str(place))
     read = saved(place, bench_scaling.main(config), None)
-    assert [(p["axis"], p["factor"]) for p in read["points"]] == [(axis, 1), (axis, 2)]
+    assert [(p["axis"], p["factor"]) for p in read["points"]] == [("users", 1), ("users", 2)]
     for point in read["points"]:
         size = point["size"]
         assert point["table"] == 4 * (size["users"] + size["items"]) * size["dim"]
@@ -130,10 +129,25 @@ def test_scaling(model, axis, here, tmp_path, capsys):
         assert point["peak"] == point["state"] + point["masks"] + point["added"]
         assert point["edge_list"] == 2 * 100 * size["dim"] * 4
         assert_is_summary(point["seconds_a_step"], 1)
-    assert read["exponents"].keys() == {axis}
+    assert read["exponents"].keys() == {"users"}
     assert all(math.isfinite(value) for found in read["exponents"].values() for value in found.values())
-    assert ("temporaries_below_edge_list" in read["goals"]) == (model == "lightgcn")
     assert capsys.readouterr().out.splitlines()[-len(read["goals"]["in_words"]) :] == read["goals"]["in_words"]
+
+
+def test_goals_take_the_size_that_shows_most():
+    def goals(model, **found):
+        measured = bench_scaling.Measured([1.0], 100, 200, 700, 25, 0, "", 0, 0, 0, 0)._replace(**found)
+        small = bench_scaling.Size(10, 10, 5, 50)  # 2E x F floats are 2,000 bytes
+        sparser = small._replace(users=20)
+        both = [(sparser, measured._replace(added=0)), (small, measured)]
+        return bench_scaling._goals(both, bench_scaling.Config(model=model))
+
+    met = goals("lightgcn", added=1_975, temp=10)
+    assert (met["peak_over_state"], met["temporaries_over_edge_list"]) == (3.0, 1_975 / 2_000)
+    assert (met["peak_under_3"], met["temporaries_below_edge_list"]) == (False, True)
+    assert not goals("lightgcn", temp=2_000)["temporaries_below_edge_list"]
+    assert goals("mf")["peak_under_3"]
+    assert "temporaries_below_edge_list" not in goals("mf")
 
 
 def test_a_size_has_a_process_of_its_own():
