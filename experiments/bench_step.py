@@ -2,7 +2,7 @@ r"""How long does one training step take, beside the same step in PyTorch, and w
 
     python -m experiments.bench_step --data gowalla --model lightgcn
     python -m experiments.bench_step --data gowalla --model mf --json step.json
-    python -m experiments.bench_step --model lightgcn --dim 64 --batch-size 4096
+    python -m experiments.bench_step --data gowalla --model mf --adam plain       (PyTorch's default on a CPU)
 
 Both sides do equal work: the same training graph, table, batches, BPR loss with L2 on the batch's layer-0 rows, and
 dense Adam. That is checked before the clock starts: three steps from the same weights give the same losses.
@@ -10,7 +10,7 @@ dense Adam. That is checked before the clock starts: three steps from the same w
 * Ours is the step of a real run, inside the compiled epoch, masks included; it draws its batches on the device.
 * PyTorch is given those very batches, drawn beforehand and for free. Its backward pass is autograd's; the product is
   torch.sparse.mm of a coalesced COO and of a CSR matrix; all rows of a batch are looked up at once in one table, which
-  is quicker than three lookups in two; Adam is the quickest of its plain, foreach and fused kinds.
+  is quicker than three lookups in two; Adam is the quickest of its plain, foreach and fused kinds, unless --adam says.
 
 "propagation", forward and backward, and "sampling" are ours, timed apart. The Adam floor is the bytes that a dense Adam
 pass with masks must move, over the bandwidth of a multiply-add on arrays of that size.
@@ -62,6 +62,8 @@ class Config(benchmarks.Common):
     """Propagation layers of LightGCN (K)."""
     batch_size: int = 2048
     """Triples a step (B)."""
+    adam: Literal["quickest", "plain", "foreach", "fused"] = "quickest"
+    """Kind of PyTorch's Adam; plain is its default on a CPU, foreach on a GPU."""
     steps: int = 10
     """Steps of a repeat; a time is that of all of them, divided."""
 
@@ -125,7 +127,7 @@ def our_steps(job: Job, start: Embeddings) -> Callable[[int], float]:
 
 
 def torch_steps(
-    torch: ModuleType, job: Job, start: Embeddings, batches: list[np.ndarray], layout: str, adam: dict[str, bool]
+    torch: ModuleType, job: Job, start: Embeddings, batches: list[np.ndarray], layout: str, adam: str
 ) -> Callable[[int], float]:
     """The same of PyTorch; the batches are taken in turn.
 
@@ -135,12 +137,12 @@ def torch_steps(
       start: first values.
       batches: from `batches_of`.
       layout: of the adjacency, "COO" or "CSR"; MF has none.
-      adam: which kind of torch.optim.Adam.
+      adam: kind of torch.optim.Adam: "plain", "foreach" or "fused".
     """
     device, settings = benchmarks.torch_device(torch), job.settings
     num_layers = settings.layers if settings.model == "lightgcn" else 0
     table = torch.tensor(np.concatenate([np.asarray(part) for part in start]), device=device, requires_grad=True)
-    optimizer = torch.optim.Adam([table], lr=settings.learning_rate, **adam)
+    optimizer = torch.optim.Adam([table], lr=settings.learning_rate, **_adam_options(adam))
     adjacency = torch_adjacency(torch, job.graph, layout) if num_layers else None
     on_device = [torch.from_numpy(batch).to(device) for batch in batches]
     look_up = torch.nn.functional.embedding
@@ -182,14 +184,18 @@ def torch_adjacency(torch: ModuleType, graph: Graph, layout: str) -> Any:
         return matrix.to(benchmarks.torch_device(torch))
 
 
-def quickest_adam(torch: ModuleType, num_rows: int, dim: int) -> dict[str, bool]:
+def _adam_options(kind: str) -> dict[str, bool]:
+    return {name: name == kind for name in ("foreach", "fused")}
+
+
+def quickest_adam(torch: ModuleType, num_rows: int, dim: int) -> str:
     """Which kind of PyTorch's Adam is quickest on a dense gradient of the whole table, [num_rows, dim]."""
     device = benchmarks.torch_device(torch)
 
     def steps_of(kind: str) -> Callable[[], None]:
         table = torch.zeros(num_rows, dim, device=device, requires_grad=True)
         table.grad = torch.full_like(table, 0.1)
-        optimizer = torch.optim.Adam([table], **{name: name == kind for name in ("foreach", "fused")})
+        optimizer = torch.optim.Adam([table], **_adam_options(kind))
 
         def run():
             for _ in range(3):
@@ -198,8 +204,7 @@ def quickest_adam(torch: ModuleType, num_rows: int, dim: int) -> dict[str, bool]
 
         return run
 
-    kind = benchmarks.fastest({kind: steps_of(kind) for kind in ("plain", "foreach", "fused")}, repeats=5)
-    return {name: name == kind for name in ("foreach", "fused")}
+    return benchmarks.fastest({kind: steps_of(kind) for kind in ("plain", "foreach", "fused")}, repeats=5)
 
 
 def check_equal_work(job: Job, start: Embeddings, peers: dict[str, Callable[[int], float]]) -> dict[str, float]:
@@ -274,7 +279,7 @@ def main(config: Config) -> dict[str, Any]:
     )
     peers, adam = {}, None
     if torch is not None:
-        adam = quickest_adam(torch, num_rows, config.dim)
+        adam = quickest_adam(torch, num_rows, config.dim) if config.adam == "quickest" else config.adam
         batches = batches_of(job, max(config.steps, _NUM_CHECKED))
         for layout in ("COO", "CSR") if config.model == "lightgcn" else ("",):
             name = f"PyTorch sparse {layout}" if layout else "PyTorch"
@@ -321,7 +326,7 @@ def adam_floor(stream_seconds: float, stream_bytes: int, num_entries: int) -> di
 def _lines(
     seconds: dict[str, list[float]],
     peers: dict[str, Any],
-    adam: dict[str, bool] | None,
+    adam: str | None,
     floor: dict[str, float],
     peak: dict[str, int],
 ) -> list[str]:
@@ -329,8 +334,7 @@ def _lines(
     ours = statistics.median(seconds["lthjax"])
     lines = [f"lthjax, batches drawn within: {benchmarks.in_words(seconds['lthjax'])} a step"]
     for name in peers:
-        kind = next((kind for kind, chosen in adam.items() if chosen), "plain")
-        lines.append(f"{name}, batches given, {kind} Adam: {benchmarks.in_words(seconds[name])} a step")
+        lines.append(f"{name}, batches given, {adam} Adam: {benchmarks.in_words(seconds[name])} a step")
     for name in ("sampling", "propagation"):
         if name in seconds:
             share = statistics.median(seconds[name]) / ours

@@ -1,7 +1,6 @@
 """The benchmarks run at a tiny size, do equal work, and say how the numbers were made. Nothing timed is asserted."""
 
 import json
-import math
 import sys
 
 import numpy as np
@@ -20,15 +19,6 @@ def data(tmp_path_factory):
     place = tmp_path_factory.mktemp("data") / "few.txt"
     place.write_text("\n".join(lines) + "\n")
     return str(place)
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Sizes are measured in this process: starting one costs seconds."""
-    monkeypatch.setattr(bench_scaling, "in_fresh_process", lambda function, *arguments: function(*arguments))
-
-
-SCALING = {"users": 20, "items": 30, "interactions": 100, "dim": 2, "batch_size": 16, "steps": 1, "repeats": 1}
 
 
 def saved(place, content, data):
@@ -116,22 +106,40 @@ def test_other_recall_is_an_error():
         bench_evaluate.check_same_recall(ours, ours + 0.1)
 
 
-def test_scaling(here, tmp_path, capsys):
+SCALING = {"users": 20, "items": 30, "interactions": 100, "dim": 2, "batch_size": 16, "steps": 1, "repeats": 2}
+
+
+def test_scaling_measures_a_size():
+    config = bench_scaling.Config(**SCALING, axes=("users",))
+    found = bench_scaling.measure(bench_scaling.Size(20, 30, 100, 2), config)
+    assert found.table == 4 * (20 + 30) * 2
+    assert found.moments >= 2 * found.table
+    assert found.state == found.table + found.moments + found.graph
+    assert found.peak == found.state + found.masks + found.added
+    assert found.arguments > found.state
+    assert found.temp > 0
+    assert len(found.seconds) == 2
+
+
+def test_scaling_goes_through_the_sizes(monkeypatch, tmp_path, capsys):
+    def measured(function, size, config):
+        assert function is bench_scaling.measure
+        seconds = [size.users**0.5 * size.dim] * config.repeats
+        return bench_scaling.Measured(seconds, size.users, 2 * size.users, 0, 0, 6 * size.users, "", 9, 9, 9, 9)
+
+    monkeypatch.setattr(bench_scaling, "in_fresh_process", measured)
     place = tmp_path / "scaling.json"
-    config = bench_scaling.Config(**SCALING, axes=("users",), factors=(1, 2), json=str(place))
+    config = bench_scaling.Config(**SCALING, axes=("users", "dim"), factors=(1, 2), json=str(place))
     read = saved(place, bench_scaling.main(config), None)
-    assert [(p["axis"], p["factor"]) for p in read["points"]] == [("users", 1), ("users", 2)]
+    assert [(p["axis"], p["factor"]) for p in read["points"]] == [("users", 1), ("users", 2), ("dim", 1), ("dim", 2)]
+    assert [p["size"]["users"] for p in read["points"]] == [20, 40, 20, 20]
+    assert [p["edge_list"] for p in read["points"]] == [1_600, 1_600, 1_600, 3_200]
     for point in read["points"]:
-        size = point["size"]
-        assert point["table"] == 4 * (size["users"] + size["items"]) * size["dim"]
-        assert point["moments"] >= 2 * point["table"]
-        assert point["state"] == point["table"] + point["moments"] + point["graph"]
-        assert point["peak"] == point["state"] + point["masks"] + point["added"]
-        assert point["edge_list"] == 2 * 100 * size["dim"] * 4
-        assert_is_summary(point["seconds_a_step"], 1)
-    assert read["exponents"].keys() == {"users"}
-    assert all(math.isfinite(value) for found in read["exponents"].values() for value in found.values())
-    assert capsys.readouterr().out.splitlines()[-len(read["goals"]["in_words"]) :] == read["goals"]["in_words"]
+        assert_is_summary(point["seconds_a_step"], 2)
+    assert read["exponents"]["users"] == pytest.approx({"time": 0.5, "peak": 1.0, "state": 1.0})
+    assert read["exponents"]["dim"] == pytest.approx({"time": 1.0, "peak": 0.0, "state": 0.0}, abs=1e-9)
+    assert read["goals"]["peak_over_state"] == 3.0
+    assert capsys.readouterr().out.splitlines()[-2:] == read["goals"]["in_words"]
 
 
 def test_goals_take_the_size_that_shows_most():
