@@ -37,7 +37,7 @@ from lthjax import jobs
 from lthjax import masks as masking
 from lthjax.embeddings import Embeddings
 from lthjax.errors import LthjaxError
-from lthjax.graph import Graph, propagate
+from lthjax.graph import Graph
 from lthjax.jobs import Job
 from lthjax.sampling import Sampler
 from lthjax.settings import Settings
@@ -229,18 +229,16 @@ def our_parts(job: Job, start: Embeddings) -> dict[str, Callable[[int], Any]]:
     key, sampling = job.key(1), _sampling(_sampler(job.settings.sampler, job.settings.batch_size))
     parts = {"sampling": lambda num: sampling(key, job.graph, jnp.int32(num)).block_until_ready()}
     if job.settings.model == "lightgcn":
-        num_layers = job.settings.layers
 
         @jax.jit
-        def propagation(graph, x, num_steps):
-            def body(_, x):
-                y, pull_back = jax.vjp(lambda x: propagate(graph, x, num_layers), x)
-                return pull_back(y)[0] / (num_layers + 1) ** 2  # A' has norm 1: the sum of K + 1 layers may grow so
+        def propagation(graph, params, num_steps):
+            def body(_, params):
+                final, pull_back = jax.vjp(lambda params: job.program.embed(params, graph), params)
+                return pull_back(final)[0]  # A' has norm 1, and so has the mean of its powers: nothing grows
 
-            return jax.lax.fori_loop(0, num_steps, body, x)
+            return jax.lax.fori_loop(0, num_steps, body, params)
 
-        table = jnp.concatenate(start)
-        parts["propagation"] = lambda num: propagation(job.graph, table, jnp.int32(num)).block_until_ready()
+        parts["propagation"] = lambda num: jax.block_until_ready(propagation(job.graph, start, jnp.int32(num)))
     return parts
 
 
