@@ -16,6 +16,7 @@ import tyro
 
 from lthjax import presets
 from lthjax.errors import LthjaxError
+from lthjax.settings import Settings
 
 Config = TypeVar("Config")
 
@@ -23,8 +24,8 @@ Config = TypeVar("Config")
 def run(main: Callable[[Config], Any], config_type: type[Config], description: str) -> None:
     """Parse the command line and run `main`; never returns.
 
-    Exit codes: 0 done; 2 bad input, or a machine that would not play along (disk full, no permission); 130 Ctrl-C, with
-    everything saved.
+    Exit codes: 0 done; 2 bad input, or a machine that would not play along (disk full, no permission); 130 Ctrl-C. Runs
+    (a config that is Settings) have everything saved by then, and start from the preset that the flags name.
     """
     warnings.showwarning = _show_warning
     for name in ("absl", "asyncio"):
@@ -35,7 +36,8 @@ def run(main: Callable[[Config], Any], config_type: type[Config], description: s
         print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here.", file=sys.stderr)
+        goes_on = issubclass(config_type, Settings)
+        print("stopped; the same command goes on from here." if goes_on else "stopped.", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
 
@@ -47,7 +49,9 @@ def _parse(config_type: type[Config], description: str) -> Config:
         with contextlib.redirect_stderr(said):
             default = _default(config_type)
             config = tyro.cli(config_type, prog=_program_name(), description=description, default=default)
-            return dataclasses.replace(config, preset=default.preset)  # the twin for its model, where it has one
+            if isinstance(config, Settings):
+                config = dataclasses.replace(config, preset=default.preset)  # the twin for its model, where it has one
+            return config
     except SystemExit as end:
         if end.code in (0, None):
             raise
@@ -63,6 +67,8 @@ def _program_name() -> str | None:
 
 def _default(config_type: type[Config]) -> Config:
     """What the flags start from: the preset that the command line names, or the defaults."""
+    if not issubclass(config_type, Settings):
+        return config_type()
     preset = _word("--preset") or "none"
     if model := _word("--model"):
         preset = presets.for_model(preset, model)
