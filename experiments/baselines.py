@@ -14,15 +14,15 @@ set --epochs on a CPU. Results are kept in experiments/LOG.md.
 
 import dataclasses
 from pathlib import Path
-from typing import Literal, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import lthjax
 from experiments import cli
-from lthjax import presets, report, runs
+from lthjax import presets, report
 from lthjax.settings import Settings
-from lthjax.tickets import Ticket
+
+if TYPE_CHECKING:
+    from lthjax.tickets import Ticket
 
 
 class Published(NamedTuple):
@@ -93,7 +93,7 @@ def comparable(settings: Settings) -> list[Published]:
     return early or [result for result in same if result.epoch is None]
 
 
-def table(ticket: Ticket, settings: Settings) -> list[dict[str, object]]:
+def table(ticket: "Ticket", settings: Settings) -> list[dict[str, object]]:
     """Ours, and a row for each published result beside it."""
     recall, ndcg = ticket.metrics["recall@20"], ticket.metrics["ndcg@20"]
     ours = {"model": settings.model, "source": "ours", "Recall@20": recall, "NDCG@20": ndcg}
@@ -126,8 +126,12 @@ def settings_of(config: Config, model: str) -> Settings:
     return dataclasses.replace(presets.find(twin), **(changes | about_data | {"model": model, "levels": 0}))
 
 
-def main(config: Config) -> list[Ticket]:
+def main(config: Config) -> "list[Ticket]":
     """Train the dense models and print the comparison."""
+    import pandas as pd  # here: --help does without
+
+    from lthjax import runs
+
     out = Path(config.out or f"runs/baselines-{Path(config.data).stem}-{config.preset}")
     print(f"runs: {out}", flush=True)
     split = lthjax.load_split(None, settings_of(config, "lightgcn"))  # a preset's MF twin splits alike

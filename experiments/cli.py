@@ -9,12 +9,11 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-import jax
 import tyro
 
-from lthjax import presets
+from lthjax import compilation, presets
 from lthjax.errors import LthjaxError
 from lthjax.settings import Settings
 
@@ -25,21 +24,34 @@ def run(main: Callable[[Config], Any], config_type: type[Config], description: s
     """Parse the command line and run `main`; never returns.
 
     Exit codes: 0 done; 2 bad input, or a machine that would not play along (disk full, no permission); 130 Ctrl-C. Runs
-    (a config that is Settings) have everything saved by then, and start from the preset that the flags name.
+    (a config that is Settings) have everything saved by then, and start from the preset that the flags name. Compiled
+    programs are kept for the next start (`lthjax.compilation`).
     """
     warnings.showwarning = _show_warning
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # Orbax logs what it raises; the error is told once, by us
     try:
-        main(_parse(config_type, description))
-    except (LthjaxError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:  # JAX's: out of device memory
-        print(f"error: {_one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+        config = _parse(config_type, description)
+        compilation.keep_programs()
+        main(config)
+    except (LthjaxError, OSError, MemoryError) as error:
+        _fail(error)
+    except RuntimeError as error:
+        from jax.errors import JaxRuntimeError  # here: --help and a bad flag are told without JAX, at once
+
+        if not isinstance(error, JaxRuntimeError):  # out of device memory
+            raise
+        _fail(error)
     except KeyboardInterrupt:
         goes_on = issubclass(config_type, Settings)
         print("stopped; the same command goes on from here." if goes_on else "stopped.", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def _fail(error: BaseException) -> NoReturn:
+    print(f"error: {_one_line(error)}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _parse(config_type: type[Config], description: str) -> Config:
@@ -106,4 +118,5 @@ def _one_line(error: BaseException) -> str:
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     del category, filename, lineno, file, line
-    print(f"note: {' '.join(str(message).split())}", file=sys.stderr)
+    if told := compilation.heed(" ".join(str(message).split())):
+        print(f"note: {told}", file=sys.stderr)

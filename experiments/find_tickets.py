@@ -13,15 +13,17 @@ Prints which tickets win, and leaves a run folder; the same command goes on wher
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lthjax
 from experiments import cli
-from lthjax import plots, presets, report, runs, seeds, tickets
+from lthjax import plots, presets, report
 from lthjax.errors import SettingsError
 from lthjax.settings import Settings
-from lthjax.splits import Split
-from lthjax.tickets import Record
+
+if TYPE_CHECKING:
+    from lthjax.splits import Split
+    from lthjax.tickets import Record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ class Config(Settings):
 
 def main(config: Config) -> list[dict[str, Any]]:
     """Find tickets with each seed, print table and sentence, leave the picture; returns the rows of the table."""
+    from lthjax import runs, seeds  # here: with them comes JAX, and --help does without
+
     settings = Settings(**{name: value for name, value in dataclasses.asdict(config).items() if name not in _OWN})
     out = Path(config.out or _default_out(config))
     split = lthjax.load_split(None, settings)
@@ -76,8 +80,10 @@ def main(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def _find(split: Split, settings: Settings, out: Path) -> list[Record]:
+def _find(split: "Split", settings: Settings, out: Path) -> "list[Record]":
     """Records of one run's tickets; the tickets themselves lie in its folder."""
+    from lthjax import tickets
+
     return [tickets.record(ticket) for ticket in lthjax.find_tickets(split, settings=settings, out=out)]
 
 

@@ -15,6 +15,7 @@ _HOMES = {
     "load_ticket": "imp",
     "retrain": "imp",
     "load_split": "jobs",
+    "keep_programs": "compilation",
     "Settings": "settings",
     "Ticket": "tickets",
     "Verdict": "verdict",

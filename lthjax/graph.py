@@ -51,36 +51,34 @@ def from_pairs(pairs: np.ndarray, num_users: int, num_items: int) -> Graph:
     interactions has an empty row.
     """
     num_nodes = num_users + num_items
-    users, items = pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.int32) + np.int32(num_users)
-    degree = np.bincount(np.concatenate([users, items]), minlength=num_nodes)
-    value = (1.0 / np.sqrt(degree[users].astype(np.float64) * degree[items])).astype(np.float32)
+    users, items = pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.int32)
+    user_degree, item_degree = np.bincount(users, minlength=num_users), np.bincount(items, minlength=num_items)
+    value = (1.0 / np.sqrt(user_degree[users].astype(np.float64) * item_degree[items])).astype(np.float32)
     by_item = np.lexsort((users, items))
     # The user rows come first and are sorted already; the item rows follow: the whole is in row-major order.
-    indices = np.stack(
-        [np.concatenate([users, items[by_item]]), np.concatenate([items, users[by_item]])], axis=1, dtype=np.int32
+    ends = np.stack([users, items + num_users], axis=1, dtype=np.int32)  # as nodes
+    indices = np.concatenate([ends, ends[by_item][:, ::-1]])
+    item_starts = np.concatenate([[0], np.cumsum(item_degree)]).astype(np.int32)
+    positives = rows.from_pairs(pairs, num_users)
+    # jnp.asarray would compile a program for each shape.
+    adjacency, users_of_items, value, pair_users, active_users = jax.device_put(
+        (
+            (np.concatenate([value, value[by_item]]), indices),
+            (value[by_item], users[by_item], item_starts),
+            value,
+            users,
+            np.unique(users),
+        )
     )
-    adjacency = sparse.BCOO(
-        (jnp.asarray(np.concatenate([value, value[by_item]])), jnp.asarray(indices)),
-        shape=(num_nodes, num_nodes),
-        indices_sorted=True,
-        unique_indices=True,
-    )
-    user_starts, item_starts = (
-        np.concatenate([[0], np.cumsum(side)]).astype(np.int32) for side in (degree[:num_users], degree[num_users:])
-    )
+    ordered = {"indices_sorted": True, "unique_indices": True}
     return Graph(
-        adjacency=adjacency,
-        items_of_users=_csr(value, pairs[:, 1], user_starts, (num_users, num_items)),
-        users_of_items=_csr(value[by_item], users[by_item], item_starts, (num_items, num_users)),
-        positives=rows.from_pairs(pairs, num_users),
-        pair_users=jnp.asarray(users),
-        active_users=jnp.asarray(np.unique(users)),
+        adjacency=sparse.BCOO(adjacency, shape=(num_nodes, num_nodes), **ordered),
+        items_of_users=sparse.BCSR((value, positives.ids, positives.starts), shape=(num_users, num_items), **ordered),
+        users_of_items=sparse.BCSR(users_of_items, shape=(num_items, num_users), **ordered),
+        positives=positives,
+        pair_users=pair_users,
+        active_users=active_users,
     )
-
-
-def _csr(values: np.ndarray, columns: np.ndarray, starts: np.ndarray, shape: tuple[int, int]) -> sparse.BCSR:
-    arrays = (jnp.asarray(values), jnp.asarray(columns.astype(np.int32)), jnp.asarray(starts))
-    return sparse.BCSR(arrays, shape=shape, indices_sorted=True, unique_indices=True)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -30,7 +30,8 @@ def from_pairs(pairs: np.ndarray, num_rows: int) -> Rows:
     lengths = np.bincount(pairs[:, 0], minlength=num_rows)
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     ids = pairs[:, 1].astype(np.int32) if len(pairs) else np.zeros(1, np.int32)  # a gather needs one element
-    return Rows(jnp.asarray(starts), jnp.asarray(ids), int(lengths.max(initial=0)))
+    starts, ids = jax.device_put((starts, ids))  # jnp.asarray would compile a program for each shape
+    return Rows(starts, ids, int(lengths.max(initial=0)))
 
 
 def _count_prefix(rows: Rows, row: jax.Array, holds: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:

@@ -1,6 +1,7 @@
 """A data set of seven users and eleven items, small enough to check by hand, and one compiled model on it."""
 
 import functools
+import os
 
 import hypothesis
 import jax
@@ -10,6 +11,8 @@ import pytest
 
 from lthjax import backbones, embeddings, evaluate, graph, losses, sampling, tables, train
 
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"  # of processes that tests start: the user's cache stays as it is
+jax.config.update("jax_enable_compilation_cache", False)  # of this one
 jax.config.update("jax_numpy_rank_promotion", "raise")  # [U] against [U, K] is nearly always a mistake
 hypothesis.settings.register_profile("lthjax", deadline=None, derandomize=True, database=None)  # compiling is slow once
 hypothesis.settings.load_profile("lthjax")
