@@ -148,12 +148,12 @@ def test_vmap_over_graphs_is_refused(tiny_graph, x):
 
 
 @pytest.mark.parametrize(("num_users", "num_items", "density"), [(300, 200, 0.03), (1, 50, 0.5), (50, 1, 0.5)])
-def test_random_graph_against_scipy(num_users, num_items, density):
+def test_random_graph_and_many_dimensions_against_scipy(num_users, num_items, density):
     rng = np.random.default_rng(1)
     pairs = np.argwhere(rng.random((num_users, num_items)) < density)
     graph = graphs.from_pairs(pairs, num_users, num_items)
     adjacency = sparse.csr_array(dense_adjacency(pairs, num_users, num_items))
-    x = rng.normal(size=(num_users + num_items, 16)).astype(np.float32)
+    x = rng.normal(size=(num_users + num_items, 70)).astype(np.float32)
     wanted = x + adjacency @ x + adjacency @ (adjacency @ x)
     np.testing.assert_allclose(propagate(graph, x, 2), wanted, rtol=1e-4, atol=1e-5)
     # What other devices do, and a CPU does not take by itself.
