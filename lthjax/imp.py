@@ -5,20 +5,23 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import optax
 
 from lthjax import checkpoint, evaluate, interrupts, jobs, progress, prune, rewind, runs, tickets, verdict
 from lthjax import masks as masking
-from lthjax.errors import DataError
+from lthjax.errors import DataError, SettingsError
+from lthjax.fitting import FitState, begin, fit_together
 from lthjax.jobs import Job
 from lthjax.settings import Settings
 from lthjax.splits import Split
 from lthjax.tickets import Ticket
-from lthjax.train import FitState, TrainState, begin, fit
+from lthjax.train import TrainState
 
 
 def find_tickets(
@@ -27,6 +30,8 @@ def find_tickets(
     optimizer: optax.GradientTransformation | None = None,
     out: str | Path | None = None,
     settings: Settings | None = None,
+    seeds: int | Iterable[int] | None = None,
+    together: bool | None = None,
     show_progress: bool | None = None,
     save_seconds: float = 30.0,
     **changes: Any,
@@ -36,11 +41,18 @@ def find_tickets(
         for ticket in lthjax.find_tickets("ml-latest-small", model="mf", levels=10):
             print(ticket)
 
+    With several seeds every ticket tells its own (`ticket.settings["seed"]`); its verdict is against the dense model
+    of that seed. Trained together they come level by level, in turn they come seed by seed.
+
     Args:
       data: name, path, SciPy sparse matrix, pandas DataFrame, Interactions or Split; by default `settings.data`.
       optimizer: any Optax transformation; by default Adam with `settings.learning_rate`.
-      out: run folder. With one, the same call again goes on where it was stopped; without one nothing is written.
+      out: run folder; with `seeds` each has its own in there, `seed_0` and so on. With one, the same call again goes on
+        where it was stopped; without one nothing is written.
       settings: where to start from; by default `Settings()`.
+      seeds: a number of runs that start from `settings.seed` and count up, or the seeds themselves.
+      together: train the seeds as one program; None does so but on a CPU, where it is not faster
+        (`experiments.bench_population`).
       show_progress: progress bars; None shows them on a terminal.
       save_seconds: time between two snapshots of the level in work.
       **changes: single settings, such as `dim=64`.
@@ -53,34 +65,66 @@ def find_tickets(
         changes.setdefault("data", f"<{data.name}>")
     settings, split = jobs.settle(data, settings or Settings(), changes)
     job = jobs.prepare(split, settings, optimizer)
-    return _levels(job, None if out is None else Path(out), show_progress, save_seconds)
+    if seeds is None:
+        return _levels([job], [out and Path(out)], show_progress, save_seconds)
+    several = [jobs.with_seed(job, seed) for seed in _seeds(seeds, settings.seed)]
+    folders = [out and Path(out) / f"seed_{one.settings.seed}" for one in several]
+    if together is None:
+        together = jax.default_backend() != "cpu"
+    if together:
+        return _levels(several, folders, show_progress, save_seconds)
+    in_turn = (
+        _levels([one], [folder], show_progress, save_seconds) for one, folder in zip(several, folders, strict=True)
+    )
+    return itertools.chain.from_iterable(in_turn)
 
 
-def _levels(job: Job, out: Path | None, show_progress: bool | None, save_seconds: float) -> Iterator[Ticket]:
-    """The plain loop. Every ticket is saved before it is yielded."""
-    settings = job.settings
-    template = job.program.start(*_dense_start(job))
+def _seeds(seeds: int | Iterable[int], first: int) -> list[int]:
+    found = list(range(first, first + seeds)) if isinstance(seeds, int) else list(seeds)
+    if not found or len(set(found)) < len(found):
+        raise SettingsError(f"seeds: wanted at least one, and each once; got {seeds}.")
+    return found
+
+
+@dataclasses.dataclass
+class _Run:
+    """A run in work: one seed, its folder, and what its next level needs to know."""
+
+    job: Job
+    folder: runs.RunFolder | None
+    template: TrainState
+    dense: Ticket | None = None
+    parent: Ticket | None = None
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+def _levels(
+    several: Sequence[Job], folders: Sequence[Path | None], show_progress: bool | None, save_seconds: float
+) -> Iterator[Ticket]:
+    """The plain loop, for one run or several that differ in their seed. Every ticket is saved before it is yielded."""
+    settings, plan = several[0].settings, several[0].plan
     with contextlib.ExitStack() as stack:
-        folder = None
-        if out is not None:
-            config = runs.describe(settings, job.optimizer_name, job.split)
-            folder = stack.enter_context(runs.open_folder(out, config))
-        bars = stack.enter_context(progress.bars(settings.levels + 1, job.plan, show_progress, settings.selection))
-        dense, parent, rows = None, None, []
+        work = []
+        for job, place in zip(several, folders, strict=True):
+            folder = None
+            if place is not None:
+                config = runs.describe(job.settings, job.optimizer_name, job.split)
+                folder = stack.enter_context(runs.open_folder(place, config))
+            work.append(_Run(job, folder, job.program.start(*_dense_start(job))))
+        bars = stack.enter_context(progress.bars(settings.levels + 1, plan, show_progress, settings.selection))
         for level in range(settings.levels + 1):
             with interrupts.held_back():  # a level that has trained is saved before Ctrl-C is heard
-                ticket = folder and folder.load_ticket(level, template, parent)
-                if ticket is None:
-                    state, masks = _first(job) if parent is None else _next(job, parent)
-                    ticket = _train(job, level, state, masks, dense, folder, bars, save_seconds)
-                    if folder:
-                        folder.save_ticket(ticket)
+                found = [run.folder and run.folder.load_ticket(level, run.template, run.parent) for run in work]
+                waiting = [run for run, ticket in zip(work, found, strict=True) if ticket is None]
+                trained = iter(_train(waiting, level, bars, save_seconds) if waiting else [])
+                found = [ticket or next(trained) for ticket in found]
                 bars.level_done()
-                rows.append(tickets.row(ticket))
-                if folder:
-                    folder.write_results(rows)
-            dense, parent = dense or ticket, ticket
-            yield ticket
+                for run, ticket in zip(work, found, strict=True):
+                    run.rows.append(tickets.row(ticket))
+                    run.dense, run.parent = run.dense or ticket, ticket
+                    if run.folder:
+                        run.folder.write_results(run.rows)
+            yield from found
 
 
 def _dense_start(job: Job) -> tuple[Any, masking.Masks]:
@@ -111,49 +155,67 @@ def _next(job: Job, parent: Ticket) -> tuple[TrainState, masking.Masks]:
     return state, masks
 
 
-def _train(
-    job: Job,
+def _train(work: Sequence[_Run], level: int, bars: progress.Bars, save_seconds: float) -> list[Ticket]:
+    """Train a level of each run, going on from its snapshot if there is one, measure and save it."""
+    starts = [_first(run.job) if run.parent is None else _next(run.job, run.parent) for run in work]
+    fittings = []
+    for run, (state, _) in zip(work, starts, strict=True):
+        fitting = begin(state, int(state.step) // run.job.program.steps_per_epoch)
+        if run.folder:
+            fitting = run.folder.load_snapshot(level, fitting) or fitting
+            run.folder.trim_log(level, int(fitting.evaluated_epoch))
+        fittings.append(fitting)
+    folders = [run.folder for run in work]
+    fitted = _fit(
+        [run.job for run in work], level, fittings, [masks for _, masks in starts], folders, bars, save_seconds
+    )
+    found = []
+    for run, (state, masks), one in zip(work, starts, fitted, strict=True):
+        ticket = _measure(run.job, level, state, masks, one, run.dense)
+        if run.folder:
+            run.folder.save_ticket(ticket)
+        found.append(ticket)
+    return found
+
+
+def _fit(
+    several: Sequence[Job],
     level: int,
-    state: TrainState,
-    masks: masking.Masks,
-    dense: Ticket | None,
-    folder: runs.RunFolder | None,
+    fittings: Sequence[FitState],
+    masks: Sequence[masking.Masks],
+    folders: Sequence[runs.RunFolder | None],
     bars: progress.Bars,
     save_seconds: float,
-) -> Ticket:
-    """Train one level, going on from its snapshot if there is one, and measure it."""
-    settings, program = job.settings, job.program
-    start_epoch = int(state.step) // program.steps_per_epoch
-    fitting = begin(state, start_epoch)
-    if folder:
-        fitting = folder.load_snapshot(level, fitting) or fitting
-        folder.trim_log(level, int(fitting.evaluated_epoch))
-    show = bars.level(level, masking.sparsity(masks), int(fitting.train.step) // program.steps_per_epoch)
+) -> list[FitState]:
+    """Train one level of jobs that share everything but their seed."""
+    job = several[0]
+    epoch = min(int(one.train.step) for one in fittings) // job.program.steps_per_epoch
+    show = bars.level(level, masking.sparsity(masks[0]), epoch)
 
-    def report(epoch, loss, evaluation):
+    def report(member, epoch, loss, evaluation):
         show(epoch, loss, evaluation)
-        if folder and evaluation:
-            folder.log(level, evaluation, settings.selection)
+        if evaluation and (folder := folders[member]):
+            folder.log(level, evaluation, job.settings.selection)
 
-    def save(fitting: FitState) -> None:
-        if folder:
-            folder.save_snapshot(level, fitting)
+    def save(fittings):
+        for folder, fitting in zip(folders, fittings, strict=True):
+            if folder:
+                folder.save_snapshot(level, fitting)
 
-    plan = dataclasses.replace(job.plan, keep_epoch=settings.rewind_epoch if level == 0 else None)
-    fitting = fit(
-        program,
-        fitting,
+    of_seed = [f" of seed {one.settings.seed}" if len(several) > 1 else "" for one in several]
+    return fit_together(
+        job.program,
+        fittings,
         masks,
         job.graph,
         job.selection,
-        job.key(1, level),
-        plan,
-        name=f"level {level}",
+        [one.key(1, level) for one in several],
+        dataclasses.replace(job.plan, keep_epoch=job.settings.rewind_epoch if level == 0 else None),
+        names=[f"level {level}{seed}" for seed in of_seed],
         report=report,
         save=save,
         save_seconds=save_seconds,
     )
-    return _measure(job, level, state, masks, fitting, dense)
 
 
 def _measure(
@@ -250,5 +312,7 @@ def retrain(
         ticket = tickets.with_states(ticket, state)
         state = ticket.origin or state
     with progress.bars(1, job.plan, show_progress, settings.selection) as bars:
-        made = _train(job, ticket.level, state, ticket.masks, ticket if same_data else None, None, bars, 30.0)
+        fitting = begin(state, int(state.step) // job.program.steps_per_epoch)
+        (fitted,) = _fit([job], ticket.level, [fitting], [ticket.masks], [None], bars, 30.0)
+    made = _measure(job, ticket.level, state, ticket.masks, fitted, ticket if same_data else None)
     return dataclasses.replace(made, parent=ticket.level)

@@ -18,10 +18,11 @@ from lthjax import data as loading
 from lthjax import splits as splitting
 from lthjax.errors import DataError, SettingsError
 from lthjax.evaluate import RankingTask
+from lthjax.fitting import Plan
 from lthjax.graph import Graph
 from lthjax.settings import Settings, check_entries
 from lthjax.splits import Split
-from lthjax.train import Plan, Program, make_program
+from lthjax.train import Program, make_program
 
 DRAWS = {
     "xavier": embeddings.xavier_uniform,
@@ -114,6 +115,11 @@ def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransform
         test=test,
         plan=Plan(epochs=settings.epochs, patience=settings.patience, eval_every=settings.eval_every),
     )
+
+
+def with_seed(job: Job, seed: int) -> Job:
+    """The job with another seed; data, graph and program are shared."""
+    return dataclasses.replace(job, settings=dataclasses.replace(job.settings, seed=seed))
 
 
 def _check_size(settings: Settings, num_rows: int, num_train: int) -> None:

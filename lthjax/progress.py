@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-from lthjax.train import Evaluation, Plan
+from lthjax.fitting import Evaluation, Plan
 
 Report = Callable[[int, float, Evaluation | None], None]
 

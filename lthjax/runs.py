@@ -33,10 +33,11 @@ import jax
 from lthjax import checkpoint, presets, tickets
 from lthjax import masks as masking
 from lthjax.errors import CheckpointError, SettingsError
+from lthjax.fitting import Evaluation, FitState
 from lthjax.settings import Settings, flag
 from lthjax.splits import Split
 from lthjax.tickets import Ticket
-from lthjax.train import Evaluation, FitState, TrainState
+from lthjax.train import TrainState
 
 _PACKAGES = ("lthjax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint")
 

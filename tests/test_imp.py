@@ -10,7 +10,8 @@ import pytest
 from scipy import sparse
 
 import lthjax
-from lthjax import data, masks, prune, splits
+from lthjax import data, imp, masks, prune, splits
+from lthjax.errors import SettingsError
 
 TINY = {"dim": 4, "epochs": 3, "batch_size": 64, "levels": 3, "prune_rate": 0.2, "show_progress": False}
 
@@ -162,7 +163,7 @@ def test_the_rewind_point_does_not_depend_on_where_dispatches_are_cut(split, mon
     options = TINY | {"rewind": "epoch:2", "patience": 1, "epochs": 8, "prune_from": "last", "levels": 1}
     options["learning_rate"] = 0.5  # it soon gets no better: patience runs out before or at the rewind epoch
     whole = list(lthjax.find_tickets(split, **options))
-    monkeypatch.setattr("lthjax.train._SECONDS_PER_DISPATCH", 1e-9)
+    monkeypatch.setattr("lthjax.fitting._SECONDS_PER_DISPATCH", 1e-9)
     cut = list(lthjax.find_tickets(split, **options))
     assert int(whole[0].final.step) == int(cut[0].final.step)
     assert_bit_equal(whole[1].masks, cut[1].masks)
@@ -202,3 +203,53 @@ def test_a_split_without_validation_part_says_what_to_do(split):
 def test_a_loss_that_leaves_the_numbers_names_level_and_epoch(split):
     with pytest.raises(lthjax.TrainingError, match=r"level 0, epoch \d: the loss is no longer finite"):
         list(lthjax.find_tickets(split, optimizer=optax.sgd(1e30), **TINY))
+
+
+@pytest.mark.parametrize("rewind", ["init", "epoch:1"])
+def test_seeds_together_are_seeds_in_turn(split, tmp_path, rewind):
+    options = TINY | {"levels": 2, "rewind": rewind}
+    together = list(lthjax.find_tickets(split, seeds=2, together=True, out=tmp_path / "run", **options))
+    assert [(ticket.level, ticket.settings["seed"]) for ticket in together] == [
+        (level, seed) for level in range(3) for seed in range(2)
+    ]
+    in_turn = list(lthjax.find_tickets(split, seeds=[0, 1], together=False, **options))
+    assert [ticket.settings["seed"] for ticket in in_turn] == [0, 0, 0, 1, 1, 1]
+    in_turn.sort(key=lambda ticket: (ticket.level, ticket.settings["seed"]))
+    for ticket, other in zip(together, in_turn, strict=True):
+        assert ticket.metrics == pytest.approx(other.metrics, rel=1e-5)
+        assert (ticket.best_epoch, ticket.verdict.name) == (other.best_epoch, other.verdict.name)
+        np.testing.assert_allclose(ticket.trained.item, other.trained.item, rtol=1e-3, atol=1e-5)
+    again = list(lthjax.find_tickets(split, seeds=2, together=True, out=tmp_path / "run", **options))
+    for ticket, read in zip(together, again, strict=True):
+        assert_bit_equal((ticket.masks, ticket.trained), (read.masks, read.trained))
+
+
+def test_seeds_together_go_on_after_an_interrupt(split, tmp_path, monkeypatch):
+    options = TINY | {"levels": 1, "eval_every": 1, "seeds": 2, "together": True}
+    whole = list(lthjax.find_tickets(split, **options))
+    real = imp.fit_together
+
+    def interrupted(*args, report, **kwargs):
+        def stop(member, epoch, loss, evaluation):
+            report(member, epoch, loss, evaluation)
+            if evaluation and member == 1 and epoch == 2:
+                raise KeyboardInterrupt
+
+        return real(*args, report=stop, **kwargs)
+
+    monkeypatch.setattr(imp, "fit_together", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(lthjax.find_tickets(split, out=tmp_path / "run", **options))
+    monkeypatch.setattr(imp, "fit_together", real)
+    found = list(lthjax.find_tickets(split, out=tmp_path / "run", **options))
+    assert [ticket.metrics for ticket in found] == [ticket.metrics for ticket in whole]
+    lines = [(tmp_path / "run" / f"seed_{seed}" / "log.jsonl").read_text().splitlines() for seed in range(2)]
+    assert [len(of_seed) for of_seed in lines] == [
+        sum(t.epochs for t in found if t.settings["seed"] == s) for s in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("seeds", [0, [], [3, 3]])
+def test_seeds_must_be_some_and_differ(split, seeds):
+    with pytest.raises(SettingsError, match="seeds: wanted at least one, and each once"):
+        lthjax.find_tickets(split, seeds=seeds, **TINY)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from lthjax import masks as masking
+from lthjax.fitting import begin
 from lthjax.rewind import next_state
-from lthjax.train import LossMeter, begin
+from lthjax.train import LossMeter
 
 KEY = jax.random.key(5)
 REINIT = jax.random.key(77)

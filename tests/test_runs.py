@@ -119,7 +119,7 @@ def test_retraining_is_exact_for_every_rewind_mode_loaded_or_not(data_file, tmp_
 
 def test_a_finished_run_is_read_not_trained_again(unbroken, data_file, monkeypatch):
     out, found = unbroken
-    monkeypatch.setattr("lthjax.imp.fit", None)
+    monkeypatch.setattr("lthjax.imp.fit_together", None)
     again = find(data_file, out)
     assert [ticket.metrics for ticket in again] == [ticket.metrics for ticket in found]
 
@@ -159,21 +159,21 @@ def test_optimizers_with_odd_states_go_on_too(data_file, tmp_path, optimizer):
 def test_an_interrupt_in_the_middle_of_a_level_changes_nothing(unbroken, data_file, tmp_path, monkeypatch):
     from lthjax import imp
 
-    out, real = tmp_path / "run", imp.fit
+    out, real = tmp_path / "run", imp.fit_together
 
     def interrupted(*args, report, **kwargs):
-        def stop(epoch, loss, evaluation):
-            report(epoch, loss, evaluation)
-            if evaluation and kwargs["name"] == "level 1":
+        def stop(member, epoch, loss, evaluation):
+            report(member, epoch, loss, evaluation)
+            if evaluation and kwargs["names"] == ["level 1"]:
                 raise KeyboardInterrupt
 
         return real(*args, report=stop, **kwargs)
 
-    monkeypatch.setattr(imp, "fit", interrupted)
+    monkeypatch.setattr(imp, "fit_together", interrupted)
     with pytest.raises(KeyboardInterrupt):
         find(data_file, out)
     assert [place.name for place in (out / "snapshots").iterdir()] == ["level_01-epoch_0000002-step_0000000006"]
-    monkeypatch.setattr(imp, "fit", real)
+    monkeypatch.setattr(imp, "fit_together", real)
     find(data_file, out)
     assert results(out) == results(unbroken[0])
     assert log(out) == log(unbroken[0])
@@ -263,10 +263,10 @@ def test_a_ticket_that_is_no_child_of_its_parent_is_set_aside(data_file, tmp_pat
 def test_ctrl_c_while_a_ticket_is_saved_or_a_level_evaluated_loses_nothing(data_file, tmp_path, monkeypatch):
     import signal as signals
 
-    from lthjax import checkpoint, train
+    from lthjax import checkpoint, fitting
 
     out = tmp_path / "run"
-    real_save, real_evaluate = checkpoint.save, train.evaluate
+    real_save, real_evaluate = checkpoint.save, fitting.evaluate
 
     def save(path, *arguments):
         if path.name == "level_00":
@@ -284,10 +284,10 @@ def test_ctrl_c_while_a_ticket_is_saved_or_a_level_evaluated_loses_nothing(data_
         signals.raise_signal(signals.SIGINT)
         return real_evaluate(*arguments, **options)
 
-    monkeypatch.setattr(train, "evaluate", evaluate)
+    monkeypatch.setattr(fitting, "evaluate", evaluate)
     with pytest.raises(KeyboardInterrupt):
         find(data_file, out, model="lightgcn", layers=1)
-    monkeypatch.setattr(train, "evaluate", real_evaluate)
+    monkeypatch.setattr(fitting, "evaluate", real_evaluate)
     find(data_file, out, model="lightgcn", layers=1)
     find(data_file, tmp_path / "whole", model="lightgcn", layers=1)
     assert results(out) == results(tmp_path / "whole")

@@ -15,7 +15,8 @@ from lthjax import masks as masking
 from lthjax import prune as pruning
 from lthjax.errors import TrainingError
 from lthjax.evaluate import evaluate
-from lthjax.train import Evaluation, LossMeter, Plan, begin, fit
+from lthjax.fitting import Evaluation, Plan, begin, fit
+from lthjax.train import LossMeter
 
 STEPS = 7  # an epoch
 KEY = jax.random.key(5)
