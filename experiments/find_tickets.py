@@ -54,16 +54,13 @@ def main(config: Config) -> list[dict[str, Any]]:
         print(said)
     print(f"run folder: {out}", flush=True)
     if config.seeds == 1:
-        found = [_find(split, settings, out)]
+        found = _find(split, settings, out)
         rows = [record.row for record in found[0]]
     else:
         several = runs.describe(settings, "adam", split)
         several["settings"] |= {"seeds": "several"}  # so that one run and several do not write over each other
         with runs.open_folder(out, several):
-            found = [
-                _find(split, dataclasses.replace(settings, seed=seed), out / f"seed_{seed}")
-                for seed in range(settings.seed, settings.seed + config.seeds)
-            ]
+            found = _find(split, settings, out, seeds=config.seeds)
             rows = seeds.combine(found)
             runs.write_table(out / "results.csv", rows)
     print(report.table(rows).to_string(index=False))
@@ -80,11 +77,14 @@ def main(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def _find(split: "Split", settings: Settings, out: Path) -> "list[Record]":
-    """Records of one run's tickets; the tickets themselves lie in its folder."""
+def _find(split: "Split", settings: Settings, out: Path, seeds: int | None = None) -> "list[list[Record]]":
+    """Records of each seed's tickets, dense one first; the tickets themselves lie in the run folder."""
     from lthjax import tickets
 
-    return [tickets.record(ticket) for ticket in lthjax.find_tickets(split, settings=settings, out=out)]
+    found = {}
+    for ticket in lthjax.find_tickets(split, settings=settings, out=out, seeds=seeds):
+        found.setdefault(ticket.settings["seed"], []).append(tickets.record(ticket))
+    return list(found.values())
 
 
 _OWN = ("seeds", "out")

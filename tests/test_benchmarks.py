@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import bench_evaluate, bench_scaling, bench_step, benchmarks, cli
+from experiments import bench_evaluate, bench_population, bench_scaling, bench_step, benchmarks, cli
 from lthjax import jobs
 from lthjax.errors import LthjaxError, SettingsError
 
@@ -95,6 +95,39 @@ def test_evaluate(tmp_path, capsys):
     assert abs(read["recall"]["lthjax"] - read["recall"]["PyTorch"]) < 1e-6
     assert read["recall"]["lthjax"] > 0.005  # some hits are there
     assert set(read["block_sizes"].values()) == {256}
+
+
+def test_population(data, tmp_path, capsys):
+    place, sizes = tmp_path / "population.json", (1, 3)
+    few = {"data": data, "dim": 2, "batch_size": 100, "steps": 2, "repeats": 2}
+    read = saved(
+        place,
+        _with_text_keys(bench_population.main(bench_population.Config(**few, tickets=sizes, json=str(place)))),
+        data,
+    )
+    assert read["agreement"] < 1e-5
+    assert set(read["seconds_a_step"]) == {"one", "1", "3"}
+    for found in read["seconds_a_step"].values():
+        assert_is_summary(found, 2)
+    assert read["as_fast_as_in_turn"]["3"] == pytest.approx(3 / read["times_of_one"]["3"])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("3 tickets at once take ")
+
+
+def _with_text_keys(content):
+    return json.loads(json.dumps(content))
+
+
+def test_unequal_members_are_an_error(data, monkeypatch):
+    settings = bench_population._settings(bench_population.Config(data=data, dim=2, batch_size=100))
+    job = jobs.prepare(jobs.load_split(None, settings), settings)
+    members = bench_population.members_of(job, 2)
+    kept = [sum(int(mask.sum()) for mask in one.masks) for one in members]
+    assert kept[1] == kept[0] - round(0.1 * kept[0])
+    swapped = [members[0], bench_population.Member(members[1].state, members[1].masks, members[0].key)]
+    real = bench_population.together
+    monkeypatch.setattr(bench_population, "together", lambda job, _: real(job, swapped))
+    with pytest.raises(LthjaxError, match="wanted equal losses of 2 tickets"):
+        bench_population.check_equal(job, members)
 
 
 def test_other_recall_is_an_error():
@@ -208,6 +241,7 @@ def test_random_pairs_are_distinct_and_skewed():
         (bench_step, "--preset paper_text", "preset"),
         (bench_evaluate, "--block-size -1", "--block-size: wanted 0 or more; got -1;"),
         (bench_evaluate, "--seed x", "--seed"),
+        (bench_population, "--tickets 0 2", "--tickets: wanted numbers from 1 on; got (0, 2);"),
         (bench_scaling, "--factors 2", "--factors: wanted two or more, from 1 up; got 2;"),
         (bench_scaling, "--axes rows", "--axes"),
         (bench_scaling, "--interactions 99999999", "--interactions: wanted at most 25% of users x items"),
