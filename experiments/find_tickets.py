@@ -3,6 +3,9 @@ r"""Which share of a recommender's embedding table can go without a loss?
     python -m experiments.find_tickets                      (bundled MovieLens, MF: under 2 minutes on 2 CPU cores)
     python -m experiments.find_tickets --model lightgcn
     python -m experiments.find_tickets --seeds 5
+    python -m experiments.find_tickets --prune-parent dense                         (one-shot pruning, OMP)
+    python -m experiments.find_tickets --prune-parent dense --prune-by random       (random pruning, RP)
+    python -m experiments.find_tickets --sparsities 0.5,0.75
     python -m experiments.find_tickets --preset paper_code --data yelp2018 --model mf
     python -m experiments.find_tickets --data path/to/train.txt --levels 10 --out runs/mine
 
@@ -19,7 +22,7 @@ import lthjax
 from experiments import cli
 from lthjax import plots, presets, report
 from lthjax.errors import SettingsError
-from lthjax.settings import Settings
+from lthjax.settings import Settings, roundings
 
 if TYPE_CHECKING:
     from lthjax.splits import Split
@@ -48,7 +51,7 @@ def main(config: Config) -> list[dict[str, Any]]:
     settings = Settings(**{name: value for name, value in dataclasses.asdict(config).items() if name not in _OWN})
     out = Path(config.out or _default_out(config))
     split = lthjax.load_split(None, settings)
-    for note in split.notes:
+    for note in [*split.notes, *roundings(settings, (split.num_users + split.num_items) * settings.dim)]:
         print(note)
     if said := presets.conflicts(settings):
         print(said)
@@ -65,7 +68,7 @@ def main(config: Config) -> list[dict[str, Any]]:
             runs.write_table(out / "results.csv", rows)
     print(report.table(rows).to_string(index=False))
     print("\n".join([*report.remarks(rows), report.sentence(rows, len(found[0][0].per_user["recall@20"]))]))
-    if settings.levels:
+    if settings.num_levels:
         low, high = seeds.sparsest_winner_interval(found)
         print(
             f"95% interval of the highest winning sparsity: {low:.1%} to {high:.1%} "

@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -18,10 +18,12 @@ from lthjax import masks as masking
 from lthjax.errors import DataError, SettingsError
 from lthjax.fitting import FitState, begin, fit_together
 from lthjax.jobs import Job
-from lthjax.settings import Settings
+from lthjax.settings import Settings, rate_of
 from lthjax.splits import Split
 from lthjax.tickets import Ticket
 from lthjax.train import TrainState
+
+_MOST_TOGETHER = 16  # tickets in one program; each brings its table, gradient, moments and best epoch
 
 
 def find_tickets(
@@ -51,8 +53,8 @@ def find_tickets(
         where it was stopped; without one nothing is written.
       settings: where to start from; by default `Settings()`.
       seeds: a number of runs that start from `settings.seed` and count up, or the seeds themselves.
-      together: train the seeds as one program; None does so but on a CPU, where it is not faster
-        (`experiments.bench_population`).
+      together: train as one program what does not wait for one another: seeds, and levels that are all pruned from the
+        dense model; None does so but on a CPU, where it is not faster (`experiments.bench_population`).
       show_progress: progress bars; None shows them on a terminal.
       save_seconds: time between two snapshots of the level in work.
       **changes: single settings, such as `dim=64`.
@@ -65,14 +67,14 @@ def find_tickets(
         changes.setdefault("data", f"<{data.name}>")
     settings, split = jobs.settle(data, settings or Settings(), changes)
     job = jobs.prepare(split, settings, optimizer)
-    if seeds is None:
-        return _levels([job], [out and Path(out)], show_progress, save_seconds)
-    several = [jobs.with_seed(job, seed) for seed in _seeds(seeds, settings.seed)]
-    folders = [out and Path(out) / f"seed_{one.settings.seed}" for one in several]
     if together is None:
         together = jax.default_backend() != "cpu"
+    if seeds is None:
+        return _levels([job], [out and Path(out)], show_progress, save_seconds, together)
+    several = [jobs.with_seed(job, seed) for seed in _seeds(seeds, settings.seed)]
+    folders = [out and Path(out) / f"seed_{one.settings.seed}" for one in several]
     if together:
-        return _levels(several, folders, show_progress, save_seconds)
+        return _levels(several, folders, show_progress, save_seconds, together=True)
     in_turn = (
         _levels([one], [folder], show_progress, save_seconds) for one, folder in zip(several, folders, strict=True)
     )
@@ -91,18 +93,27 @@ class _Run:
     """A run in work: one seed, its folder, and what its next level needs to know."""
 
     job: Job
-    folder: runs.RunFolder | None
-    template: TrainState
+    folder: runs.RunFolder | None = None
+    template: TrainState | None = None  # a state of its model and optimizer, for the structure of saved ones
     dense: Ticket | None = None
-    parent: Ticket | None = None
+    last: Ticket | None = None
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def _levels(
-    several: Sequence[Job], folders: Sequence[Path | None], show_progress: bool | None, save_seconds: float
+    several: Sequence[Job],
+    folders: Sequence[Path | None],
+    show_progress: bool | None,
+    save_seconds: float,
+    together: bool = False,
 ) -> Iterator[Ticket]:
-    """The plain loop, for one run or several that differ in their seed. Every ticket is saved before it is yielded."""
+    """The plain loop, for one run or several that differ in their seed. Every ticket is saved before it is yielded.
+
+    Levels that do not wait for one another (all children of the dense model) go through it in one step if `together`.
+    """
     settings, plan = several[0].settings, several[0].plan
+    levels = range(1, settings.num_levels + 1)
+    at_once = together and settings.prune_parent == "dense"
     with contextlib.ExitStack() as stack:
         work = []
         for job, place in zip(several, folders, strict=True):
@@ -111,20 +122,30 @@ def _levels(
                 config = runs.describe(job.settings, job.optimizer_name, job.split)
                 folder = stack.enter_context(runs.open_folder(place, config))
             work.append(_Run(job, folder, job.program.start(*_dense_start(job))))
-        bars = stack.enter_context(progress.bars(settings.levels + 1, plan, show_progress, settings.selection))
-        for level in range(settings.levels + 1):
+        bars = stack.enter_context(progress.bars(settings.num_levels + 1, plan, show_progress, settings.selection))
+        for step in [[0], list(levels)] if at_once and levels else [[level] for level in (0, *levels)]:
             with interrupts.held_back():  # a level that has trained is saved before Ctrl-C is heard
-                found = [run.folder and run.folder.load_ticket(level, run.template, run.parent) for run in work]
-                waiting = [run for run, ticket in zip(work, found, strict=True) if ticket is None]
-                trained = iter(_train(waiting, level, bars, save_seconds) if waiting else [])
+                places = [(run, level) for level in step for run in work]
+                found = [_load(run, level) for run, level in places]
+                waiting = [place for place, ticket in zip(places, found, strict=True) if ticket is None]
+                trained = iter(_train(waiting, bars, save_seconds))
                 found = [ticket or next(trained) for ticket in found]
-                bars.level_done()
-                for run, ticket in zip(work, found, strict=True):
+                for (run, _), ticket in zip(places, found, strict=True):
                     run.rows.append(tickets.row(ticket))
-                    run.dense, run.parent = run.dense or ticket, ticket
+                    run.dense, run.last = run.dense or ticket, ticket
+                for run in work:
                     if run.folder:
                         run.folder.write_results(run.rows)
+                bars.levels_done(len(step))
             yield from found
+
+
+def _parent(run: _Run) -> Ticket | None:
+    return run.dense if run.job.settings.prune_parent == "dense" else run.last
+
+
+def _load(run: _Run, level: int) -> Ticket | None:
+    return run.folder.load_ticket(level, run.template, _parent(run)) if run.folder else None
 
 
 def _dense_start(job: Job) -> tuple[Any, masking.Masks]:
@@ -137,13 +158,19 @@ def _first(job: Job) -> tuple[TrainState, masking.Masks]:
     return job.program.start(params, masks), masks
 
 
-def _next(job: Job, parent: Ticket) -> tuple[TrainState, masking.Masks]:
+def _next(job: Job, parent: Ticket, level: int) -> tuple[TrainState, masking.Masks]:
     """Prune the parent, then rewind."""
     settings, program = job.settings, job.program
-    level = parent.level + 1
     final = parent.final or program.start(parent.trained, parent.masks)
     scores = jobs.SCORES[settings.prune_by](final.params, job.key(2, level))
-    masks = prune.prune(scores, parent.masks, settings.prune_rate, settings.prune_scope, count=settings.prune_count)
+    masks = prune.prune(
+        scores,
+        parent.masks,
+        rate_of(settings, level, masking.num_entries(parent.masks)),
+        settings.prune_scope,
+        settings.min_per_row,
+        settings.prune_count,
+    )
     state = rewind.next_state(
         settings.rewind,
         program,
@@ -155,63 +182,67 @@ def _next(job: Job, parent: Ticket) -> tuple[TrainState, masking.Masks]:
     return state, masks
 
 
-def _train(work: Sequence[_Run], level: int, bars: progress.Bars, save_seconds: float) -> list[Ticket]:
-    """Train a level of each run, going on from its snapshot if there is one, measure and save it."""
-    starts = [_first(run.job) if run.parent is None else _next(run.job, run.parent) for run in work]
-    fittings = []
-    for run, (state, _) in zip(work, starts, strict=True):
-        fitting = begin(state, int(state.step) // run.job.program.steps_per_epoch)
-        if run.folder:
-            fitting = run.folder.load_snapshot(level, fitting) or fitting
-            run.folder.trim_log(level, int(fitting.evaluated_epoch))
-        fittings.append(fitting)
-    folders = [run.folder for run in work]
-    fitted = _fit(
-        [run.job for run in work], level, fittings, [masks for _, masks in starts], folders, bars, save_seconds
-    )
+def _train(places: Sequence[tuple[_Run, int]], bars: progress.Bars, save_seconds: float) -> list[Ticket]:
+    """Train levels of runs, going on from their snapshots if there are any; measure and save them."""
     found = []
-    for run, (state, masks), one in zip(work, starts, fitted, strict=True):
-        ticket = _measure(run.job, level, state, masks, one, run.dense)
-        if run.folder:
-            run.folder.save_ticket(ticket)
-        found.append(ticket)
+    for first in range(0, len(places), _MOST_TOGETHER):
+        members = [_begin(run, level) for run, level in places[first : first + _MOST_TOGETHER]]
+        for member, fitted in zip(members, _fit(members, bars, save_seconds), strict=True):
+            run = member.run
+            ticket = _measure(run.job, member.level, member.start, member.masks, fitted, run.dense)
+            if run.folder:
+                run.folder.save_ticket(ticket)
+            found.append(ticket)
     return found
 
 
-def _fit(
-    several: Sequence[Job],
-    level: int,
-    fittings: Sequence[FitState],
-    masks: Sequence[masking.Masks],
-    folders: Sequence[runs.RunFolder | None],
-    bars: progress.Bars,
-    save_seconds: float,
-) -> list[FitState]:
-    """Train one level of jobs that share everything but their seed."""
-    job = several[0]
-    epoch = min(int(one.train.step) for one in fittings) // job.program.steps_per_epoch
-    show = bars.level(level, masking.sparsity(masks[0]), epoch)
+class _Member(NamedTuple):
+    """A level of a run, about to be trained."""
 
-    def report(member, epoch, loss, evaluation):
+    run: _Run
+    level: int
+    start: TrainState
+    masks: masking.Masks
+    fitting: FitState  # from the start, or from where it was stopped
+
+
+def _begin(run: _Run, level: int) -> _Member:
+    parent = _parent(run)
+    start, masks = _first(run.job) if parent is None else _next(run.job, parent, level)
+    fitting = begin(start, int(start.step) // run.job.program.steps_per_epoch)
+    if run.folder:
+        fitting = run.folder.load_snapshot(level, fitting) or fitting
+        run.folder.trim_log(level, int(fitting.evaluated_epoch))
+    return _Member(run, level, start, masks, fitting)
+
+
+def _fit(members: Sequence[_Member], bars: progress.Bars, save_seconds: float) -> list[FitState]:
+    """Train levels that share everything but seed, masks and batches."""
+    job, level = members[0].run.job, members[0].level
+    epoch = min(int(member.fitting.train.step) for member in members) // job.program.steps_per_epoch
+    show = bars.level(level, masking.sparsity(members[0].masks), epoch)
+
+    def report(number, epoch, loss, evaluation):
         show(epoch, loss, evaluation)
-        if evaluation and (folder := folders[member]):
-            folder.log(level, evaluation, job.settings.selection)
+        run, level = members[number][:2]
+        if evaluation and run.folder:
+            run.folder.log(level, evaluation, job.settings.selection)
 
     def save(fittings):
-        for folder, fitting in zip(folders, fittings, strict=True):
-            if folder:
-                folder.save_snapshot(level, fitting)
+        for (run, level, *_), fitting in zip(members, fittings, strict=True):
+            if run.folder:
+                run.folder.save_snapshot(level, fitting)
 
-    of_seed = [f" of seed {one.settings.seed}" if len(several) > 1 else "" for one in several]
+    of_seed = [f" of seed {member.run.job.settings.seed}" if len(members) > 1 else "" for member in members]
     return fit_together(
         job.program,
-        fittings,
-        masks,
+        [member.fitting for member in members],
+        [member.masks for member in members],
         job.graph,
         job.selection,
-        [one.key(1, level) for one in several],
+        [member.run.job.key(1, member.level) for member in members],
         dataclasses.replace(job.plan, keep_epoch=job.settings.rewind_epoch if level == 0 else None),
-        names=[f"level {level}{seed}" for seed in of_seed],
+        names=[f"level {member.level}{seed}" for member, seed in zip(members, of_seed, strict=True)],
         report=report,
         save=save,
         save_seconds=save_seconds,
@@ -255,7 +286,7 @@ def _measure(
         epochs=int(fitting.evaluated_epoch),
         seconds=float(fitting.seconds),
         verdict=judged,
-        parent=level - 1 if level else None,
+        parent=None if level == 0 else 0 if settings.prune_parent == "dense" else level - 1,
         settings=dataclasses.asdict(settings) | {"optimizer": job.optimizer_name},
         fingerprint=job.split.fingerprint,
         origin=origin,
@@ -313,6 +344,6 @@ def retrain(
         state = ticket.origin or state
     with progress.bars(1, job.plan, show_progress, settings.selection) as bars:
         fitting = begin(state, int(state.step) // job.program.steps_per_epoch)
-        (fitted,) = _fit([job], ticket.level, [fitting], [ticket.masks], [None], bars, 30.0)
+        (fitted,) = _fit([_Member(_Run(job), ticket.level, state, ticket.masks, fitting)], bars, 30.0)
     made = _measure(job, ticket.level, state, ticket.masks, fitted, ticket if same_data else None)
     return dataclasses.replace(made, parent=ticket.level)

@@ -20,7 +20,7 @@ from lthjax.errors import DataError, SettingsError
 from lthjax.evaluate import RankingTask
 from lthjax.fitting import Plan
 from lthjax.graph import Graph
-from lthjax.settings import Settings, check_entries
+from lthjax.settings import Settings, num_kept_at
 from lthjax.splits import Split
 from lthjax.train import Program, make_program
 
@@ -90,7 +90,7 @@ def settle(data: Any, settings: Settings, changes: dict[str, Any]) -> tuple[Sett
 def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransformation | None = None) -> Job:
     """Build graph, tasks and program of a run."""
     num_users, num_items = split.num_users, split.num_items
-    check_entries(settings, (num_users + num_items) * settings.dim)
+    num_kept_at(settings, (num_users + num_items) * settings.dim)  # raises where a level would prune nothing
     _check_size(settings, num_users + num_items, len(split.train))
     if len(split.test) == 0:
         raise DataError(f"{split.name}: wanted interactions in the test part; it is empty.")

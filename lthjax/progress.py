@@ -23,9 +23,9 @@ class Bars:
         self._best = None
         return self._report
 
-    def level_done(self) -> None:
+    def levels_done(self, number: int) -> None:
         """Move the level bar."""
-        self._levels.update(1)
+        self._levels.update(number)
 
     def _report(self, epoch: int, loss: float, evaluation: Evaluation | None) -> None:
         if evaluation is not None:

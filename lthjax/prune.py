@@ -1,7 +1,7 @@
 """Pruning: scores and masks -> sparser masks, by exact count.
 
 A rule is a score (`magnitude`, `uniform`: the entry with the smallest falls first) and a scope, the groups of entries
-among which the smallest fall: the joint table, each of the two tables, each row.
+among which the smallest fall: the joint table, each of the two tables, one of them, each row.
 
 Letters: S entries of a group, R rows, F dimensions.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from lthjax.masks import Masks, num_kept
 
-Scope = Literal["joint", "table", "row"]
+Scope = Literal["joint", "table", "row", "user", "item"]
 Count = Literal["exact", "threshold"]
 
 
@@ -44,7 +44,7 @@ def prune(
       masks: the entries kept so far.
       rate: share to prune of what is kept, in (0, 1).
       scope: "joint" ranks all tables together, users and items alike, as the paper does; "table" each table by itself;
-        "row" each row by itself.
+        "row" each row by itself; "user" and "item" that table alone, so that the whole gets less sparse than by `rate`.
       min_per_row: with "row", entries that every row keeps (a row that has fewer keeps those).
       count: "exact", or "threshold": what is not strictly above the sorted scores' entry number int(rate * n) falls,
         one entry more, and all that tie with it (`wangyf6891/LTH-MRS:utils/pruning_emb.py`); not by row.
@@ -56,6 +56,9 @@ def prune(
         return jax.tree.map(
             lambda s, m: _drop(s.ravel(), m.ravel(), _num_drop(s, m, rate, count)).reshape(m.shape), scores, masks
         )
+    if scope in ("user", "item"):
+        score, mask = getattr(scores, scope), getattr(masks, scope)
+        return masks._replace(**{scope: prune(score, mask, rate, "joint", count=count)})
     return jax.tree.map(lambda s, m: _drop_by_row(s, m, rate, min_per_row), scores, masks)
 
 

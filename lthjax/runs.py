@@ -54,7 +54,7 @@ class RunFolder:
         Args:
           level: of the ticket.
           state: of the run's model and optimizer, for its structure.
-          parent: the ticket of the level before.
+          parent: the ticket that was pruned for it.
         """
         place = self._ticket(level)
         if not place.exists():
@@ -62,7 +62,7 @@ class RunFolder:
         try:
             ticket = _read(lambda: tickets.from_checkpoint(*checkpoint.load(place), state), place)
             if parent is not None and not masking.are_nested(ticket.masks, parent.masks):
-                raise CheckpointError(f"{place}: its masks do not lie within those of level {level - 1}, made anew.")
+                raise CheckpointError(f"{place}: its masks do not lie within those of level {parent.level}, made anew.")
         except CheckpointError as error:
             aside = _free_name(place, "damaged")
             place.rename(aside)

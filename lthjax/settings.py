@@ -1,6 +1,7 @@
 """Every choice of a run, as one frozen dataclass: the only schema of command lines, run folders and tickets."""
 
 import dataclasses
+import itertools
 import math
 import numbers
 from typing import Literal, get_args, get_origin
@@ -46,10 +47,16 @@ class Settings:
     """Prunings after the dense level 0; the last ticket has sparsity 1 - (1 - prune-rate)^levels."""
     prune_rate: float = 0.1
     """Share of the kept entries that each pruning takes, in (0, 1)."""
+    sparsities: str | None = None
+    """Sparsity of each level by itself, "0.5,0.75": then --levels and --prune-rate say nothing."""
+    prune_parent: Literal["previous", "dense"] = "previous"
+    """Pruned is the ticket before, step by step; or the dense model, in one jump to each level's sparsity."""
     prune_by: Literal["magnitude", "random"] = "magnitude"
     """Which entries fall: the smallest trained weights, or any."""
-    prune_scope: Literal["joint", "table", "row"] = "joint"
-    """Among which entries the smallest are sought: users and items together, each table, each row."""
+    prune_scope: Literal["joint", "table", "row", "user", "item"] = "joint"
+    """Among which entries the smallest are sought: users and items together, each table, each row, one table only."""
+    min_per_row: int = 0
+    """Entries that every row keeps, with --prune-scope row."""
     prune_from: Literal["best", "last"] = "best"
     """Weights that are pruned, and gone on from: of the best epoch, or of the last."""
     prune_count: Literal["exact", "threshold"] = "exact"
@@ -90,6 +97,16 @@ class Settings:
         check(self)
 
     @property
+    def num_levels(self) -> int:
+        """Prunings after the dense level."""
+        return self.levels if self.sparsities is None else len(self.schedule)
+
+    @property
+    def schedule(self) -> tuple[float, ...]:
+        """`sparsities` as numbers; empty where a constant rate is used."""
+        return () if self.sparsities is None else tuple(float(part) for part in self.sparsities.split(","))
+
+    @property
     def rewind_epoch(self) -> int | None:
         """K of `epoch:K`, else None."""
         return int(self.rewind.removeprefix("epoch:")) if self.rewind.startswith("epoch:") else None
@@ -110,7 +127,7 @@ def check(settings: Settings) -> None:
     for name in ("dim", "epochs", "eval_every", "batch_size"):
         if getattr(settings, name) < 1:
             raise SettingsError(f"{flag(name)}: wanted at least 1; got {getattr(settings, name)}.")
-    for name in ("layers", "levels", "patience", "seed", "split_seed"):
+    for name in ("layers", "levels", "patience", "seed", "split_seed", "min_per_row"):
         if getattr(settings, name) < 0:
             raise SettingsError(f"{flag(name)}: wanted 0 or more; got {getattr(settings, name)}.")
     for name, most in (("layers", 16), ("seed", 2**31 - 1), ("split_seed", 2**31 - 1), ("batch_size", 2**24)):
@@ -123,24 +140,64 @@ def check(settings: Settings) -> None:
     if not 0 <= _number(settings, "l2") < math.inf:
         raise SettingsError(f"--l2: wanted 0 or a positive number; got {settings.l2}.")
     _check_rewind(settings)
+    _check_schedule(settings)
+    if settings.min_per_row and settings.prune_scope != "row":
+        raise SettingsError(f"--min-per-row: wanted --prune-scope row; got {settings.prune_scope}.")
+    if settings.prune_parent == "dense" and settings.rewind == "none":
+        raise SettingsError("--prune-parent: wanted previous, since --rewind none goes on from there; got dense.")
 
 
-def check_entries(settings: Settings, num_entries: int) -> None:
-    """Raise SettingsError where a level would find no entry to prune.
+def num_kept_at(settings: Settings, num_entries: int) -> list[int]:
+    """Entries kept at each level, the dense one first, of a table of (M + N) F entries pruned as a whole.
 
-    Args:
-      settings: with levels and prune_rate.
-      num_entries: of the dense table, (M + N) F.
+    Raises:
+      SettingsError: a level would find no entry to prune, or leave none.
     """
-    kept = num_entries
-    for level in range(1, settings.levels + 1):
-        fall = round(settings.prune_rate * kept)
-        if fall == 0 or fall == kept:
+    kept = [num_entries]
+    for sparsity in settings.schedule:
+        kept.append(round((1 - sparsity) * num_entries))
+        if not 0 < kept[-1] < kept[-2]:
+            raise SettingsError(
+                f"--sparsities: wanted entries to fall at each level and some to stay; got {sparsity:g} "
+                f"for a table of {num_entries:,}, which would keep {kept[-1]:,} of {kept[-2]:,}."
+            )
+    for level in range(1, 0 if settings.schedule else settings.levels + 1):
+        fall = round(settings.prune_rate * kept[-1])
+        if fall == 0 or fall == kept[-1]:
             raise SettingsError(
                 f"--levels: wanted at most {level - 1} prunings of {settings.prune_rate:g} for a table of "
-                f"{num_entries:,} entries; got {settings.levels}: of the {kept} left then, {fall} would fall."
+                f"{num_entries:,} entries; got {settings.levels}: of the {kept[-1]} left then, {fall} would fall."
             )
-        kept -= fall
+        kept.append(kept[-1] - fall)
+    return kept
+
+
+def roundings(settings: Settings, num_entries: int) -> list[str]:
+    """A line for each sparsity of the schedule that is no whole number of entries: what it is rounded to."""
+    return (
+        [
+            f"{sparsity:g} of {num_entries:,} entries is no whole number: {num_entries - kept:,} fall, {kept:,} stay "
+            f"({1 - kept / num_entries:.4%})."
+            for sparsity, kept in zip(settings.schedule, num_kept_at(settings, num_entries)[1:], strict=True)
+            if not math.isclose(sparsity * num_entries, num_entries - kept, abs_tol=1e-6)
+        ]
+        if settings.schedule
+        else []
+    )
+
+
+def rate_of(settings: Settings, level: int, num_entries: int) -> float:
+    """Share of its parent's entries that a level prunes.
+
+    Args:
+      settings: the schedule, and which ticket is the parent.
+      level: from 1.
+      num_entries: (M + N) F.
+    """
+    if settings.prune_parent == "previous" and not settings.schedule:
+        return settings.prune_rate
+    kept = num_kept_at(settings, num_entries)
+    return 1 - kept[level] / kept[0 if settings.prune_parent == "dense" else level - 1]
 
 
 def flag(name: str) -> str:
@@ -157,6 +214,17 @@ def _number(settings: Settings, name: str) -> float:
 
 def _came(value: object, wanted: tuple[str, ...]) -> str:
     return f"got {value!r}{nearest(value, wanted)}"
+
+
+def _check_schedule(settings: Settings) -> None:
+    try:
+        schedule = settings.schedule
+    except ValueError:
+        schedule = (0.0,)
+    if not all(low < high < 1 for low, high in itertools.pairwise((0.0, *schedule))):
+        raise SettingsError(
+            f'--sparsities: wanted rising shares between 0 and 1, "0.5,0.75"; got {settings.sparsities!r}.'
+        )
 
 
 def _check_rewind(settings: Settings) -> None:

@@ -253,3 +253,66 @@ def test_seeds_together_go_on_after_an_interrupt(split, tmp_path, monkeypatch):
 def test_seeds_must_be_some_and_differ(split, seeds):
     with pytest.raises(SettingsError, match="seeds: wanted at least one, and each once"):
         lthjax.find_tickets(split, seeds=seeds, **TINY)
+
+
+def test_one_shot_jumps_from_the_dense_model_to_the_same_sizes(split, found):
+    """OMP: level 1 is that of iterative pruning, the later ones are pruned from the dense model as well."""
+    one_shot = list(lthjax.find_tickets(split, prune_parent="dense", **TINY))
+    assert [ticket.num_kept for ticket in one_shot] == [ticket.num_kept for ticket in found]
+    assert [ticket.parent for ticket in one_shot] == [None, 0, 0, 0]
+    assert_bit_equal((one_shot[1].masks, one_shot[1].trained), (found[1].masks, found[1].trained))
+    size, scores = one_shot[0].num_kept, prune.magnitude(one_shot[0].trained)
+    for ticket in one_shot[1:]:
+        assert_bit_equal(ticket.masks, prune.prune(scores, one_shot[0].masks, 1 - ticket.num_kept / size))
+        assert_bit_equal(ticket.start, masks.apply(ticket.masks, one_shot[0].start))
+    assert not np.array_equal(one_shot[2].masks.user, found[2].masks.user)
+
+
+def test_random_pruning_draws_every_level_anew(split, found):
+    """RP: random masks of each level's exact size, over first values."""
+    random = list(lthjax.find_tickets(split, prune_parent="dense", prune_by="random", **TINY))
+    assert [ticket.num_kept for ticket in random] == [ticket.num_kept for ticket in found]
+    assert not masks.are_nested(random[2].masks, random[1].masks)
+    assert_bit_equal(random[2].start, masks.apply(random[2].masks, found[0].start))
+
+
+@pytest.mark.parametrize("parent", ["previous", "dense"])
+def test_a_schedule_is_hit_exactly(split, parent):
+    options = TINY | {"epochs": 1, "sparsities": "0.5,0.75,0.9"}
+    found = list(lthjax.find_tickets(split, prune_parent=parent, **options))
+    assert [ticket.num_kept for ticket in found] == [280, 140, 70, 28]
+
+
+def test_one_table_or_rows_with_a_minimum(split):
+    options = TINY | {"levels": 2, "epochs": 1, "prune_rate": 0.5}
+    *_, ticket = lthjax.find_tickets(split, prune_scope="item", **options)
+    assert (int(ticket.masks.user.sum()), int(ticket.masks.item.sum())) == (30 * 4, 40)
+    *_, ticket = lthjax.find_tickets(split, prune_scope="row", min_per_row=2, **options)
+    assert set(np.concatenate([part.sum(axis=1) for part in ticket.masks]).tolist()) == {2}
+
+
+@pytest.mark.parametrize("prune_by", ["magnitude", "random"])
+def test_levels_together_are_levels_in_turn(split, tmp_path, prune_by):
+    options = TINY | {"prune_parent": "dense", "prune_by": prune_by, "seeds": 2}
+    together = list(lthjax.find_tickets(split, together=True, out=tmp_path / "run", **options))
+    assert [(ticket.level, ticket.settings["seed"]) for ticket in together] == [
+        (level, seed) for level in range(4) for seed in range(2)
+    ]
+    in_turn = sorted(
+        lthjax.find_tickets(split, together=False, **options),
+        key=lambda ticket: (ticket.level, ticket.settings["seed"]),
+    )
+    for ticket, other in zip(together, in_turn, strict=True):
+        assert_bit_equal(ticket.masks, other.masks)
+        assert ticket.metrics == pytest.approx(other.metrics, rel=1e-5)
+        assert (ticket.best_epoch, ticket.verdict.name, ticket.parent) == (
+            other.best_epoch,
+            other.verdict.name,
+            other.parent,
+        )
+    rows = (tmp_path / "run" / "seed_1" / "results.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["level", "0", "1", "2", "3"]
+    again = list(lthjax.find_tickets(split, together=False, out=tmp_path / "run", **options))
+    assert [ticket.metrics for ticket in sorted(again, key=lambda t: (t.level, t.settings["seed"]))] == [
+        ticket.metrics for ticket in together
+    ]

@@ -7,7 +7,7 @@ import pytest
 
 from lthjax import data, splits
 from lthjax.errors import SettingsError
-from lthjax.settings import Settings, check_entries, flag
+from lthjax.settings import Settings, flag, num_kept_at, rate_of, roundings
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,38 @@ def test_the_rewind_epoch():
 
 
 def test_more_levels_than_entries():
-    check_entries(Settings(levels=4, prune_rate=0.5), 16)  # 16, 8, 4, 2, 1
+    num_kept_at(Settings(levels=4, prune_rate=0.5), 16)  # 16, 8, 4, 2, 1
     with pytest.raises(SettingsError, match=r"--levels: wanted at most 4 prunings .* of 16 entries; got 5"):
-        check_entries(Settings(levels=5, prune_rate=0.5), 16)
+        num_kept_at(Settings(levels=5, prune_rate=0.5), 16)
     with pytest.raises(SettingsError, match="wanted at most 0 prunings"):
-        check_entries(Settings(levels=1, prune_rate=0.99), 2)
+        num_kept_at(Settings(levels=1, prune_rate=0.99), 2)
+
+
+def test_schedules():
+    settings = Settings(sparsities="0.5, 0.75")
+    assert (settings.num_levels, settings.schedule) == (2, (0.5, 0.75))
+    assert num_kept_at(settings, 10) == [10, 5, 2]  # 2.5 to the even one
+    assert rate_of(settings, 2, 10) == pytest.approx(3 / 5)
+    assert rate_of(Settings(sparsities="0.5,0.75", prune_parent="dense"), 2, 10) == pytest.approx(8 / 10)
+    assert rate_of(Settings(prune_rate=0.2), 2, 10) == 0.2
+    assert rate_of(Settings(levels=2, prune_rate=0.2, prune_parent="dense"), 2, 10) == pytest.approx(4 / 10)
+    assert roundings(settings, 12) == []
+    assert roundings(settings, 10) == ["0.75 of 10 entries is no whole number: 8 fall, 2 stay (80.0000%)."]
+    with pytest.raises(SettingsError, match="which would keep 4 of 4"):
+        num_kept_at(Settings(sparsities="0.6,0.61"), 10)
+
+
+@pytest.mark.parametrize("sparsities", ["", "half", "0", "0.5,0.5", "0.7,0.5", "0.5,1", "nan", "0.5,"])
+def test_bad_schedules(sparsities):
+    with pytest.raises(SettingsError, match="--sparsities: wanted rising shares between 0 and 1"):
+        Settings(sparsities=sparsities)
+
+
+def test_settings_that_exclude_each_other():
+    with pytest.raises(SettingsError, match="--min-per-row: wanted --prune-scope row; got joint"):
+        Settings(min_per_row=1)
+    with pytest.raises(SettingsError, match="--prune-parent: wanted previous"):
+        Settings(prune_parent="dense", rewind="none")
 
 
 def test_every_field_has_a_help_text():
