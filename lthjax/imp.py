@@ -33,6 +33,7 @@ def find_tickets(
     out: str | Path | None = None,
     settings: Settings | None = None,
     seeds: int | Iterable[int] | None = None,
+    dense: Ticket | Iterable[Ticket] = (),
     together: bool | None = None,
     show_progress: bool | None = None,
     save_seconds: float = 30.0,
@@ -53,6 +54,8 @@ def find_tickets(
         where it was stopped; without one nothing is written.
       settings: where to start from; by default `Settings()`.
       seeds: a number of runs that start from `settings.seed` and count up, or the seeds themselves.
+      dense: finished dense models (level 0), each for the run with its seed, which then trains none of its own: runs
+        that differ in how they prune can share it.
       together: train as one program what does not wait for one another: seeds, and levels that are all pruned from the
         dense model; None does so but on a CPU, where it is not faster (`experiments.bench_population`).
       show_progress: progress bars; None shows them on a terminal.
@@ -69,16 +72,39 @@ def find_tickets(
     job = jobs.prepare(split, settings, optimizer)
     if together is None:
         together = jax.default_backend() != "cpu"
+    given = {ticket.settings["seed"]: ticket for ticket in ([dense] if isinstance(dense, Ticket) else dense)}
+    for ticket in given.values():
+        _check_dense(ticket, job)
+    options = (given, show_progress, save_seconds, together)
     if seeds is None:
-        return _levels([job], [out and Path(out)], show_progress, save_seconds, together)
+        return _levels([job], [out and Path(out)], *options)
     several = [jobs.with_seed(job, seed) for seed in _seeds(seeds, settings.seed)]
     folders = [out and Path(out) / f"seed_{one.settings.seed}" for one in several]
     if together:
-        return _levels(several, folders, show_progress, save_seconds, together=True)
-    in_turn = (
-        _levels([one], [folder], show_progress, save_seconds) for one, folder in zip(several, folders, strict=True)
-    )
+        return _levels(several, folders, *options)
+    in_turn = (_levels([one], [folder], *options) for one, folder in zip(several, folders, strict=True))
     return itertools.chain.from_iterable(in_turn)
+
+
+_ABOUT_PRUNING = ("preset", "levels", "sparsities", "rewind", "min_per_row")  # and all that begins with "prune_"
+
+
+def _check_dense(ticket: Ticket, job: Job) -> None:
+    """Raise SettingsError where a dense model is not the one that the job would train."""
+    wanted = dataclasses.asdict(job.settings) | {"optimizer": job.optimizer_name}
+    for name, value in wanted.items():
+        if name not in (*_ABOUT_PRUNING, "seed") and not name.startswith("prune_") and ticket.settings[name] != value:
+            raise SettingsError(f"dense: wanted a model with {name} {value}; got {ticket.settings[name]}.")
+    if ticket.level or ticket.fingerprint != job.split.fingerprint:
+        raise SettingsError(f"dense: wanted level 0 on {job.split.name}; got level {ticket.level}, or other data.")
+    kept, before = job.settings.rewind, ticket.settings["rewind"]
+    if (job.settings.rewind_epoch is not None and kept != before) or (
+        job.settings.prune_from == "last" and ticket.final is None
+    ):
+        raise SettingsError(
+            f"dense: wanted a model that kept what --rewind {kept} and --prune-from {job.settings.prune_from} need; "
+            f"got one of --rewind {before} and --prune-from {ticket.settings['prune_from']}."
+        )
 
 
 def _seeds(seeds: int | Iterable[int], first: int) -> list[int]:
@@ -103,9 +129,10 @@ class _Run:
 def _levels(
     several: Sequence[Job],
     folders: Sequence[Path | None],
+    given: dict[int, Ticket],
     show_progress: bool | None,
     save_seconds: float,
-    together: bool = False,
+    together: bool,
 ) -> Iterator[Ticket]:
     """The plain loop, for one run or several that differ in their seed. Every ticket is saved before it is yielded.
 
@@ -126,7 +153,7 @@ def _levels(
         for step in [[0], list(levels)] if at_once and levels else [[level] for level in (0, *levels)]:
             with interrupts.held_back():  # a level that has trained is saved before Ctrl-C is heard
                 places = [(run, level) for level in step for run in work]
-                found = [_load(run, level) for run, level in places]
+                found = [_load(run, level) or _take(run, level, given) for run, level in places]
                 waiting = [place for place, ticket in zip(places, found, strict=True) if ticket is None]
                 trained = iter(_train(waiting, bars, save_seconds))
                 found = [ticket or next(trained) for ticket in found]
@@ -142,6 +169,17 @@ def _levels(
 
 def _parent(run: _Run) -> Ticket | None:
     return run.dense if run.job.settings.prune_parent == "dense" else run.last
+
+
+def _take(run: _Run, level: int, given: dict[int, Ticket]) -> Ticket | None:
+    """The dense model that was given for the run, as its own."""
+    if level or run.job.settings.seed not in given:
+        return None
+    settings = dataclasses.asdict(run.job.settings) | {"optimizer": run.job.optimizer_name}
+    ticket = dataclasses.replace(given[run.job.settings.seed], settings=settings)
+    if run.folder:
+        run.folder.save_ticket(ticket)
+    return ticket
 
 
 def _load(run: _Run, level: int) -> Ticket | None:

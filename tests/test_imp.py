@@ -316,3 +316,36 @@ def test_levels_together_are_levels_in_turn(split, tmp_path, prune_by):
     assert [ticket.metrics for ticket in sorted(again, key=lambda t: (t.level, t.settings["seed"]))] == [
         ticket.metrics for ticket in together
     ]
+
+
+def test_a_dense_model_may_be_shared(split, found, tmp_path):
+    options = TINY | {"prune_parent": "dense", "dense": found[0], "levels": 2}
+    shared = list(lthjax.find_tickets(split, out=tmp_path / "run", **options))
+    assert shared[0].seconds == found[0].seconds  # it was not trained again
+    assert shared[0].settings["prune_parent"] == "dense"
+    alone = list(lthjax.find_tickets(split, **(options | {"dense": ()})))
+    for ticket, other in zip(shared, alone, strict=True):
+        assert_bit_equal((ticket.masks, ticket.trained), (other.masks, other.trained))
+    again = list(lthjax.find_tickets(split, out=tmp_path / "run", **(options | {"dense": ()})))
+    assert [ticket.metrics for ticket in again] == [ticket.metrics for ticket in shared]
+    of_seeds = list(lthjax.find_tickets(split, seeds=2, **(options | {"levels": 0})))
+    assert [ticket.seconds == found[0].seconds for ticket in of_seeds] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"learning_rate": 0.1}, "learning_rate 0.1; got 0.003"),
+        ({"dim": 5}, "dim 5; got 4"),
+        ({"rewind": "epoch:1"}, "kept what --rewind epoch:1 .* got one of --rewind init"),
+        ({"prune_from": "last"}, "--prune-from last need"),
+    ],
+)
+def test_another_dense_model_is_refused(split, found, changes, said):
+    with pytest.raises(SettingsError, match=said):
+        lthjax.find_tickets(split, dense=found[0], **(TINY | changes))
+
+
+def test_a_ticket_is_no_dense_model(split, found):
+    with pytest.raises(SettingsError, match="wanted level 0 on"):
+        lthjax.find_tickets(split, dense=found[1], **TINY)
