@@ -98,9 +98,8 @@ def _check_dense(ticket: Ticket, job: Job) -> None:
     if ticket.level or ticket.fingerprint != job.split.fingerprint:
         raise SettingsError(f"dense: wanted level 0 on {job.split.name}; got level {ticket.level}, or other data.")
     kept, before = job.settings.rewind, ticket.settings["rewind"]
-    if (job.settings.rewind_epoch is not None and kept != before) or (
-        job.settings.prune_from == "last" and ticket.final is None
-    ):
+    needs_final = "last" in (job.settings.prune_from, ticket.settings["prune_from"]) or kept == "none"
+    if (job.settings.rewind_epoch is not None and kept != before) or (needs_final and ticket.final is None):
         raise SettingsError(
             f"dense: wanted a model that kept what --rewind {kept} and --prune-from {job.settings.prune_from} need; "
             f"got one of --rewind {before} and --prune-from {ticket.settings['prune_from']}."

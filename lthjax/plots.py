@@ -12,6 +12,18 @@ if TYPE_CHECKING:
 
 TICKET = "#0072b2"  # blue and orange that differ in grey too, and for the colour-blind
 WINNER = "#d55e00"
+MODELS = {"mf": "MF", "lightgcn": "LightGCN"}
+
+# Colour, marker and line of a method, the same in every picture; told apart in grey by the latter two.
+_STYLES = {
+    "IMP": (TICKET, "o", "-"),
+    "OMP": ("#e69f00", "s", "--"),
+    "RP": ("#009e73", "^", "-."),
+    "PEP": ("#cc79a7", "D", "--"),
+    "LCM": ("#56b4e9", "v", "-."),
+    "MagPrune": ("0.45", "x", ":"),
+}
+_OTHERS = tuple(_STYLES.values())
 
 
 def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 20) -> "Axes":
@@ -53,6 +65,44 @@ def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 2
     ax.set_ylabel(f"test Recall@{k}")
     ax.grid(alpha=0.25)
     ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def style(name: str, place: int) -> dict[str, Any]:
+    """Line properties of a method by its name, of anything else by its place in the picture."""
+    color, marker, line = _STYLES.get(name, _OTHERS[place % len(_OTHERS)])
+    return {"color": color, "marker": marker, "linestyle": line, "markersize": 4}
+
+
+def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: int = 20) -> "Axes":
+    """Recall against sparsity of several variants: bands are one standard deviation over seeds, stars the sparsest
+    winning tickets, dotted lines the dense models.
+
+    Args:
+      variants: name -> rows of `tickets.row` or `seeds.combine`, the dense level first.
+      ax: where to draw.
+      k: places of Recall.
+    """
+    name = f"recall@{k}"
+    same_dense = len({rows[0][name] for rows in variants.values()}) == 1
+    for place, (variant, rows) in enumerate(variants.items()):
+        look = style(variant, place)
+        sparsity, recall = [100 * row["sparsity"] for row in rows], [row[name] for row in rows]
+        if f"{name}_sd" in rows[0]:
+            spread = [row[f"{name}_sd"] for row in rows]
+            low, high = ([r + sign * d for r, d in zip(recall, spread, strict=True)] for sign in (-1, 1))
+            ax.fill_between(sparsity, low, high, color=look["color"], alpha=0.12, linewidth=0)
+        ax.plot(sparsity, recall, label=variant, **look)
+        best = report.sparsest_winner(list(rows))
+        if best is not None:
+            star = {"marker": "*", "markersize": 15, "linestyle": "none", "markeredgecolor": "white", "zorder": 3}
+            ax.plot(100 * best["sparsity"], best[name], color=look["color"], **star)
+        if place == 0 or not same_dense:
+            ax.axhline(recall[0], color="0.2" if same_dense else look["color"], linestyle=":", linewidth=1)
+    ax.set_xlabel("entries pruned (%)")
+    ax.set_ylabel(f"test Recall@{k}")
+    ax.grid(alpha=0.25)
+    ax.legend(frameon=False, fontsize="small", title="dotted: dense; star: sparsest winner", title_fontsize="x-small")
     return ax
 
 

@@ -1,0 +1,75 @@
+"""Recall against sparsity of several variants: a table of the best and the sparsest winning tickets, and a figure."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments import studies
+from lthjax import plots, presets, report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_HEADER = ("data", "model", "variant", "dense", "best ticket", "at", "sparsest winner", "at", "epoch", "of dense")
+Panels = dict[tuple[str, str], studies.Rows]  # (data, model) -> variants
+
+
+def compare(
+    study: studies.Study, name: str, variants: Mapping[str, Mapping[str, Any]], title: str
+) -> list[studies.Row]:
+    """Train what is missing of each variant on each data set and model, and write results; returns all rows.
+
+    Args:
+      study: the flags.
+      name: of the figure, its folder.
+      variants: name -> changed settings.
+      title: what is compared.
+    """
+    panels: Panels = {}
+    for data in study.data:
+        for model in study.models:
+            panels[data, model] = studies.curves(study, data, model, variants)
+    rows = [
+        row for (data, model), found in panels.items() for row in studies.flat(found, data=Path(data).stem, model=model)
+    ]
+    studies.write(study, name, rows, text_of(study, panels, title), drawing_of(panels))
+    return rows
+
+
+def text_of(study: studies.Study, panels: Panels, title: str) -> str:
+    """A line a variant: dense model, best ticket, sparsest winning ticket."""
+    lines = []
+    for (data, model), found in panels.items():
+        for variant, rows in found.items():
+            dense, winner = rows[0], report.sparsest_winner(rows)
+            best = max(rows[1:], key=lambda row: row["recall@20"])
+            lines.append(
+                [
+                    *(Path(data).stem, model, variant, studies.value(dense, "recall@20")),
+                    *(studies.value(best, "recall@20"), f"{best['sparsity']:.1%}"),
+                    studies.value(winner, "recall@20") or "none",
+                    winner and f"{winner['sparsity']:.1%}",
+                    winner and f"{winner['best_epoch']:.0f}",
+                    f"{dense['best_epoch']:.0f}",
+                ]
+            )
+    settings = presets.title(studies.SCALES[study.scale])
+    note = f"Test Recall@20, scale {study.scale} ({settings}), {study.seeds} seed{'s' if study.seeds > 1 else ''}."
+    if any(row["selection"] == "test" for found in panels.values() for rows in found.values() for row in rows):
+        note += f"\n{report.TEST_WARNING}"
+    return f"## {title}\n\n{studies.markdown(_HEADER, lines)}\n\n{note}"
+
+
+def drawing_of(panels: Panels) -> "Callable[[Figure], None]":
+    """A panel for each data set and model."""
+
+    def draw(figure: "Figure") -> None:
+        data = list(dict.fromkeys(name for name, _ in panels))
+        models = list(dict.fromkeys(model for _, model in panels))
+        figure.set_size_inches(5 * len(data) + 1, 3.8 * len(models))
+        axes = figure.subplots(len(models), len(data), squeeze=False)
+        for (name, model), found in panels.items():
+            ax = plots.several(found, axes[models.index(model)][data.index(name)])
+            ax.set_title(f"{Path(name).stem}, {plots.MODELS[model]}", fontsize="medium", parse_math=False)
+
+    return draw

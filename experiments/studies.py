@@ -1,0 +1,174 @@
+"""What the paper's figures and tables share: scales, runs that share their dense models, and results on disk.
+
+A study compares variants, settings that differ in few things, on each data set and model. Runs lie in one folder that
+all studies use: what one has trained, the others read. Called again, a study goes on where it was stopped.
+"""
+
+import dataclasses
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import lthjax
+from lthjax import presets
+from lthjax.errors import SettingsError
+from lthjax.settings import Settings, roundings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from lthjax.splits import Split
+    from lthjax.tickets import Record, Ticket
+
+SCALES = {
+    "quick": Settings(dim=8, epochs=4, eval_every=2, levels=3, prune_rate=0.3),
+    "cpu": Settings(),
+    "paper": presets.paper_code,
+}
+Row = dict[str, Any]
+Rows = dict[str, list[Row]]  # variant -> rows of its levels, the dense one first
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+    """The flags of every figure and table."""
+
+    data: tuple[str, ...] = ("ml-latest-small",)
+    """Data sets: bundled or known names, or paths."""
+    models: tuple[Literal["mf", "lightgcn"], ...] = ("mf", "lightgcn")
+    """Backbones."""
+    scale: Literal["quick", "cpu", "paper"] = "quick"
+    """Seconds, to see that it works; the defaults of find_tickets; or the settings of the paper's code (for a GPU)."""
+    seeds: int = 1
+    """Runs of each variant, that differ in their seed."""
+    out: str = "runs/paper"
+    """Folder of all runs and results; studies that are given the same one share what they train."""
+
+    def __post_init__(self):
+        if self.seeds < 1:
+            raise SettingsError(f"--seeds: wanted at least 1; got {self.seeds}.")
+        if not self.data or not self.models:
+            raise SettingsError("wanted at least one of --data and of --models; got none.")
+
+
+def settings_of(study: Study, data: str, model: str, **changes: Any) -> Settings:
+    """Settings of the study's scale."""
+    return dataclasses.replace(SCALES[study.scale], **({"data": data, "model": model} | changes))
+
+
+def curves(study: Study, data: str, model: str, variants: Mapping[str, Mapping[str, Any]]) -> Rows:
+    """Rows of each variant; an empty set of changes is IMP as the scale has it.
+
+    Args:
+      study: the flags.
+      data: name or path.
+      model: backbone.
+      variants: name -> changed settings.
+    """
+    every = {name: settings_of(study, data, model, **changes) for name, changes in variants.items()}
+    split = lthjax.load_split(None, next(iter(every.values())))
+    return {name: rows_of(find(study, split, settings)) for name, settings in every.items()}
+
+
+def find(study: Study, split: "Split", settings: Settings) -> "list[list[Record]]":
+    """Records of each seed's tickets, the dense one first; from the folder where they are there."""
+    from lthjax import tickets
+
+    for note in roundings(settings, (split.num_users + split.num_items) * settings.dim):
+        print(note)
+    dense = dense_models(study, split, settings) if settings.rewind_epoch is None else ()
+    found: dict[int, list[Record]] = {}
+    place = Path(study.out) / "runs" / _name(settings)
+    for ticket in lthjax.find_tickets(split, settings=settings, out=place, seeds=study.seeds, dense=dense):
+        found.setdefault(ticket.settings["seed"], []).append(tickets.record(ticket))
+    return list(found.values())
+
+
+def dense_models(study: Study, split: "Split", settings: Settings) -> "list[Ticket]":
+    """The dense model of each seed, trained once for all that differ in how they prune."""
+    plain = {f.name: f.default for f in dataclasses.fields(Settings) if f.name.startswith("prune_")}
+    plain |= {
+        "prune_from": settings.prune_from,
+        "rewind": "none",
+    }  # keeps the optimizer, which some rewind modes ask for
+    alone = dataclasses.replace(settings, levels=0, sparsities=None, min_per_row=0, **plain)
+    place = Path(study.out) / "runs" / f"dense-{_name(alone)}"
+    return list(lthjax.find_tickets(split, settings=alone, out=place, seeds=study.seeds))
+
+
+def rows_of(found: "Sequence[Sequence[Record]]") -> list[Row]:
+    """One row a level: means over the seeds with standard deviations, or those of the only one."""
+    from lthjax import seeds
+
+    return seeds.combine(found) if len(found) > 1 else [record.row for record in found[0]]
+
+
+def flat(rows: Rows, **labels: Any) -> list[Row]:
+    """The rows of all variants one after the other, with a column `variant` and the given ones in front."""
+    return [labels | {"variant": name} | row for name, those in rows.items() for row in those]
+
+
+def write(study: Study, name: str, rows: Sequence[Row], text: str, draw: "Callable[[Figure], None] | None") -> Path:
+    """Leave results.csv, table.md and figure.png of a study in its folder, and print the table; returns the folder.
+
+    Args:
+      study: the flags.
+      name: of the figure or table.
+      rows: all of them, for the csv.
+      text: the Markdown.
+      draw: fills the figure, or None for a table without one.
+    """
+    from lthjax import runs
+
+    place = Path(study.out) / name
+    place.mkdir(parents=True, exist_ok=True)
+    runs.write_table(place / "results.csv", list(rows))
+    (place / ".table.md.partial").write_text(text + "\n", encoding="utf-8")
+    (place / ".table.md.partial").replace(place / "table.md")
+    if draw is not None:
+        save_figure(place / "figure.png", draw)
+    print(text)
+    print(f"results: {place}")
+    return place
+
+
+def save_figure(place: Path, draw: "Callable[[Figure], None]") -> None:
+    """Write a figure to the side and rename it; without pyplot, so that no display and no global state is needed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    draw(figure)
+    partial = place.with_name(f".{place.name}.partial")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(partial, dpi=150, format="png")
+    partial.replace(place)
+
+
+def markdown(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table; what is None stays empty."""
+    cells = [header, ["---"] * len(header), *([("" if cell is None else cell) for cell in line] for line in lines)]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in cells)
+
+
+def value(row: Row | None, name: str, digits: int = 4) -> str | None:
+    """A metric as text, with its standard deviation over seeds where there is one; None where there is no row."""
+    if row is None:
+        return None
+    deviation = row.get(f"{name}_sd")
+    return f"{row[name]:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
+
+
+def nearest(rows: Sequence[Row], sparsity: float, within: float = 0.005) -> Row | None:
+    """The row whose sparsity is nearest to the given one, or None where none is within half a percent."""
+    best = min(rows, key=lambda row: abs(row["sparsity"] - sparsity))
+    return best if abs(best["sparsity"] - sparsity) <= within else None
+
+
+def _name(settings: Settings) -> str:
+    """A folder's name: data, model, and a mark of all settings but the seed, which has a folder of its own in there."""
+    chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name != "seed"}
+    mark = hashlib.sha256(repr(sorted(chosen.items())).encode()).hexdigest()[:8]
+    return f"{Path(settings.data).stem}-{settings.model}-{mark}"
