@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import cli, comparison, figure2, figure3, figure4, figure5, studies
+from experiments import cli, comparison, figure2, figure3, figure4, figure5, studies, table2
 from lthjax import imp
 from lthjax.errors import SettingsError
 from lthjax.settings import Settings
@@ -62,6 +62,24 @@ def test_figure5_takes_the_dense_models_of_figure2(data, out):
     assert not [
         name for name in {place.name for place in (out / "runs").iterdir()} - before if name.startswith("dense")
     ]
+
+
+def test_table2_reads_the_runs_of_figure2(data, out, monkeypatch, capsys):
+    figure2.main(study(data, out))
+    monkeypatch.setattr(imp, "fit_together", None)
+    table2.main(study(data, out))
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| few | MF | ours | 0."))
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert [bool(cell) for cell in cells[3:]] == [True, False, False, False] * 2  # 40% and 64% are not asked for
+
+
+def test_table2_sets_the_papers_values_beside_ours():
+    dense = {"recall@20": 0.5, "ndcg@20": 0.5, "sparsity": 0.0, "verdict": "dense", "selection": "valid"}
+    rows = [dense, dense | {"sparsity": 0.2710, "recall@20": 0.6, "verdict": "wins"}]
+    text = table2.text_of(study("x", "y"), {("kuairand", "mf"): rows, ("some/yelp2018", "lightgcn"): rows})
+    assert "| kuairand | MF | ours | 0.5000 | **0.6000** |  |  | 0.5000 | **0.5000** |  |  |" in text
+    assert "| Kwai, other data | MF | paper | 0.0411 | 0.0464 |" in text
+    assert "| yelp2018 | LightGCN | paper | 0.0600 | 0.0602 |" in text
 
 
 def test_variants():
