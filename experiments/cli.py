@@ -43,7 +43,7 @@ def run(main: Callable[[Config], Any], config_type: type[Config], description: s
             raise
         _fail(error)
     except KeyboardInterrupt:
-        goes_on = issubclass(config_type, Settings) or hasattr(config_type, "out")
+        goes_on = issubclass(config_type, Settings) or hasattr(config_type, "out")  # it leaves a folder
         print("stopped; the same command goes on from here." if goes_on else "stopped.", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
