@@ -6,6 +6,7 @@ import math
 import numbers
 from typing import Literal, get_args, get_origin
 
+from lthjax import counts
 from lthjax.catalog import nearest
 from lthjax.errors import SettingsError
 
@@ -155,7 +156,7 @@ def num_kept_at(settings: Settings, num_entries: int) -> list[int]:
     """
     kept = [num_entries]
     for sparsity in settings.schedule:
-        kept.append(round((1 - sparsity) * num_entries))
+        kept.append(counts.at_sparsity(sparsity, num_entries).kept)
         if not 0 < kept[-1] < kept[-2]:
             raise SettingsError(
                 f"--sparsities: wanted entries to fall at each level and some to stay; got {sparsity:g} "
@@ -174,16 +175,8 @@ def num_kept_at(settings: Settings, num_entries: int) -> list[int]:
 
 def roundings(settings: Settings, num_entries: int) -> list[str]:
     """A line for each sparsity of the schedule that is no whole number of entries: what it is rounded to."""
-    return (
-        [
-            f"{sparsity:g} of {num_entries:,} entries is no whole number: {num_entries - kept:,} fall, {kept:,} stay "
-            f"({1 - kept / num_entries:.4%})."
-            for sparsity, kept in zip(settings.schedule, num_kept_at(settings, num_entries)[1:], strict=True)
-            if not math.isclose(sparsity * num_entries, num_entries - kept, abs_tol=1e-6)
-        ]
-        if settings.schedule
-        else []
-    )
+    notes = [counts.at_sparsity(sparsity, num_entries).note for sparsity in settings.schedule]
+    return [f"{note}." for note in notes if note]
 
 
 def rate_of(settings: Settings, level: int, num_entries: int) -> float:

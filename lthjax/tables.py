@@ -1,7 +1,7 @@
 """Tables: parameters -> layer-0 embeddings.
 
 A table is a pair of pure functions. `dense` is the plain table, whose pruned entries the masked optimizer keeps at
-exactly 0, so that its lookup needs no mask; a table of another kind (thresholded, factored) is another pair.
+exactly 0, so that its lookup needs no mask; a table of another kind is another pair (`pep.table`, `lcm.table`).
 """
 
 from collections.abc import Callable

@@ -77,7 +77,7 @@ def test_schedules():
     assert rate_of(Settings(prune_rate=0.2), 2, 10) == 0.2
     assert rate_of(Settings(levels=2, prune_rate=0.2, prune_parent="dense"), 2, 10) == pytest.approx(4 / 10)
     assert roundings(settings, 12) == []
-    assert roundings(settings, 10) == ["0.75 of 10 entries is no whole number: 8 fall, 2 stay (80.0000%)."]
+    assert roundings(settings, 10) == ["75.0% of 10 entries is no whole number (7.5): 8 fall, 80.0000%."]
     with pytest.raises(SettingsError, match="which would keep 4 of 4"):
         num_kept_at(Settings(sparsities="0.6,0.61"), 10)
 
