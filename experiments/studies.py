@@ -80,7 +80,7 @@ def find(study: Study, split: "Split", settings: Settings) -> "list[list[Record]
         print(note)
     dense = dense_models(study, split, settings) if settings.rewind_epoch is None else ()
     found: dict[int, list[Record]] = {}
-    place = Path(study.out) / "runs" / _name(settings)
+    place = Path(study.out) / "runs" / name_of(settings)
     for ticket in lthjax.find_tickets(split, settings=settings, out=place, seeds=study.seeds, dense=dense):
         found.setdefault(ticket.settings["seed"], []).append(tickets.record(ticket))
     return list(found.values())
@@ -94,8 +94,20 @@ def dense_models(study: Study, split: "Split", settings: Settings) -> "list[Tick
         "rewind": "none",
     }  # keeps the optimizer, which some rewind modes ask for
     alone = dataclasses.replace(settings, levels=0, sparsities=None, min_per_row=0, **plain)
-    place = Path(study.out) / "runs" / f"dense-{_name(alone)}"
+    place = Path(study.out) / "runs" / f"dense-{name_of(alone)}"
     return list(lthjax.find_tickets(split, settings=alone, out=place, seeds=study.seeds))
+
+
+def kept_on_disk(place: Path, make: "Callable[[], Record]") -> "Record":
+    """The record that lies in a folder, or a new one, laid there."""
+    from lthjax import checkpoint, tickets
+
+    if not place.exists():
+        made = make()
+        facts = {"row": made.row, "sparsity": made.sparsity, "best_epoch": made.best_epoch, "metrics": made.metrics}
+        checkpoint.save(place, made.per_user, facts)
+    arrays, facts = checkpoint.load(place)
+    return tickets.Record(**facts, per_user=arrays)
 
 
 def rows_of(found: "Sequence[Sequence[Record]]") -> list[Row]:
@@ -167,7 +179,7 @@ def nearest(rows: Sequence[Row], sparsity: float, within: float = 0.005) -> Row 
     return best if abs(best["sparsity"] - sparsity) <= within else None
 
 
-def _name(settings: Settings) -> str:
+def name_of(settings: Settings) -> str:
     """A folder's name: data, model, and a mark of all settings but the seed, which has a folder of its own in there."""
     chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name != "seed"}
     mark = hashlib.sha256(repr(sorted(chosen.items())).encode()).hexdigest()[:8]

@@ -55,7 +55,10 @@ class Job:
     plan: Plan
 
     def key(self, purpose: int, level: int = 0) -> jax.Array:
-        """One key a purpose (0 first values, 1 batches, 2 random pruning, 3 fresh values) and level, from the seed."""
+        """One key a purpose and level, from the seed.
+
+        Purposes: 0 first values, 1 batches, 2 random pruning, 3 fresh values; 4 to 7 are those of `rivals`.
+        """
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.settings.seed), purpose), level)
 
 
@@ -158,18 +161,25 @@ def _program(
     num_interactions: int,
 ) -> Program:
     """The program of these settings; kept, so that a second run or a retrained ticket does not compile again."""
+    return make_program(
+        table=tables.dense(DRAWS[settings.init]),
+        optimizer=optax.adam(settings.learning_rate) if optimizer is None else optimizer,
+        shape=(*num_users_items, settings.dim),
+        num_interactions=num_interactions,
+        **parts_of(settings),
+    )
+
+
+def parts_of(settings: Settings) -> dict[str, Any]:
+    """Backbone, sampler and loss, as `train.make_program` takes them; methods with other tables share them."""
     backbone: Callable = backbones.mf
     if settings.model == "lightgcn":
         backbone = functools.partial(backbones.lightgcn, num_layers=settings.layers, combine=settings.combine)
-    return make_program(
-        table=tables.dense(DRAWS[settings.init]),
-        backbone=backbone,
-        optimizer=optax.adam(settings.learning_rate) if optimizer is None else optimizer,
-        sampler=SAMPLERS[settings.sampler](settings.batch_size),
-        shape=(*num_users_items, settings.dim),
-        num_interactions=num_interactions,
-        loss=functools.partial(losses.bpr, l2=settings.l2, l2_form=settings.l2_form, l2_on=settings.l2_on),
-    )
+    return {
+        "backbone": backbone,
+        "sampler": SAMPLERS[settings.sampler](settings.batch_size),
+        "loss": functools.partial(losses.bpr, l2=settings.l2, l2_form=settings.l2_form, l2_on=settings.l2_on),
+    }
 
 
 def fingerprint_of(optimizer: optax.GradientTransformation) -> str:

@@ -311,9 +311,9 @@ def write_table(place: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _cell(name: str, value: Any) -> Any:
-    if name == "seconds":
-        return f"{value:.2f}"
-    return f"{value:.6f}" if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return f"{value:.2f}" if name == "seconds" else f"{value:.6f}"
 
 
 def _write(place: Path, text: str) -> None:

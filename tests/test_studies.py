@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import cli, comparison, figure2, figure3, figure4, figure5, studies, table2
+from experiments import cli, comparison, figure2, figure3, figure4, figure5, studies, table2, table3
 from lthjax import imp
 from lthjax.errors import SettingsError
 from lthjax.settings import Settings
@@ -80,6 +80,43 @@ def test_table2_sets_the_papers_values_beside_ours():
     assert "| kuairand | MF | ours | 0.5000 | **0.6000** |  |  | 0.5000 | **0.5000** |  |  |" in text
     assert "| Kwai, other data | MF | paper | 0.0411 | 0.0464 |" in text
     assert "| yelp2018 | LightGCN | paper | 0.0600 | 0.0602 |" in text
+
+
+def test_table3(data, out, monkeypatch, capsys):
+    """First PEP stays out of reach and its cells empty; the same command again trains what is missing, then nothing."""
+    from lthjax.rivals import Search
+
+    monkeypatch.setitem(table3.DIMS, "quick", (3,))
+    search_of = table3.search_of
+    monkeypatch.setattr(table3, "search_of", lambda study: Search(epochs=1))
+    rows = table3.main(study(data, out, seeds=1))
+    found = [(row["variant"], row["num_kept"]) for row in rows]
+    assert found == [
+        *(("dense", 210), ("ticket", 105), ("ticket", 52)),
+        *(("LCM", 70), ("LCM", 70)),  # 1.5 and 2.25 of 3 dimensions fall, that is 2
+        *(("MagPrune", 105), ("MagPrune", 52)),  # 22 of 90 and 30 of 120 entries: each table by itself
+    ]
+    said = capsys.readouterr().out
+    assert "few, mf, F = 3: PEP: wanted 50.0% of the entries at 0 within 1 epochs; got 0." in said
+    assert "50.0% of 3 dimensions is no whole number" in str([row.get("note") for row in rows])
+    assert "| few | MF | 3 | PEP, ours |  |  |  |  |" in said
+    monkeypatch.setattr(table3, "search_of", search_of)
+    whole = table3.main(study(data, out, seeds=1))
+    assert [row["recall@20"] for row in whole if row["variant"] != "PEP"] == [row["recall@20"] for row in rows]
+    of_pep = [row["sparsity"] for row in whole if row["variant"] == "PEP"]
+    assert len(of_pep) == 2
+    assert (of_pep[0] >= 0.5, of_pep[1] >= 0.75) == (True, True)
+    monkeypatch.setattr("lthjax.rivals.fit", None)
+    monkeypatch.setattr(imp, "fit_together", None)
+    assert table3.main(study(data, out, seeds=1)) == whole
+
+
+def test_the_schedule_of_table3_hits_its_sparsities():
+    numbers = [float(part) for part in table3.schedule(7).split(",")]
+    assert len(numbers) == 14
+    assert numbers[6] == 0.5
+    assert numbers[13] == 0.75
+    assert table3.schedule(1) == "0.5,0.75"
 
 
 def test_variants():
