@@ -87,7 +87,6 @@ def test_table3(data, out, monkeypatch, capsys):
     from lthjax.rivals import Search
 
     monkeypatch.setitem(table3.DIMS, "quick", (3,))
-    search_of = table3.search_of
     monkeypatch.setattr(table3, "search_of", lambda study: Search(epochs=1))
     rows = table3.main(study(data, out, seeds=1))
     found = [(row["variant"], row["num_kept"]) for row in rows]
@@ -100,7 +99,8 @@ def test_table3(data, out, monkeypatch, capsys):
     assert "few, mf, F = 3: PEP: wanted 50.0% of the entries at 0 within 1 epochs; got 0." in said
     assert "50.0% of 3 dimensions is no whole number" in str([row.get("note") for row in rows])
     assert "| few | MF | 3 | PEP, ours |  |  |  |  |" in said
-    monkeypatch.setattr(table3, "search_of", search_of)
+    quick = Search(granularity="row", start=-3.0, pull=1.0, learning_rate=0.3, epochs=100, check_every=1)
+    monkeypatch.setattr(table3, "search_of", lambda study: quick)
     whole = table3.main(study(data, out, seeds=1))
     assert [row["recall@20"] for row in whole if row["variant"] != "PEP"] == [row["recall@20"] for row in rows]
     of_pep = [row["sparsity"] for row in whole if row["variant"] == "PEP"]
