@@ -13,7 +13,7 @@ growth (1: linear), and the memory:
   resident memory, most within a dispatch minus that before it, with every array allocated, all compiled and imported,
   and freed memory given back; the worst of three dispatches, for it depends on what the allocator can use again. On a
   GPU: the device's own peak, over the whole process.
-* "XLA temp" is what the compiled program says that it adds. What a callback on the host allocates is not in it.
+* "XLA temp" is what the compiled program says that it adds.
 
 The goals: a LightGCN step peaks below 3 x state, and has no temporary of 2E x F floats (a gathered edge list). The
 second is judged where interactions outnumber nodes most: elsewhere a few arrays as large as the table weigh as much.
@@ -225,7 +225,8 @@ def measure(size: Size, config: Config) -> Measured:
 
 
 def _bytes(tree: Any) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+    """Bytes of all arrays, those that occur twice counted once."""
+    return sum({id(leaf): leaf.nbytes for leaf in jax.tree.leaves(tree)}.values())
 
 
 def _added_bytes(run: Callable[[], None], num_before: int) -> tuple[int, str]:
@@ -374,7 +375,7 @@ def _goals(measured: list[tuple[Size, Measured]], config: Config) -> dict[str, A
     goals: dict[str, Any] = {"peak_over_state": most, "peak_under_3": most < 3}
     if config.model == "lightgcn":
         size, m = max(measured, key=lambda found: found[0].interactions / (found[0].users + found[0].items))
-        # Both figures count: the program's own does not see a callback on the host, the measured one no reused page.
+        # Both figures count: the program's own does not see what kernels allocate, the measured one no reused page.
         share = max(m.temp, m.added) / edge_list(size)
         words.append(
             f"temporaries: {m.temp / 2**20:.1f} MiB by XLA, {m.added / 2**20:.1f} MiB measured, {share:.2f} x "

@@ -35,6 +35,8 @@ class Config(Settings):
 
     seeds: int = 1
     """Runs with seeds --seed, --seed + 1, ...: means, standard deviations, verdicts over users and seeds."""
+    together: bool | None = None
+    """Train the seeds as one program; by default on a GPU only."""
     out: str | None = None
     """Run folder; by default one under runs/ that is named after the settings."""
 
@@ -63,7 +65,7 @@ def main(config: Config) -> list[dict[str, Any]]:
         several = runs.describe(settings, "adam", split)
         several["settings"] |= {"seeds": "several"}  # so that one run and several do not write over each other
         with runs.open_folder(out, several):
-            found = _find(split, settings, out, seeds=config.seeds)
+            found = _find(split, settings, out, seeds=config.seeds, together=config.together)
             rows = seeds.combine(found)
             runs.write_table(out / "results.csv", rows)
     print(report.table(rows).to_string(index=False))
@@ -80,17 +82,17 @@ def main(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def _find(split: "Split", settings: Settings, out: Path, seeds: int | None = None) -> "list[list[Record]]":
+def _find(split: "Split", settings: Settings, out: Path, **options: Any) -> "list[list[Record]]":
     """Records of each seed's tickets, dense one first; the tickets themselves lie in the run folder."""
     from lthjax import tickets
 
     found = {}
-    for ticket in lthjax.find_tickets(split, settings=settings, out=out, seeds=seeds):
+    for ticket in lthjax.find_tickets(split, settings=settings, out=out, **options):
         found.setdefault(ticket.settings["seed"], []).append(tickets.record(ticket))
     return list(found.values())
 
 
-_OWN = ("seeds", "out")
+_OWN = ("seeds", "together", "out")
 
 
 def _default_out(config: Config) -> str:

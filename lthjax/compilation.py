@@ -32,7 +32,7 @@ def keep_programs() -> Path | None:
 
     if jax.config.jax_compilation_cache_dir is not None or not jax.config.jax_enable_compilation_cache:
         return None
-    folder = _root() / f"{jax.default_backend()}-{jax.__version__}-{jax.lib.__version__}-{_machine()}"
+    folder = _root() / f"{jax.__version__}-{jax.lib.__version__}-{_machine()}"  # JAX's own key has the device
     try:
         if not folder.is_absolute():
             raise FileNotFoundError("there is no home folder")
@@ -54,8 +54,8 @@ def heed(warning: str) -> str:
     """A warning as it is to be told; "" where it needs no telling.
 
     JAX warns of every kept program that it cannot read or write, and leaves damaged ones where they are. A damaged one
-    is removed, to be written anew, and since it was compiled instead, nothing is told; what cannot be written is told
-    once, and no more is written.
+    is removed, with all that have its program's name (JAX does not say which it was), to be written anew, and since it
+    was compiled instead, nothing is told; what cannot be written is told once, and no more is written.
     """
     found = _COMPLAINT.match(warning)
     if found is None:

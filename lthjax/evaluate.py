@@ -1,7 +1,7 @@
 """The all-ranking evaluator: every item ranked for every user, seen items left out, in blocks of users.
 
-The scores never exist at once: a block of users is scored into the same few megabytes, and a top-K that does not sort
-reads them once while they are in the cache.
+The scores never exist at once: a block of users is scored into the same memory, and a top-K that does not sort reads
+them once, on a CPU mostly while they are in the cache.
 
 Letters: U users with held-out items, M users, N items, F dimensions, K places, B users of a block.
 """
@@ -19,8 +19,8 @@ from lthjax import metrics, rows
 from lthjax.embeddings import Embeddings
 from lthjax.rows import Rows
 
-_USERS_PER_BLOCK = 64  # on a CPU: their scores stay in its cache
-_SCORES_PER_BLOCK = 2**26  # elsewhere, float32: 256 MiB, whatever M and N
+_USERS_PER_BLOCK = 64  # on a CPU at most: their scores stay in its cache, up to some 100,000 items
+_SCORES_PER_BLOCK = {"cpu": 2**24, "other": 2**26}  # float32: 64 and 256 MiB, and about as much again to find the best
 _SCORES_PER_DISPATCH = 2**28  # about half a second on two cores; between two the host can be interrupted
 _GROUP = 64  # items whose best is looked at first
 _SEEN_PER_CHUNK = 64  # seen items are struck out so many at a time
@@ -128,6 +128,13 @@ def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chu
     return jax.lax.map(lambda block: jax.vmap(one, in_axes=(0, None))(*block), (users, num_chunks))
 
 
+def _users_per_block(num_items: int, backend: str) -> int:
+    padded = -(-num_items // _GROUP) * _GROUP
+    if backend == "cpu":
+        return max(1, min(_USERS_PER_BLOCK, _SCORES_PER_BLOCK["cpu"] // padded))
+    return max(1, _SCORES_PER_BLOCK["other"] // padded)
+
+
 def evaluate(
     final: Embeddings,
     task: RankingTask,
@@ -141,10 +148,7 @@ def evaluate(
     `between_dispatches` is called every half second or so, so that an interrupt need not wait for the whole ranking.
     """
     num_users, num_items = len(task.users), final.item.shape[0]
-    if block_size is None:
-        on_cpu = jax.default_backend() == "cpu"
-        block_size = _USERS_PER_BLOCK if on_cpu else max(1, _SCORES_PER_BLOCK // num_items)
-    block_size = min(block_size, num_users)
+    block_size = min(block_size or _users_per_block(num_items, jax.default_backend()), num_users)
     num_blocks = -(-num_users // block_size)
     num_together = max(1, min(num_blocks, _SCORES_PER_DISPATCH // (block_size * num_items)))
     users = np.resize(task.users, (num_blocks, block_size))  # the last block is filled up from the front

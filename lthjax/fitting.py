@@ -128,7 +128,8 @@ def fit_together(
     Those that are done leave.
 
     Steps run on the device for half a second at a time, however many or few epochs that is, and a batch depends on the
-    key and the step alone: the result does not depend on where the dispatches were cut, nor on interruptions.
+    key and the step alone: the result does not depend on where the dispatches were cut, nor on interruptions. For one
+    ticket that holds to the bit; for several to rounding, since another number of them is another program.
 
     Args:
       program: of the model.
@@ -145,8 +146,8 @@ def fit_together(
       save_seconds: 0 saves after every evaluation and every dispatch.
 
     Raises:
-      TrainingError: the loss of a ticket is no longer finite; names it and the epoch.
-      KeyboardInterrupt: after the states were saved.
+      TrainingError: the loss of a ticket is no longer finite; names it and the epoch, and ends the others too.
+      KeyboardInterrupt: after the states were saved; a second Ctrl-C within a dispatch leaves what was saved before.
     """
     fittings, pace = list(fittings), _Pace()
     saved_at = clock = time.monotonic()
@@ -178,7 +179,8 @@ def fit_together(
                     save(fittings)
                     saved_at = time.monotonic()
     except KeyboardInterrupt:
-        save(fittings)
+        if not any(leaf.is_deleted() for leaf in jax.tree.leaves(fittings) if isinstance(leaf, jax.Array)):
+            save(fittings)  # a dispatch that was broken off has given its state away
         raise
     return fittings
 
@@ -251,7 +253,7 @@ def _run(
 
 def _width(num_members: int, num_tickets: int) -> int:
     """T, T/2, T/4, ... whichever just holds the members: so few programs are compiled as tickets leave one by one."""
-    while (half := -(-num_tickets // 2)) >= num_members:
+    while num_tickets > 1 and (half := -(-num_tickets // 2)) >= num_members:
         num_tickets = half
     return num_tickets
 

@@ -16,9 +16,8 @@ from lthjax import rows
 from lthjax.embeddings import Embeddings
 from lthjax.rows import Rows
 
-_SLAB = (
-    32  # dimensions that a CPU propagates at a time: wider rows fall out of its cache (1.4 times as fast at F = 128)
-)
+# Dimensions that a CPU propagates at a time: wider rows fall out of its cache (1.4 times as fast at F = 128).
+_SLAB = 32
 
 
 @struct.dataclass

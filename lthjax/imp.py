@@ -5,7 +5,7 @@
 
 import contextlib
 import dataclasses
-import itertools
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,7 +64,7 @@ def find_tickets(
 
     Raises:
       LthjaxError: one line that says what was wanted, what came, and where. Settings and data are checked at the call,
-        the run folder when the first ticket is asked for.
+        a run folder when the first ticket that goes there is asked for.
     """
     if isinstance(data, Split) and settings is None:
         changes.setdefault("data", f"<{data.name}>")
@@ -76,14 +76,19 @@ def find_tickets(
     for ticket in given.values():
         _check_dense(ticket, job)
     options = (given, show_progress, save_seconds, together)
+    out = None if out is None else Path(out)
     if seeds is None:
-        return _levels([job], [out and Path(out)], *options)
+        return _levels([job], [out], *options)
     several = [jobs.with_seed(job, seed) for seed in _seeds(seeds, settings.seed)]
-    folders = [out and Path(out) / f"seed_{one.settings.seed}" for one in several]
+    folders = [None if out is None else out / f"seed_{one.settings.seed}" for one in several]
     if together:
         return _levels(several, folders, *options)
-    in_turn = (_levels([one], [folder], *options) for one, folder in zip(several, folders, strict=True))
-    return itertools.chain.from_iterable(in_turn)
+    return _in_turn(several, folders, *options)
+
+
+def _in_turn(several: Sequence[Job], folders: Sequence[Path | None], *options: Any) -> Iterator[Ticket]:
+    for job, folder in zip(several, folders, strict=True):
+        yield from _levels([job], [folder], *options)
 
 
 _ABOUT_PRUNING = ("preset", "levels", "sparsities", "rewind", "min_per_row")  # and all that begins with "prune_"
@@ -107,9 +112,12 @@ def _check_dense(ticket: Ticket, job: Job) -> None:
 
 
 def _seeds(seeds: int | Iterable[int], first: int) -> list[int]:
-    found = list(range(first, first + seeds)) if isinstance(seeds, int) else list(seeds)
+    if isinstance(seeds, Iterable):
+        found = [operator.index(seed) for seed in seeds]
+    else:
+        found = list(range(first, first + operator.index(seeds)))
     if not found or len(set(found)) < len(found):
-        raise SettingsError(f"seeds: wanted at least one, and each once; got {seeds}.")
+        raise SettingsError(f"seeds: wanted at least one, and each once; got {found}.")
     return found
 
 
@@ -270,7 +278,6 @@ def _fit(members: Sequence[_Member], bars: progress.Bars, save_seconds: float) -
             if run.folder:
                 run.folder.save_snapshot(level, fitting)
 
-    of_seed = [f" of seed {member.run.job.settings.seed}" if len(members) > 1 else "" for member in members]
     return fit_together(
         job.program,
         [member.fitting for member in members],
@@ -279,7 +286,7 @@ def _fit(members: Sequence[_Member], bars: progress.Bars, save_seconds: float) -
         job.selection,
         [member.run.job.key(1, member.level) for member in members],
         dataclasses.replace(job.plan, keep_epoch=job.settings.rewind_epoch if level == 0 else None),
-        names=[f"level {member.level}{seed}" for member, seed in zip(members, of_seed, strict=True)],
+        names=[f"level {member.level} of seed {member.run.job.settings.seed}" for member in members],
         report=report,
         save=save,
         save_seconds=save_seconds,
@@ -349,6 +356,8 @@ def retrain(
     **changes: Any,
 ) -> Ticket:
     """Train a ticket again from where it started; the same settings and device give the same weights.
+
+    One that was trained together with others comes out the same to rounding.
 
     Args:
       ticket: what is kept and where it starts.

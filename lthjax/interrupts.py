@@ -11,9 +11,9 @@ def held_back() -> Iterator[Callable[[], None]]:
     """Within this block a Ctrl-C is noted; the function that it gives raises KeyboardInterrupt where that does no harm.
 
     An exception at any odd moment would lose work: a training dispatch gives its input buffers away before its result
-    is assigned, a host callback turns the exception into another, a checkpoint is written by several threads. When the
-    block ends, an interrupt that is still waiting is raised. A second Ctrl-C is raised at once. Outside the main
-    thread, where Python delivers no signals, nothing is held back.
+    is assigned, a checkpoint is written by several threads. When the block ends, an interrupt that is still waiting is
+    raised. A second Ctrl-C is raised at once. Outside the main thread, where Python delivers no signals, nothing is
+    held back.
     """
     came: list[int] = []
 

@@ -9,7 +9,7 @@ Report = Callable[[int, float, Evaluation | None], None]
 
 
 class Bars:
-    """Bars of a run: `level` opens the epoch bar of a level and returns what `fit` reports to."""
+    """Bars of a run: `level` opens the epoch bar of a level and returns what training reports to."""
 
     def __init__(self, levels, epochs, plan: Plan, part: str):
         self._levels, self._epochs, self._plan, self._part = levels, epochs, plan, part

@@ -63,7 +63,7 @@ def compiled():
 def test_the_folder_is_the_users_and_names_what_the_code_is_for(cache_home):
     folder = compilation.keep_programs()
     assert folder.parent == cache_home / "lthjax" / "programs"
-    assert folder.name.startswith(f"{jax.default_backend()}-{jax.__version__}-{jax.lib.__version__}-")
+    assert folder.name.startswith(f"{jax.__version__}-{jax.lib.__version__}-")
     assert folder.stat().st_mode & 0o777 == 0o700
     assert jax.config.jax_compilation_cache_dir == str(folder)
     assert compilation.keep_programs() is None  # it is settled

@@ -167,6 +167,20 @@ def test_the_first_places_are_those_of_a_stable_sort(num_scores, num_values):
         np.testing.assert_array_equal(best, scores[wanted])
 
 
+def test_zeros_of_both_signs_tie_across_groups():
+    scores = np.full(192, -1.0, np.float32)
+    scores[:64], scores[70] = -0.0, 0.0
+    assert module._top(jnp.asarray(scores), 1)[1].tolist() == [0]
+
+
+def test_memory_of_a_block_is_bounded():
+    assert module._users_per_block(1_000, "cpu") == 64
+    assert module._users_per_block(10**6, "cpu") == 16
+    assert module._users_per_block(10**9, "cpu") == 1
+    assert module._users_per_block(40_000, "gpu") * 40_000 * 4 <= 2**28
+    assert module._users_per_block(1, "gpu") * 64 * 4 <= 2**28
+
+
 def test_dispatches_overlap_without_a_trace(many, monkeypatch):
     whole = check(*many, ks=(20,), num_users=40)
     monkeypatch.setattr(module, "_SCORES_PER_DISPATCH", 3 * 5 * 200)  # three blocks of five users at a time

@@ -135,7 +135,11 @@ def test_bad_files(run, tmp_path):
 
 
 def test_a_loss_that_is_no_number_is_bad_input_too(run, pairs):
-    refused(run("--data", pairs, *TINY, "--learning-rate", "1e38", "--init", "normal-1"), "level 0, epoch 1", "finite")
+    refused(
+        run("--data", pairs, *TINY, "--learning-rate", "1e38", "--init", "normal-1"),
+        "level 0 of seed 0, epoch 1",
+        "finite",
+    )
 
 
 @pytest.mark.filterwarnings("default")

@@ -1,5 +1,6 @@
 """Several tickets as one program: each ends as it would alone, wherever it starts, stops or is interrupted."""
 
+import dataclasses
 import functools
 
 import jax
@@ -81,12 +82,45 @@ def test_each_ends_as_alone_and_stops_by_itself(program, all_masks, tiny_graph, 
     assert program.run_together._cache_size() <= 3  # for 5, 3 and 2 tickets; one goes on alone
 
 
+def spied(program):
+    """The program, and a list of how many tickets each dispatch held."""
+    widths = []
+
+    def run_together(state, *others):
+        widths.append(len(state.step))
+        return program.run_together(state, *others)
+
+    def run_steps(*arguments):
+        widths.append(1)
+        return program.run_steps(*arguments)
+
+    return program._replace(run_together=run_together, run_steps=run_steps), widths
+
+
+def test_four_of_five_run_as_five(program, all_masks, tiny_graph, selection, alone):
+    begun = starts(program, all_masks)
+    plan = dataclasses.replace(PLAN, epochs=2, patience=0)
+    begun[2] = begun[2].replace(evaluated_epoch=np.asarray(2), kept=begun[2].train)  # done already
+    watched, widths = spied(program)
+    got = fit_together(watched, begun, all_masks, tiny_graph, selection, keys(), plan, names="abcde")
+    assert set(widths) == {5}
+    for number in (0, 1, 3, 4):
+        start = starts(program, all_masks)[number]
+        wanted = fit(program, start, all_masks[number], tiny_graph, selection, keys()[number], plan)
+        np.testing.assert_allclose(got[number].train.params.item, wanted.train.params.item, rtol=2e-4, atol=2e-6)
+    assert int(got[2].train.step) == 0
+
+
 def test_those_behind_go_first(program, all_masks, tiny_graph, selection, alone):
     some = slice(0, 3)
     begun = starts(program, all_masks)[some]
     begun[1] = fit(program, begun[1], all_masks[1], tiny_graph, selection, keys()[1], Plan(2, 0, 1, (3,), keep_epoch=2))
-    args = (program, begun, all_masks[some], tiny_graph, selection, keys()[some], PLAN)
+    watched, widths = spied(program)
+    args = (watched, begun, all_masks[some], tiny_graph, selection, keys()[some], PLAN)
     assert_close(fit_together(*args, names="abc"), alone[some])
+    assert widths[0] == 2  # the other two catch up first
+    assert 3 in widths
+    assert sum(float(one.seconds) for one in alone) > 0
 
 
 def test_interrupted_again_and_again(program, all_masks, tiny_graph, selection, alone):

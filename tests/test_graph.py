@@ -108,6 +108,13 @@ def test_in_a_compiled_loop_with_gradient(tiny_graph, dense, x):
     np.testing.assert_allclose(descend(tiny_graph, x), wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_many_dimensions_are_propagated_in_slabs(tiny_graph, monkeypatch):
+    widths, multiply = [], graphs.sparse.BCSR.__matmul__
+    monkeypatch.setattr(graphs.sparse.BCSR, "__matmul__", lambda a, x: widths.append(x.shape[1]) or multiply(a, x))
+    graphs._by_halves(tiny_graph, Embeddings(jnp.ones((7, 70)), jnp.ones((11, 70))), 1)
+    assert widths == [32, 32, 32, 32, 6, 6]
+
+
 def test_under_vmap(tiny_graph, dense, x):
     several, wanted = np.stack([x, 2 * x, -x[::-1]]), layer_sum(dense, 2)
     mapped = jax.jit(jax.vmap(lambda graph, x: propagate(graph, x, 2), in_axes=(None, 0)))

@@ -201,7 +201,7 @@ def test_a_split_without_validation_part_says_what_to_do(split):
 
 
 def test_a_loss_that_leaves_the_numbers_names_level_and_epoch(split):
-    with pytest.raises(lthjax.TrainingError, match=r"level 0, epoch \d: the loss is no longer finite"):
+    with pytest.raises(lthjax.TrainingError, match=r"level 0 of seed 0, epoch \d: the loss is no longer finite"):
         list(lthjax.find_tickets(split, optimizer=optax.sgd(1e30), **TINY))
 
 
@@ -249,7 +249,7 @@ def test_seeds_together_go_on_after_an_interrupt(split, tmp_path, monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("seeds", [0, [], [3, 3]])
+@pytest.mark.parametrize("seeds", [0, [], [3, 3], iter(())])
 def test_seeds_must_be_some_and_differ(split, seeds):
     with pytest.raises(SettingsError, match="seeds: wanted at least one, and each once"):
         lthjax.find_tickets(split, seeds=seeds, **TINY)

@@ -23,7 +23,9 @@ def test_nothing_happens_without_one():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_the_handler_comes_back_after_an_error():
+def test_the_handler_comes_back_after_an_error(request):
+    given = signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore Ctrl-C
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, given))
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(ZeroDivisionError), held_back():
         _ = 1 / 0

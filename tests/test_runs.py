@@ -164,7 +164,7 @@ def test_an_interrupt_in_the_middle_of_a_level_changes_nothing(unbroken, data_fi
     def interrupted(*args, report, **kwargs):
         def stop(member, epoch, loss, evaluation):
             report(member, epoch, loss, evaluation)
-            if evaluation and kwargs["names"] == ["level 1"]:
+            if evaluation and kwargs["names"] == ["level 1 of seed 0"]:
                 raise KeyboardInterrupt
 
         return real(*args, report=stop, **kwargs)
