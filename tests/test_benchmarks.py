@@ -3,10 +3,11 @@
 import json
 import sys
 
+import jax
 import numpy as np
 import pytest
 
-from experiments import bench_evaluate, bench_population, bench_scaling, bench_step, benchmarks, cli
+from experiments import bench_evaluate, bench_population, bench_propagate, bench_scaling, bench_step, benchmarks, cli
 from lthjax import jobs
 from lthjax.errors import LthjaxError, SettingsError
 
@@ -115,6 +116,27 @@ def test_population(data, tmp_path, capsys):
 
 def _with_text_keys(content):
     return json.loads(json.dumps(content))
+
+
+def test_propagate(data, tmp_path, capsys):
+    place = tmp_path / "propagate.json"
+    few = {"data": data, "dim": 3, "layers": 2, "repeats": 2, "json": str(place)}
+    read = saved(place, bench_propagate.main(bench_propagate.Config(**few)), data)
+    names = {"propagate", "BCOO", "segment-sum", "buckets", "segment-sum, bfloat16", "buckets, bfloat16"}
+    assert names <= set(read["seconds"])
+    for found in read["seconds"].values():
+        assert_is_summary(found, 2)
+    assert all(read["differences"][name] < 1e-6 for name in names if "bfloat16" not in name)
+    assert 1e-6 < read["differences"]["buckets, bfloat16"] < 1e-2
+    assert capsys.readouterr().out.splitlines()[-1].startswith("propagate is ")
+
+
+def test_a_wrong_product_is_an_error():
+    x = jax.numpy.ones((3, 2))
+    right, wrong = (lambda x: x), (lambda x: 1.01 * x)
+    found = {"propagate": (right, jax.numpy.float32), "other": (wrong, jax.numpy.float32)}
+    with pytest.raises(LthjaxError, match="wanted other equal to propagate"):
+        bench_propagate.check_equal(found, x)
 
 
 def test_unequal_members_are_an_error(data, monkeypatch):
