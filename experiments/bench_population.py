@@ -10,7 +10,7 @@ clock starts, each ticket of the population is compared with the same ticket tra
 
 On a CPU one ticket already keeps the cores busy, so that nothing is to be gained; a GPU is mostly idle with one.
 
-Cost on 2 CPU cores: the bundled MovieLens 20 s; Gowalla with MF 2 minutes.
+Cost on 2 CPU cores: the bundled MovieLens 20 s.
 
 Letters: T tickets.
 """

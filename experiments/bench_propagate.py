@@ -14,7 +14,7 @@ measured again. Timed is A' x + ... + A'^K x, of all of them:
 
 Each is compared with `propagate` first: float32 to rounding, bfloat16 to a percent of the largest entry.
 
-Cost on 2 CPU cores: Gowalla at F = 32 a minute; the bundled MovieLens 10 s.
+Cost on 2 CPU cores: Gowalla at F = 32 half a minute with three repeats.
 
 Letters: M users, N items, F dimensions, K layers, R rows of a bucket, D their padded degree.
 """

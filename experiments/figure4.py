@@ -6,8 +6,8 @@ r"""Figure 4: how much may one pruning take?
 
 Test Recall@20 against sparsity for 5%, 10% and 20% a pruning, with as many levels as lead to the same sparsity.
 
-Cost on 2 CPU cores, bundled data, one seed: quick 30 s; cpu 4 minutes with MF, 20 with LightGCN. Scale paper is for a
-GPU: 102 trainings of up to 1000 epochs.
+Cost on 2 CPU cores, bundled data: cpu 12 minutes at most for three seeds of MF, beside other work. LightGCN takes
+five times as long as MF. Scale paper is for a GPU: 102 trainings of up to 1000 epochs a model and data set.
 """
 
 import math

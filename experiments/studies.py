@@ -6,15 +6,15 @@ all studies use: what one has trained, the others read. Called again, a study go
 
 import dataclasses
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lthjax
-from lthjax import presets
+from lthjax import plots, presets
 from lthjax.errors import SettingsError
 from lthjax.settings import Settings, roundings
+from lthjax.verdict import WINNING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -140,23 +140,10 @@ def write(study: Study, name: str, rows: Sequence[Row], text: str, draw: "Callab
     (place / ".table.md.partial").write_text(text + "\n", encoding="utf-8")
     (place / ".table.md.partial").replace(place / "table.md")
     if draw is not None:
-        save_figure(place / "figure.png", draw)
+        plots.save(place / "figure.png", draw)
     print(text)
     print(f"results: {place}")
     return place
-
-
-def save_figure(place: Path, draw: "Callable[[Figure], None]") -> None:
-    """Write a figure to the side and rename it; without pyplot, so that no display and no global state is needed."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(layout="constrained")
-    draw(figure)
-    partial = place.with_name(f".{place.name}.partial")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(partial, dpi=150, format="png")
-    partial.replace(place)
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
@@ -171,6 +158,12 @@ def value(row: Row | None, name: str, digits: int = 4) -> str | None:
         return None
     deviation = row.get(f"{name}_sd")
     return f"{row[name]:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
+
+
+def cell(row: Row | None, name: str) -> str | None:
+    """`value`, in bold where the row is a winning ticket, as in the paper."""
+    text = value(row, name)
+    return f"**{text}**" if row is not None and row.get("verdict") in WINNING else text
 
 
 def nearest(rows: Sequence[Row], sparsity: float, within: float = 0.005) -> Row | None:

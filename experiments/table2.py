@@ -8,15 +8,14 @@ One run of iterative pruning on each data set and model; figure2 uses the same. 
 levels do not reach stay empty. The paper's TikTok and Kwai can no longer be had: tiktok-clickbait and kuairand stand in
 for them, and their rows carry their own names; the paper's values beside them are of other data.
 
-Cost on 2 CPU cores, bundled data, one seed: quick 10 s; cpu 1 minute with MF, 5 with LightGCN. Scale paper is for a
-GPU: 30 trainings of up to 1000 epochs for each model.
+Cost on 2 CPU cores, bundled data, one seed: cpu 36 s with MF, 3 minutes with LightGCN. Scale paper is for a GPU: 30
+trainings of up to 1000 epochs for each model.
 """
 
 from pathlib import Path
 
 from experiments import cli, studies
 from lthjax import plots, presets, report
-from lthjax.verdict import WINNING
 
 SPARSITIES = (0.0, 0.271, 0.6513, 0.9529)
 PAPER = {  # (data, model) -> Recall@20, then NDCG@20, at SPARSITIES; Wang et al., table 2
@@ -52,7 +51,7 @@ def text_of(study: studies.Study, found: dict[tuple[str, str], list[studies.Row]
     for (data, model), rows in found.items():
         name = Path(data).stem
         ours = [studies.nearest(rows, sparsity) for sparsity in SPARSITIES]
-        cells = [_cell(row, metric) for metric in ("recall@20", "ndcg@20") for row in ours]
+        cells = [studies.cell(row, metric) for metric in ("recall@20", "ndcg@20") for row in ours]
         lines.append([name, plots.MODELS[model], "ours", *cells])
         theirs = STANDS_FOR.get(name, name)
         if (theirs, model) in PAPER:
@@ -64,11 +63,6 @@ def text_of(study: studies.Study, found: dict[tuple[str, str], list[studies.Row]
     if any(row["selection"] == "test" for rows in found.values() for row in rows):
         note += f"\n{report.TEST_WARNING}"
     return f"## Tickets at the paper's sparsities\n\n{studies.markdown(header, lines)}\n\n{note}"
-
-
-def _cell(row: studies.Row | None, metric: str) -> str | None:
-    text = studies.value(row, metric)
-    return f"**{text}**" if row is not None and row["verdict"] in WINNING else text
 
 
 if __name__ == "__main__":

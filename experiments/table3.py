@@ -9,8 +9,8 @@ are 0, and trains the survivors again; MagPrune sets the smallest weights of the
 Tickets are pruned in steps of a tenth that hit both sparsities exactly. A method that does not reach a sparsity says
 so, and leaves its cell empty.
 
-Cost on 2 CPU cores, bundled data, one seed: quick 40 s; cpu 10 minutes with MF, 60 with LightGCN. Scale paper is for a
-GPU: some 20 trainings of up to 1000 epochs for each size and model.
+Cost on 2 CPU cores, bundled data: quick 20 s for two seeds of MF; cpu not timed yet. Scale paper is for a GPU: some 20
+trainings of up to 1000 epochs for each size and model.
 """
 
 import itertools
@@ -23,7 +23,6 @@ from experiments import cli, studies
 from lthjax import plots, presets, report
 from lthjax.errors import TrainingError
 from lthjax.settings import Settings
-from lthjax.verdict import WINNING
 
 if TYPE_CHECKING:
     from lthjax.rivals import Search
@@ -140,7 +139,9 @@ def text_of(study: studies.Study, rows: list[studies.Row]) -> str:
         for method in METHODS:
             those = [row for row in ours if row["variant"] == method]
             at = [studies.nearest(those, sparsity, within=0.02) if those else None for sparsity in SPARSITIES]
-            lines.append([*label, f"{method}, ours", *(_cell(row, n) for n in ("recall@20", "ndcg@20") for row in at)])
+            lines.append(
+                [*label, f"{method}, ours", *(studies.cell(row, n) for n in ("recall@20", "ndcg@20") for row in at)]
+            )
             if method in paper:
                 lines.append([*label, f"{method}, paper", *(f"{value:.4f}" for value in paper[method])])
     header = ["data", "model", "F", "", *(f"{name} {s:.0%}" for name in ("Recall@20", "NDCG@20") for s in SPARSITIES)]
@@ -149,11 +150,6 @@ def text_of(study: studies.Study, rows: list[studies.Row]) -> str:
     if any(row["selection"] == "test" for row in rows):
         note += f"\n{report.TEST_WARNING}"
     return f"## Tickets beside other compressed tables\n\n{studies.markdown(header, lines)}\n\n{note}"
-
-
-def _cell(row: studies.Row | None, metric: str) -> str | None:
-    text = studies.value(row, metric)
-    return f"**{text}**" if row is not None and row.get("verdict") in WINNING else text
 
 
 if __name__ == "__main__":

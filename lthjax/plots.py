@@ -1,7 +1,7 @@
 """Pictures of tickets. Every function draws into an Axes and returns it."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ from lthjax import report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TICKET = "#0072b2"  # blue and orange that differ in grey too, and for the colour-blind
 WINNER = "#d55e00"
@@ -107,12 +108,22 @@ def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: 
 
 
 def save_recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Write the picture of a run; without pyplot, so that no display and no global state is needed."""
+    """Write the picture of a run."""
+
+    def draw(figure: "Figure") -> None:
+        figure.set_size_inches(7, 4.5)
+        ax = recall_vs_sparsity(rows, figure.add_subplot())
+        ax.set_title(title, fontsize="medium", parse_math=False)  # names of files may hold a $
+
+    save(path, draw)
+
+
+def save(path: Path, draw: "Callable[[Figure], None]") -> None:
+    """Write a figure to the side and rename it; without pyplot, so that no display and no global state is needed."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    ax = recall_vs_sparsity(rows, figure.add_subplot())
-    ax.set_title(title, fontsize="medium", parse_math=False)  # names of files may hold a $
+    figure = Figure(layout="constrained")
+    draw(figure)
     partial = path.with_name(f".{path.name}.partial")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box in the title is no reason to complain
