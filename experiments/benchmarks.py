@@ -21,7 +21,7 @@ from typing import Any
 
 import jax
 
-from lthjax import runs
+from lthjax import compilation, runs
 from lthjax.errors import SettingsError
 from lthjax.settings import flag
 
@@ -120,7 +120,7 @@ def find_torch() -> ModuleType | None:
             return None
         if jax.default_backend() != "cpu" and not torch.cuda.is_available():
             return None
-    torch.set_num_threads(cores())
+    torch.set_num_threads(compilation.cores())
     return torch
 
 
@@ -155,11 +155,6 @@ def peak_bytes(torch: ModuleType | None) -> dict[str, int]:
     return found
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def load() -> float | None:
     """Processes that wanted a core, on average over the last minute; to be asked before the work begins."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
@@ -171,7 +166,7 @@ def machine(load_before: float | None) -> dict[str, Any]:
     return {
         "device": f"{first.device_kind} ({first.platform})",
         "processor": _processor(),
-        "cores": cores(),
+        "cores": compilation.cores(),
         "load_before": load_before,
     }
 

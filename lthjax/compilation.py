@@ -76,6 +76,11 @@ def heed(warning: str) -> str:
     return f"compiled programs are no longer kept: {error}"
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _root() -> Path:
     """Folder of all kept programs: $XDG_CACHE_HOME/lthjax/programs, or ~/.cache/lthjax/programs."""
     given = os.environ.get("XDG_CACHE_HOME", "")
@@ -89,8 +94,7 @@ def _machine() -> str:
     JAX's own key holds versions, device, compiler options and flags, but not for how many cores XLA cut a CPU program,
     and of the CPU what this jaxlib's topology tells (`jax/_src/cache_key.py`).
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts = [platform.system(), platform.machine(), platform.processor(), str(cores)]
+    facts = [platform.system(), platform.machine(), platform.processor(), str(cores())]
     facts += [os.environ.get(name, "") for name in ("PJRT_NPROC", "NPROC")]  # XLA counts cores by these, if set
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
         lines = file.read().partition("\n\n")[0].splitlines()  # of the first core

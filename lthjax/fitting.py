@@ -156,7 +156,7 @@ def fit_together(
             while members := _furthest_behind(fittings, plan):
                 stop_if_asked()
                 for member in members:
-                    _check_finite(fittings[member].meter, program.steps_per_epoch, names[member])
+                    check_finite(fittings[member].meter, program.steps_per_epoch, names[member])
                 evaluation = None
                 due = [member for member in members if _is_due(fittings[member], program.steps_per_epoch, plan)]
                 if due:
@@ -283,7 +283,8 @@ class _Pace:
             self.num_steps = max(num_steps // 2, 1)
 
 
-def _check_finite(meter: LossMeter, steps_per_epoch: int, name: str) -> None:
+def check_finite(meter: LossMeter, steps_per_epoch: int, name: str) -> None:
+    """Raise TrainingError, with the name and the epoch, where the loss is no longer finite."""
     first_bad = int(meter.first_bad_step)
     if first_bad >= 0:
         raise TrainingError(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from lthjax import checkpoint, evaluate, interrupts, jobs, progress, prune, rewind, runs, tickets, verdict
+from lthjax import checkpoint, interrupts, jobs, progress, prune, rewind, runs, tickets, verdict
 from lthjax import masks as masking
 from lthjax.errors import DataError, SettingsError
 from lthjax.fitting import FitState, begin, fit_together
@@ -298,12 +298,7 @@ def _measure(
 ) -> Ticket:
     """The trained level as a ticket: its best epoch on the test part, and the verdict against the dense model."""
     settings, ks = job.settings, job.plan.ks
-    final_embeddings = job.program.embed(fitting.best.params, job.graph)
-    measured = evaluate.evaluate(final_embeddings, job.test, ks)
-    metrics = measured.means()
-    if job.valid is not None:
-        on_valid = evaluate.evaluate(final_embeddings, job.valid, ks).means()
-        metrics |= {f"valid_{name}": value for name, value in on_valid.items()}
+    measured, metrics = jobs.measure(job, job.program, fitting.best.params)
     users = tickets.per_user(measured)
     main = f"recall@{ks[0]}"
     best_epoch = int(fitting.best_epoch)

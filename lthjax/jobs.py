@@ -17,7 +17,7 @@ from lthjax import backbones, embeddings, evaluate, graph, losses, prune, sampli
 from lthjax import data as loading
 from lthjax import splits as splitting
 from lthjax.errors import DataError, SettingsError
-from lthjax.evaluate import RankingTask
+from lthjax.evaluate import RankingMetrics, RankingTask
 from lthjax.fitting import Plan
 from lthjax.graph import Graph
 from lthjax.settings import Settings, num_kept_at
@@ -118,6 +118,17 @@ def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransform
         test=test,
         plan=Plan(epochs=settings.epochs, patience=settings.patience, eval_every=settings.eval_every),
     )
+
+
+def measure(job: Job, program: Program, params: Any) -> tuple[RankingMetrics, dict[str, float]]:
+    """A trained model on the test part, and its means there and, as `valid_...`, on the validation part."""
+    final = jax.block_until_ready(program.embed(params, job.graph))
+    measured = evaluate.evaluate(final, job.test, job.plan.ks)
+    metrics = measured.means()
+    if job.valid is not None:
+        on_valid = evaluate.evaluate(final, job.valid, job.plan.ks).means()
+        metrics |= {f"valid_{name}": value for name, value in on_valid.items()}
+    return measured, metrics
 
 
 def with_seed(job: Job, seed: int) -> Job:

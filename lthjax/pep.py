@@ -25,6 +25,7 @@ import optax
 from lthjax import counts, masks, train
 from lthjax.embeddings import Draw, Embeddings
 from lthjax.errors import SettingsError, TrainingError
+from lthjax.fitting import check_finite
 from lthjax.graph import Graph
 from lthjax.tables import Table
 from lthjax.train import LossMeter, Program, TrainState
@@ -209,7 +210,7 @@ def search(
                 )
             num_steps = jnp.int32(min(check_every, last - step))
             state, meter = program.run_steps(state, meter, all_kept, graph, key, num_steps)
-            _check_finite(meter, program)
+            check_finite(meter, program.steps_per_epoch, "PEP")
             num_left = num_kept(state.params)
             highest = max(highest, 1 - num_left / size)
             report(int(state.step) / program.steps_per_epoch, meter.mean(), 1 - num_left / size)
@@ -224,13 +225,4 @@ def search(
             sparsity=1 - num_left / size,
             epochs=int(state.step) / program.steps_per_epoch,
             state=jax.tree.map(jnp.copy, state),
-        )
-
-
-def _check_finite(meter: LossMeter, program: Program) -> None:
-    first_bad = int(meter.first_bad_step)
-    if first_bad >= 0:
-        raise TrainingError(
-            f"PEP, epoch {first_bad // program.steps_per_epoch + 1}: the loss is no longer finite; "
-            "wanted a finite loss at every step. A smaller learning rate usually helps."
         )

@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import optax
 
-from lthjax import counts, evaluate, magprune, masks, presets, tickets, verdict
+from lthjax import counts, jobs, magprune, masks, presets, tickets, verdict
 from lthjax import lcm as linear_maps
 from lthjax import pep as thresholds
 from lthjax.fitting import Evaluation, FitState, begin, fit
@@ -190,12 +189,8 @@ def _record(
     note: str = "",
 ) -> Record:
     """Measured on the test part, and judged against the dense model, as a ticket is; the row has two columns more."""
-    final = jax.block_until_ready(program.embed(params, job.graph))
-    measured = evaluate.evaluate(final, job.test, job.plan.ks)
-    metrics, users = measured.means(), tickets.per_user(measured)
-    if job.valid is not None:
-        on_valid = evaluate.evaluate(final, job.valid, job.plan.ks).means()
-        metrics |= {f"valid_{name}": value for name, value in on_valid.items()}
+    measured, metrics = jobs.measure(job, program, params)
+    users = tickets.per_user(measured)
     main, best_epoch = f"recall@{job.plan.ks[0]}", int(fitting.best_epoch)
     judged = verdict.compare(dense.per_user[main], users[main], dense.best_epoch, best_epoch)
     row = {
