@@ -27,6 +27,10 @@ SCALES = {
     "cpu": Settings(),
     "paper": presets.paper_code,
 }
+# The paper's levels 3, 6, 10, 15 and 29: a tenth at a time would take hours on larger data. L2 and learning rate are
+# the best on validation of those tried (MF, dense; experiments/LOG.md); with a patience of 15 epochs.
+_FEW_LEVELS = {"sparsities": "0.271,0.4686,0.6513,0.7941,0.9529", "patience": 15}
+ON_CPU = {"kuairand": _FEW_LEVELS, "tiktok-clickbait": _FEW_LEVELS | {"l2": 0.1}}  # data -> what differs at scale cpu
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]  # variant -> rows of its levels, the dense one first
 
@@ -54,8 +58,11 @@ class Study:
 
 
 def settings_of(study: Study, data: str, model: str, **changes: Any) -> Settings:
-    """Settings of the study's scale."""
-    return dataclasses.replace(SCALES[study.scale], **({"data": data, "model": model} | changes))
+    """Settings of the study's scale, for the data; a change of how much is pruned replaces levels of the data's own."""
+    of_data = dict(ON_CPU.get(data, {})) if study.scale == "cpu" else {}
+    if {"levels", "prune_rate", "sparsities"} & changes.keys():
+        of_data.pop("sparsities", None)
+    return dataclasses.replace(SCALES[study.scale], **({"data": data, "model": model} | of_data | changes))
 
 
 def curves(study: Study, data: str, model: str, variants: Mapping[str, Mapping[str, Any]]) -> Rows:
@@ -80,7 +87,7 @@ def find(study: Study, split: "Split", settings: Settings) -> "list[list[Record]
         print(note)
     dense = dense_models(study, split, settings) if settings.rewind_epoch is None else ()
     found: dict[int, list[Record]] = {}
-    place = Path(study.out) / "runs" / name_of(settings)
+    _, place = folders(study, settings)
     for ticket in lthjax.find_tickets(split, settings=settings, out=place, seeds=study.seeds, dense=dense):
         found.setdefault(ticket.settings["seed"], []).append(tickets.record(ticket))
     return list(found.values())
@@ -88,14 +95,23 @@ def find(study: Study, split: "Split", settings: Settings) -> "list[list[Record]
 
 def dense_models(study: Study, split: "Split", settings: Settings) -> "list[Ticket]":
     """The dense model of each seed, trained once for all that differ in how they prune."""
+    place, _ = folders(study, settings)
+    return list(lthjax.find_tickets(split, settings=_dense_alone(settings), out=place, seeds=study.seeds))
+
+
+def folders(study: Study, settings: Settings) -> tuple[Path, Path]:
+    """Where the dense models of a run lie and where its tickets, each with a folder a seed (seed_0, ...) in it."""
+    place = Path(study.out) / "runs"
+    return place / f"dense-{name_of(_dense_alone(settings))}", place / name_of(settings)
+
+
+def _dense_alone(settings: Settings) -> Settings:
     plain = {f.name: f.default for f in dataclasses.fields(Settings) if f.name.startswith("prune_")}
     plain |= {
         "prune_from": settings.prune_from,
         "rewind": "none",
     }  # keeps the optimizer, which some rewind modes ask for
-    alone = dataclasses.replace(settings, levels=0, sparsities=None, min_per_row=0, **plain)
-    place = Path(study.out) / "runs" / f"dense-{name_of(alone)}"
-    return list(lthjax.find_tickets(split, settings=alone, out=place, seeds=study.seeds))
+    return dataclasses.replace(settings, levels=0, sparsities=None, min_per_row=0, **plain)
 
 
 def kept_on_disk(place: Path, make: "Callable[[], Record]") -> "Record":

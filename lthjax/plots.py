@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from lthjax import report
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 TICKET = "#0072b2"  # blue and orange that differ in grey too, and for the colour-blind
 WINNER = "#d55e00"
@@ -105,6 +107,28 @@ def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: 
     ax.grid(alpha=0.25)
     ax.legend(frameon=False, fontsize="small", title="dotted: dense; star: sparsest winner", title_fontsize="x-small")
     return ax
+
+
+def table_image(values: "np.ndarray", ax: "Axes", most: float, kept: "np.ndarray | None" = None) -> "AxesImage":
+    """Rows of a table as a heat map, blue below and red above 0, pruned entries hatched; returns the image.
+
+    Args:
+      values: [R, F].
+      ax: where to draw.
+      most: magnitude of the darkest colours.
+      kept: [R, F] False where an entry is pruned.
+    """
+    from matplotlib.patches import Rectangle
+    from numpy import ma
+
+    rows, columns = values.shape
+    shown = values if kept is None else ma.masked_where(~kept, values)
+    image = ax.imshow(shown, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
+    if kept is not None:  # seen through the holes of the image
+        ax.add_patch(Rectangle((-0.5, -0.5), columns, rows, facecolor="0.9", edgecolor="0.7", hatch="////", zorder=-1))
+    ax.set_xlim(-0.5, columns - 0.5)
+    ax.set_ylim(rows - 0.5, -0.5)
+    return image
 
 
 def save_recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
