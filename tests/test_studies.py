@@ -87,7 +87,7 @@ def test_table3(data, out, monkeypatch, capsys):
     from lthjax.rivals import Search
 
     monkeypatch.setitem(table3.DIMS, "quick", (3,))
-    monkeypatch.setattr(table3, "search_of", lambda study: Search(epochs=1))
+    monkeypatch.setattr(table3, "searches_of", lambda study: [Search(epochs=1)])
     rows = table3.main(study(data, out, seeds=1))
     found = [(row["variant"], row["num_kept"]) for row in rows]
     assert found == [
@@ -100,7 +100,7 @@ def test_table3(data, out, monkeypatch, capsys):
     assert "50.0% of 3 dimensions is no whole number" in str([row.get("note") for row in rows])
     assert "| few | MF | 3 | PEP, ours |  |  |  |  |" in said
     quick = Search(granularity="row", start=-3.0, pull=1.0, learning_rate=0.3, epochs=100, check_every=1)
-    monkeypatch.setattr(table3, "search_of", lambda study: quick)
+    monkeypatch.setattr(table3, "searches_of", lambda study: [Search(epochs=1), quick])
     whole = table3.main(study(data, out, seeds=1))
     assert [row["recall@20"] for row in whole if row["variant"] != "PEP"] == [row["recall@20"] for row in rows]
     of_pep = [row["sparsity"] for row in whole if row["variant"] == "PEP"]
