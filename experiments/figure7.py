@@ -44,10 +44,10 @@ class Pair(NamedTuple):
 
 
 def main(study: studies.Study) -> list[studies.Row]:
-    """Train what is missing, write table and picture; returns a row an entry drawn."""
+    """Train what is missing, write table and picture; returns a row for each data set and model."""
     pairs = [pair_of(study, data, model) for data in study.data for model in study.models]
-    rows = [row for pair in pairs for row in entries(pair)]
-    studies.write(study, "figure7", rows, text_of(study, pairs), drawing_of(pairs))
+    rows = [what_is_kept(pair) for pair in pairs]
+    studies.write(study, "figure7", rows, text_of(study, rows), drawing_of(pairs))
     return rows
 
 
@@ -62,17 +62,23 @@ def pair_of(study: studies.Study, data: str, model: str) -> Pair:
     return Pair(Path(data).stem, model, dense, ticket)
 
 
-def entries(pair: Pair) -> list[studies.Row]:
-    """A row for each entry of the first users and items."""
-    return [
-        {
-            **{"data": pair.data, "model": pair.model, "sparsity": pair.ticket.sparsity, "side": side},
-            **{"row": row, "dimension": dimension, "dense": float(dense), "ticket": float(ticket), "kept": bool(kept)},
-        }
-        for side in ("user", "item")
-        for row, (dense_row, ticket_row, kept_row) in enumerate(zip(*_first(pair, side), strict=True))
-        for dimension, (dense, ticket, kept) in enumerate(zip(dense_row, ticket_row, kept_row, strict=True))
-    ]
+def what_is_kept(pair: Pair) -> studies.Row:
+    """A row of numbers over the whole tables."""
+    from scipy import stats
+
+    dense, ticket, kept = (
+        np.concatenate([np.ravel(side) for side in table])
+        for table in (pair.dense.trained, pair.ticket.trained, pair.ticket.masks)
+    )
+    tenths = {f"tenth_{number}": share for number, share in enumerate(kept_by_magnitude(dense, kept).tolist(), 1)}
+    return {
+        **{"data": pair.data, "model": pair.model, "seed": pair.ticket.settings["seed"], "level": pair.ticket.level},
+        **{"sparsity": pair.ticket.sparsity, "verdict": pair.ticket.verdict.name},
+        **tenths,
+        "dense_magnitude_of_kept": float(np.abs(dense[kept]).mean()),
+        "dense_magnitude_of_pruned": float(np.abs(dense[~kept]).mean()),
+        "correlation": float(stats.spearmanr(np.abs(dense[kept]), np.abs(ticket[kept])).statistic),
+    }
 
 
 def _first(pair: Pair, side: str) -> list[np.ndarray]:
@@ -92,30 +98,21 @@ def kept_by_magnitude(dense: np.ndarray, kept: np.ndarray) -> np.ndarray:
     return np.array([part.mean() for part in np.array_split(kept[order], _TENTHS)])
 
 
-def text_of(study: studies.Study, pairs: Sequence[Pair]) -> str:
-    """A line for each pair."""
-    from scipy import stats
-
-    lines = []
-    for pair in pairs:
-        dense, ticket, kept = (
-            np.concatenate([np.ravel(side) for side in table])
-            for table in (pair.dense.trained, pair.ticket.trained, pair.ticket.masks)
-        )
-        tenths = kept_by_magnitude(dense, kept)
-        together = stats.spearmanr(np.abs(dense[kept]), np.abs(ticket[kept])).statistic
-        lines.append(
-            [
-                *(pair.data, plots.MODELS[pair.model], f"{pair.ticket.sparsity:.1%}", pair.ticket.verdict.name),
-                *(f"{tenths[place]:.1%}" for place in (0, _TENTHS // 2, -1)),
-                *(f"{np.abs(dense[where]).mean():.4f}" for where in (kept, ~kept)),
-                f"{together:.2f}",
-            ]
-        )
+def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
+    """A line for each data set and model."""
+    lines = [
+        [
+            *(row["data"], plots.MODELS[row["model"]], f"{row['sparsity']:.1%}", row["verdict"]),
+            *(f"{row[f'tenth_{number}']:.1%}" for number in (1, 6, 10)),
+            *(f"{row[f'dense_magnitude_of_{part}']:.4f}" for part in ("kept", "pruned")),
+            f"{row['correlation']:.2f}",
+        ]
+        for row in rows
+    ]
     header = ["data", "model", "pruned", "verdict, this seed", "kept of the smallest tenth", "of the sixth"]
     header += ["of the largest", "mean dense magnitude, kept", "pruned", "correlation of magnitudes"]
     note = f"Trained layer-0 values; tenths by magnitude in the dense model. Scale {study.scale} "
-    note += f"({presets.title(studies.SCALES[study.scale])}), seed {pairs[0].ticket.settings['seed']}."
+    note += f"({presets.title(studies.SCALES[study.scale])}), seed {rows[0]['seed']}."
     return f"## What tickets keep\n\n{studies.markdown(header, lines)}\n\n{note}"
 
 

@@ -49,6 +49,8 @@ class Study:
     """Runs of each variant, that differ in their seed."""
     out: str = "runs/paper"
     """Folder of all runs and results; studies that are given the same one share what they train."""
+    results: str | None = None
+    """Another folder for tables and figures."""
 
     def __post_init__(self):
         if self.seeds < 1:
@@ -150,11 +152,10 @@ def write(study: Study, name: str, rows: Sequence[Row], text: str, draw: "Callab
     """
     from lthjax import runs
 
-    place = Path(study.out) / name
+    place = Path(study.results or study.out) / name
     place.mkdir(parents=True, exist_ok=True)
     runs.write_table(place / "results.csv", list(rows))
-    (place / ".table.md.partial").write_text(text + "\n", encoding="utf-8")
-    (place / ".table.md.partial").replace(place / "table.md")
+    runs.write_text(place / "table.md", text + "\n")
     if draw is not None:
         plots.save(place / "figure.png", draw)
     print(text)

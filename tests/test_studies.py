@@ -6,9 +6,23 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import cli, comparison, figure2, figure3, figure4, figure5, studies, table2, table3
+from experiments import (
+    claims,
+    cli,
+    comparison,
+    figure2,
+    figure3,
+    figure4,
+    figure5,
+    figure6,
+    figure7,
+    reproduce,
+    studies,
+    table2,
+    table3,
+)
 from lthjax import imp
-from lthjax.errors import SettingsError
+from lthjax.errors import SettingsError, TrainingError
 from lthjax.settings import Settings
 
 
@@ -147,3 +161,70 @@ def test_bad_flags(monkeypatch, capsys):
         cli.run(figure2.main, studies.Study, figure2.__doc__)
     assert end.value.code == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_figure6_counts_epochs_to_the_dense_models_best(data, out, monkeypatch):
+    assert figure6.epochs_to_reach([(5, 0.1), (10, 0.3), (15, 0.2)], 0.2) == 10
+    assert figure6.epochs_to_reach([(5, 0.1)], 0.2) is None
+    figure2.main(study(data, out))
+    monkeypatch.setattr(imp, "fit_together", None)
+    monkeypatch.setitem(figure6.DIMS, "quick", (4,))
+    rows = figure6.main(study(data, out))
+    assert [row["level"] for row in rows] == [1, 2]
+    dense_place, place = studies.folders(study(data, out), studies.settings_of(study(data, out), data, "mf"))
+    for row in rows:
+        taken = []
+        for seed in ("seed_0", "seed_1"):
+            ((_, dense),) = figure6.curves(dense_place / seed, "valid").items()
+            best = max(value for _, value in dense)
+            first = next(epoch for epoch, value in dense if value == best)
+            taken += [
+                first / epoch for epoch, value in figure6.curves(place / seed, "valid")[row["level"]] if value >= best
+            ][:1]
+        assert row["seeds_that_reach"] == len(taken)
+        assert row["relative"] == (pytest.approx(sum(taken) / len(taken)) if taken else "")
+
+
+def test_figure6_chooses_among_winners_that_get_there():
+    row = {"sparsity": 0.3, "verdict": "wins", "seeds": 2, "seeds_that_reach": 2, "relative": 4.0}
+    sparse, never = row | {"sparsity": 0.5, "relative": 2.0}, row | {"sparsity": 0.7, "seeds_that_reach": 1}
+    chosen = figure6.chosen([row, sparse, never, row | {"verdict": "slower", "relative": 9.0}])
+    assert list(chosen.values()) == [row, sparse]
+    assert figure6.chosen([never]) == {}
+
+
+def test_figure7_counts_what_is_kept(data, out, monkeypatch):
+    values = np.array([5, -1, 2, -9, 0.5, 3, -4, 8, 7, 6])
+    kept = np.abs(values) > 4
+    np.testing.assert_array_equal(figure7.kept_by_magnitude(values, kept), [0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
+    figure2.main(study(data, out))
+    monkeypatch.setattr(imp, "fit_together", None)
+    (row,) = figure7.main(study(data, out))
+    shares = [row[f"tenth_{number}"] for number in range(1, 11)]
+    assert np.mean(shares) == pytest.approx(1 - row["sparsity"], abs=0.01)
+    assert row["dense_magnitude_of_kept"] > row["dense_magnitude_of_pruned"]
+    assert (out / "figure7" / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_reproduce_reports_what_lies_there(data, out, monkeypatch):
+    """Two parts in two calls; a part that fails is named, one that was not asked for is not run."""
+    monkeypatch.setitem(table3.DIMS, "quick", (4,))
+    whole = {"data": (data,), "models": ("mf",), "seeds": 2, "out": str(out)}
+    reproduce.main(reproduce.Reproduction(**whole, parts=("figure2", "complexity")))
+
+    def fail(study):
+        raise TrainingError("the loss is no longer finite")
+
+    monkeypatch.setitem(reproduce.PARTS, "figure5", fail)
+    report = reproduce.main(reproduce.Reproduction(**whole, parts=("figure5",))).read_text()
+    lines = [line for line in report.splitlines() if line.startswith("| 4.") or line.startswith("| 3.5")]
+    assert len(lines) == len(claims.ALL)
+    words = {line.split("|")[2].strip(): line.split("|")[3].strip("* ") for line in lines}
+    assert words["random pruning finds none (but for LightGCN on TikTok)"] in ("holds", "does not hold")
+    assert words["they exist at every embedding size"] == "not run"
+    assert "| rewinding improves the best ticket | not run | the loss is no longer finite |" in report
+    assert "![figure2](few-mf/figure2/figure.png)" in report
+    assert (out / "few-mf" / "figure2" / "figure.png").exists()
+    assert report.count("| few-mf-") == 3  # runs of IMP, OMP and RP
+    other = reproduce.text_of(reproduce.Reproduction(**whole | {"seeds": 3}), out)
+    assert "![figure2]" not in other
