@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import lthjax
 from experiments import cli, studies
-from lthjax import plots, presets
+from lthjax import plots
 from lthjax.settings import Settings
 from lthjax.verdict import WINNING
 
@@ -116,8 +116,7 @@ def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
         if not found:
             lines.append([*label, "none wins and gets there", *[None] * 5])
     note = f"Epochs until Recall@20 on the {rows[0]['selection']} part is at least the dense model's best there; "
-    note += f"relative: the dense model's over the ticket's. Scale {study.scale} "
-    note += f"({presets.title(studies.SCALES[study.scale])}), {study.seeds} seed{'s' if study.seeds > 1 else ''}."
+    note += f"relative: the dense model's over the ticket's; {studies.scale_of(study)}."
     return f"## Epochs to the dense model's best\n\n{studies.markdown(_HEADER, lines)}\n\n{note}"
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 import lthjax
 from experiments import cli, studies
-from lthjax import plots, presets, report
+from lthjax import plots, report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,8 +111,8 @@ def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
     ]
     header = ["data", "model", "pruned", "verdict, this seed", "kept of the smallest tenth", "of the sixth"]
     header += ["of the largest", "mean dense magnitude, kept", "pruned", "correlation of magnitudes"]
-    note = f"Trained layer-0 values; tenths by magnitude in the dense model. Scale {study.scale} "
-    note += f"({presets.title(studies.SCALES[study.scale])}), seed {rows[0]['seed']}."
+    note = f"Trained layer-0 values; tenths by magnitude in the dense model; {studies.scale_of(study)}; drawn and "
+    note += f"counted: seed {rows[0]['seed']}."
     return f"## What tickets keep\n\n{studies.markdown(header, lines)}\n\n{note}"
 
 

@@ -6,7 +6,8 @@ all studies use: what one has trained, the others read. Called again, a study go
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,10 +62,14 @@ class Study:
 
 def settings_of(study: Study, data: str, model: str, **changes: Any) -> Settings:
     """Settings of the study's scale, for the data; a change of how much is pruned replaces levels of the data's own."""
-    of_data = dict(ON_CPU.get(data, {})) if study.scale == "cpu" else {}
+    of_data = _of_data(study, data)
     if {"levels", "prune_rate", "sparsities"} & changes.keys():
         of_data.pop("sparsities", None)
     return dataclasses.replace(SCALES[study.scale], **({"data": data, "model": model} | of_data | changes))
+
+
+def _of_data(study: Study, data: str) -> dict[str, Any]:
+    return dict(ON_CPU.get(data, {})) if study.scale == "cpu" else {}
 
 
 def curves(study: Study, data: str, model: str, variants: Mapping[str, Mapping[str, Any]]) -> Rows:
@@ -85,14 +90,22 @@ def find(study: Study, split: "Split", settings: Settings) -> "list[list[Record]
     """Records of each seed's tickets, the dense one first; from the folder where they are there."""
     from lthjax import tickets
 
+    found: dict[int, list[Record]] = {}
+    for ticket in tickets_of(study, split, settings):
+        found.setdefault(ticket.settings["seed"], []).append(tickets.record(ticket))
+    return list(found.values())
+
+
+def tickets_of(study: Study, split: "Split", settings: Settings) -> "Iterator[Ticket]":
+    """The tickets themselves, one at a time, of each seed in the order of its levels; as `find` has them.
+
+    Seeds may come one after the other or level by level, as in `lthjax.find_tickets`.
+    """
     for note in roundings(settings, (split.num_users + split.num_items) * settings.dim):
         print(note)
     dense = dense_models(study, split, settings) if settings.rewind_epoch is None else ()
-    found: dict[int, list[Record]] = {}
     _, place = folders(study, settings)
-    for ticket in lthjax.find_tickets(split, settings=settings, out=place, seeds=study.seeds, dense=dense):
-        found.setdefault(ticket.settings["seed"], []).append(tickets.record(ticket))
-    return list(found.values())
+    yield from lthjax.find_tickets(split, settings=settings, out=place, seeds=study.seeds, dense=dense)
 
 
 def dense_models(study: Study, split: "Split", settings: Settings) -> "list[Ticket]":
@@ -135,6 +148,23 @@ def rows_of(found: "Sequence[Sequence[Record]]") -> list[Row]:
     return seeds.combine(found) if len(found) > 1 else [record.row for record in found[0]]
 
 
+def over_seeds(each: Sequence[Mapping[str, float]]) -> Row:
+    """Means of the seeds' numbers by name, with standard deviations as `..._sd`; those of the only seed as they are."""
+    if len(each) == 1:
+        return dict(each[0])
+    found: Row = {}
+    for name in each[0]:
+        values = [float(one[name]) for one in each]
+        found |= {name: statistics.fmean(values), f"{name}_sd": statistics.stdev(values)}
+    return found
+
+
+def same_columns(rows: Sequence[Row]) -> list[Row]:
+    """Rows with the columns of all of them, empty where a row has no value."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [{name: row.get(name, "") for name in names} for row in rows]
+
+
 def flat(rows: Rows, **labels: Any) -> list[Row]:
     """The rows of all variants one after the other, with a column `variant` and the given ones in front."""
     return [labels | {"variant": name} | row for name, those in rows.items() for row in those]
@@ -161,6 +191,15 @@ def write(study: Study, name: str, rows: Sequence[Row], text: str, draw: "Callab
     print(text)
     print(f"results: {place}")
     return place
+
+
+def scale_of(study: Study) -> str:
+    """Scale, settings and seeds in words, to stand under a table."""
+    settings = presets.title(SCALES[study.scale])
+    for data in study.data:
+        if changes := _of_data(study, data):
+            settings += f"; {data}: " + ", ".join(f"{name} {value}" for name, value in changes.items())
+    return f"scale {study.scale} ({settings}), {study.seeds} seed{'s' if study.seeds > 1 else ''}"
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:

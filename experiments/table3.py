@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import lthjax
 from experiments import cli, studies
-from lthjax import plots, presets, report
+from lthjax import plots, report
 from lthjax.errors import TrainingError
 from lthjax.settings import Settings
 
@@ -85,7 +85,7 @@ def main(study: studies.Study) -> list[studies.Row]:
             of_seeds = [record for each in found for name, at, record in each if (name, at) == (method, sparsity)]
             if len(of_seeds) == study.seeds:
                 rows.append(labels | {"variant": method} | _mean(of_seeds))
-    studies.write(study, "table3", _same_columns(rows), text_of(study, rows), None)
+    studies.write(study, "table3", studies.same_columns(rows), text_of(study, rows), None)
     return rows
 
 
@@ -160,19 +160,10 @@ def _mean(records: "list[Record]") -> studies.Row:
     """The row of one seed, or means over the seeds; such rows have no verdict of their own."""
     if len(records) == 1:
         return records[0].row
-    first, count = records[0].row, len(records)
-    found = {}
-    for name in records[0].metrics:
-        values = [record.metrics[name] for record in records]
-        mean = sum(values) / count
-        found |= {name: mean, f"{name}_sd": (sum((value - mean) ** 2 for value in values) / (count - 1)) ** 0.5}
-    sparsity = sum(record.sparsity for record in records) / count
+    first = records[0].row
+    found = studies.over_seeds([record.metrics for record in records])
+    sparsity = sum(record.sparsity for record in records) / len(records)
     return {name: first[name] for name in ("num_kept", "selection", "settings")} | found | {"sparsity": sparsity}
-
-
-def _same_columns(rows: list[studies.Row]) -> list[studies.Row]:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return [{name: row.get(name, "") for name in names} for row in rows]
 
 
 def text_of(study: studies.Study, rows: list[studies.Row]) -> str:
@@ -194,8 +185,7 @@ def text_of(study: studies.Study, rows: list[studies.Row]) -> str:
             if method in paper:
                 lines.append([*label, f"{method}, paper", *(f"{value:.4f}" for value in paper[method])])
     header = ["data", "model", "F", "", *(f"{name} {s:.0%}" for name in ("Recall@20", "NDCG@20") for s in SPARSITIES)]
-    note = f"Bold: winning tickets. Scale {study.scale} ({presets.title(studies.SCALES[study.scale])}), "
-    note += f"{study.seeds} seed{'s' if study.seeds > 1 else ''}. The dense model stands in the first column."
+    note = f"Bold: winning tickets; {studies.scale_of(study)}. The dense model stands in the first column."
     if any(row["selection"] == "test" for row in rows):
         note += f"\n{report.TEST_WARNING}"
     return f"## Tickets beside other compressed tables\n\n{studies.markdown(header, lines)}\n\n{note}"
