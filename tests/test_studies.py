@@ -121,6 +121,8 @@ def test_who_pays_measures_the_runs_of_figure2(data, out, monkeypatch, capsys):
         for side, _, mask in sides:
             of_dimensions = [number["density of dimension", side, place] for place in range(1, 5)]
             np.testing.assert_allclose(of_dimensions, np.asarray(mask).mean(axis=0))
+            ends = number["emptiest dimension", side, 0], number["fullest dimension", side, 0]
+            assert ends == (min(of_dimensions), max(of_dimensions))
             assert number["dead rows", side, 0] == sum(not row.any() for row in np.asarray(mask))
         # Of the same lists: hits, by user and over all items of each group.
         degree = np.bincount(split.train[:, 0], minlength=30)
