@@ -1,15 +1,20 @@
 """The paper's figures at a tiny size: what they train, share and leave; called again they train nothing."""
 
 import csv
+import itertools
 import sys
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import lthjax
 from experiments import (
     claims,
     cli,
     comparison,
+    complexity,
     figure2,
     figure3,
     figure4,
@@ -20,8 +25,9 @@ from experiments import (
     studies,
     table2,
     table3,
+    who_pays,
 )
-from lthjax import imp
+from lthjax import diagnostics, imp, plots
 from lthjax.errors import SettingsError, TrainingError
 from lthjax.settings import Settings
 
@@ -85,6 +91,143 @@ def test_table2_reads_the_runs_of_figure2(data, out, monkeypatch, capsys):
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| few | MF | ours | 0."))
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
     assert [bool(cell) for cell in cells[3:]] == [True, False, False, False] * 2  # 40% and 64% are not asked for
+
+
+def test_tickets_come_one_by_one_and_are_those_of_the_records(data, out):
+    settings = studies.settings_of(study(data, out), data, "mf")
+    split = lthjax.load_split(None, settings)
+    found = studies.find(study(data, out), split, settings)
+    tickets = studies.tickets_of(study(data, out), split, settings)
+    assert iter(tickets) is tickets
+    for seed, level in itertools.product(range(2), range(3)):
+        ticket = next(tickets)
+        assert (ticket.settings["seed"], ticket.level) == (seed, level)
+        assert ticket.num_kept == found[seed][level].row["num_kept"] == sum(int(mask.sum()) for mask in ticket.masks)
+        np.testing.assert_array_equal(ticket.per_user["recall@20"], found[seed][level].per_user["recall@20"])
+    assert next(tickets, None) is None
+
+
+def test_who_pays_measures_the_runs_of_figure2(data, out, monkeypatch, capsys):
+    studies.curves(study(data, out), data, "mf", figure2.VARIANTS)
+    monkeypatch.setattr(imp, "fit_together", None)
+    flags = who_pays.Payers(data=(data,), models=("mf",), seeds=2, out=str(out), variants=("IMP", "RP"))
+    rows = who_pays.main(flags)
+    table = pd.DataFrame(rows)
+    assert table.groupby(["variant", "seed", "level"]).ngroups == 2 * 2 * 3
+    settings = studies.settings_of(flags, data, "mf")
+    split = lthjax.load_split(None, settings)
+    for ticket in studies.tickets_of(flags, split, settings):
+        mine = table[(table.variant == "IMP") & (table.seed == ticket.settings["seed"]) & (table.level == ticket.level)]
+        number = mine.set_index(["quantity", "side", "place"])["value"].to_dict()
+        sides = (("user", 30, ticket.masks.user), ("item", 40, ticket.masks.item))
+        kept = sum(number["density", side, 0] * count * 4 for side, count, _ in sides)
+        assert kept == pytest.approx(ticket.num_kept)
+        for side, _, mask in sides:
+            of_dimensions = [number["density of dimension", side, place] for place in range(1, 5)]
+            np.testing.assert_allclose(of_dimensions, np.asarray(mask).mean(axis=0))
+            ends = number["emptiest dimension", side, 0], number["fullest dimension", side, 0]
+            assert ends == (min(of_dimensions), max(of_dimensions))
+            assert number["dead rows", side, 0] == sum(not row.any() for row in np.asarray(mask))
+        # Of the same lists: hits, by user and over all items of each group.
+        degree = np.bincount(split.train[:, 0], minlength=30)
+        groups = diagnostics.groups_of_equal_mass(degree)[ticket.users]
+        for place in set(groups.tolist()):
+            wanted = ticket.per_user["recall@20"][groups == place].mean(dtype=np.float64)
+            assert number["recall of group", "user", place + 1] == pytest.approx(wanted)
+        num_test = np.bincount(split.test[:, 0], minlength=30)[ticket.users]
+        groups = diagnostics.groups_of_equal_mass(np.bincount(split.train[:, 1], minlength=40))[split.test[:, 1]]
+        hits = sum(
+            number["recall of group", "item", place + 1] * (groups == place).sum() for place in set(groups.tolist())
+        )
+        assert hits == pytest.approx((ticket.per_user["recall@20"] * num_test).sum(), rel=1e-5)
+    said = (out / "who_pays" / "table.md").read_text()
+    assert said in capsys.readouterr().out
+    assert "### few, MF, RP" in said
+    assert f"At {table.sparsity.max():.1%} pruned, users keep" in said
+    assert (out / "who_pays" / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_summary_of_who_pays():
+    """Two seeds by hand: means, deviations, and changes against each seed's own dense model; one seed has no spread."""
+    labels = {"data": "x", "model": "mf", "variant": "IMP", "side": "user", "place": 1, "quantity": "recall of group"}
+    values = {(0, 0): 0.5, (0, 1): 0.25, (1, 0): 0.25, (1, 1): 0.5}
+    rows = [labels | {"seed": s, "level": n, "sparsity": n / 2, "value": value} for (s, n), value in values.items()]
+    (panel,) = who_pays.summary(rows).values()
+    assert panel.loc[("recall of group", "user", 1), ("mean", 0.5)] == 0.375
+    change = panel.loc[("change of recall", "user", 1)]
+    assert change["mean", 0.5] == 0
+    assert change["std", 0.5] == pytest.approx(0.5**1.5)
+    assert change["std", 0.0] == 0
+    (alone,) = who_pays.summary(rows[:2]).values()
+    assert alone.loc[("change of recall", "user", 1), ("mean", 0.5)] == -0.25
+    assert alone["std"].isna().all(axis=None)
+
+
+def test_a_few_sparsities_are_picked():
+    assert who_pays.picked([0.0, 0.1, 0.26, 0.31, 0.55, 0.9]) == [0.0, 0.31, 0.55, 0.9]
+    assert who_pays.picked([0.0, 0.5]) == [0.0, 0.5]
+    assert who_pays.picked([0.0]) == [0.0]
+
+
+def test_complexity_counts_the_runs_of_figure2(data, out, monkeypatch, capsys):
+    studies.curves(study(data, out), data, "mf", figure2.VARIANTS)
+    monkeypatch.setattr(imp, "fit_together", None)
+    rows = complexity.main(study(data, out))
+    assert [row["level"] for row in rows] == [0, 1, 2]
+    dense, last = rows[0], rows[-1]
+    assert (dense["largest_user"], dense["mean_item"], dense["dead_item"], dense["scoring"]) == (4, 4, 0, 160)
+    assert dense["scoring_dense"] == dense["scoring_bound"] == 160
+    assert (dense["bytes_dense"], dense["bytes_bitmap"], dense["smallest"]) == (4 * 280, 4 * 280 + 70, "dense")
+    assert last["bytes_bitmap"] == 4 * last["num_kept"] + 70
+    assert 30 * last["mean_user"] + 40 * last["mean_item"] == pytest.approx(last["num_kept"])
+    assert last["scoring"] <= last["scoring_bound"]
+    assert last["num_seeds"] == 2
+    assert not complexity.products_of(last)
+    said = (out / "complexity" / "table.md").read_text()
+    assert said in capsys.readouterr().out
+    assert f"min(F*_u, F*_i) is F = 4 up to {max(r['sparsity'] for r in rows if r['scoring_bound'] == 160):.1%}" in said
+    assert (out / "complexity" / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_complexity_of_lightgcn(data):
+    """Layer 1 multiplies the sparse table; what it makes is fuller, and so are the final embeddings."""
+    split = lthjax.load_split(None, Settings(data=data))
+    draws = np.random.default_rng(0)
+    masks = lthjax.Embeddings(*(draws.random((rows, 4)) < 0.3 for rows in (30, 40)))
+    got = complexity.counted(SimpleNamespace(masks=masks, settings={"model": "lightgcn", "layers": 2}), split)
+    degree = np.bincount(split.train[:, 0], minlength=30), np.bincount(split.train[:, 1], minlength=40)
+    assert got["layer_1"] == sum((mask.sum(axis=1) * count).sum() for mask, count in zip(masks, degree, strict=True))
+    assert got["layer_dense"] == 2 * len(split.train) * 4
+    assert got["layer_1"] < got["layer_2"] <= got["layer_dense"]
+    assert got["nonzero_layer_0"] == sum(mask.sum() for mask in masks) / 280
+    assert got["nonzero_layer_0"] < got["nonzero_layer_1"] <= got["nonzero_layer_2"]
+    alone = complexity.counted(SimpleNamespace(masks=masks, settings={"model": "mf", "layers": 2}), split)
+    assert alone["scoring"] == masks.user.sum(axis=0) @ masks.item.sum(axis=0) / 30 < got["scoring"]
+    assert "layer_dense" not in alone
+
+
+def test_complexity_draws_and_tells_both_models(tmp_path):
+    row = {"data": "x", "model": "mf", "sparsity": 0.0, "dim": 4, "smallest": "dense", "bytes_dense": 80}
+    row |= dict.fromkeys(("largest_user", "largest_item", "mean_user", "mean_item"), 4.0)
+    row |= {"dead_user": 0, "dead_item": 0, "bytes_csr": 90, "bytes_csr_int32": 160, "bytes_bitmap": 85}
+    row |= {"scoring": 40, "scoring_dense": 40, "scoring_bound": 40}
+    pruned = {"sparsity": 0.5, "largest_user": 3.0, "smallest": "bitmap", "bytes_bitmap": 44, "scoring": 10}
+    layers = {"model": "lightgcn", "layer_dense": 200, "layer_1": 50, "layer_2": 190, "nonzero_layer_0": 0.5}
+    rows = [row, row | pruned, row | layers, row | layers | pruned]
+    text = complexity.text_of(study("x", "y"), rows)
+    assert "| x | LightGCN | 50.0% | 3.0 | 4.0 |" in text
+    assert "| 25.0% | 100.0% | 25.0% | 95.0% |" in text
+    assert "| 25.0% | 100.0% |  |  |" in text  # MF has no layers
+    assert "The smallest form is dense from 0.0% on, bitmap + values from 50.0% on; at 50.0% it takes 55.0%" in text
+    assert "The products of layers 1 to 2 take 25.0%, 95.0% of theirs." in text
+    plots.save(tmp_path / "figure.png", complexity.drawing_of(rows))
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_numbers_over_seeds():
+    assert studies.over_seeds([{"a": 3}]) == {"a": 3}
+    assert studies.over_seeds([{"a": 1, "b": 2}, {"a": 3, "b": 2}]) == {"a": 2, "a_sd": 2**0.5, "b": 2, "b_sd": 0}
+    assert studies.same_columns([{"a": 1}, {"b": 2}]) == [{"a": 1, "b": ""}, {"a": "", "b": 2}]
 
 
 def test_table2_sets_the_papers_values_beside_ours():
@@ -156,6 +299,8 @@ def test_a_table_names_what_is_not_there():
 def test_bad_flags(monkeypatch, capsys):
     with pytest.raises(SettingsError, match="--seeds: wanted at least 1; got 0"):
         studies.Study(seeds=0)
+    with pytest.raises(SettingsError, match="--variants: wanted at least one of IMP, OMP and RP; got none"):
+        who_pays.Payers(variants=())
     monkeypatch.setattr(sys, "argv", ["figure2", "--scale", "huge"])
     with pytest.raises(SystemExit) as end:
         cli.run(figure2.main, studies.Study, figure2.__doc__)
@@ -226,6 +371,6 @@ def test_reproduce_reports_what_lies_there(data, out, monkeypatch):
     assert "![figure2](few-mf/figure2/figure.png)" in report
     assert (out / "few-mf" / "figure2" / "figure.png").exists()
     runs = [place.name for place in (out / "runs").iterdir() if not place.name.startswith("rivals-")]
-    assert [report.count(f"| {name} | 0, 1 |") for name in runs] == [1] * len(runs)
+    assert [report.count(f"| {name} | 0") for name in runs] == [1] * len(runs)  # with the seeds that follow
     other = reproduce.text_of(reproduce.Reproduction(**whole | {"seeds": 3}), out)
     assert "![figure2]" not in other
