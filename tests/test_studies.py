@@ -4,6 +4,7 @@ import csv
 import itertools
 import sys
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -355,7 +356,7 @@ def test_reproduce_reports_what_lies_there(data, out, monkeypatch):
     """Two parts in two calls; a part that fails is named, one that was not asked for is not run."""
     monkeypatch.setitem(table3.DIMS, "quick", (4,))
     whole = {"data": (data,), "models": ("mf",), "seeds": 2, "out": str(out)}
-    reproduce.main(reproduce.Reproduction(**whole, parts=("figure2", "complexity")))
+    reproduce.main(reproduce.Reproduction(**whole, parts=("figure2", "complexity", "who_pays")))
 
     def fail(study):
         raise TrainingError("the loss is no longer finite")
@@ -368,7 +369,9 @@ def test_reproduce_reports_what_lies_there(data, out, monkeypatch):
     assert words["random pruning finds none (but for LightGCN on TikTok)"] in ("holds", "does not hold")
     assert words["they exist at every embedding size"] == "not run"
     assert "| rewinding improves the best ticket | not run | the loss is no longer finite |" in report
-    assert "![figure2](few-mf/figure2/figure.png)" in report
+    for part in ("figure2", "complexity", "who_pays"):
+        assert f"![{part}](few-mf/{part}/figure.png)" in report
+    assert tuple(reproduce.PARTS) == get_args(reproduce.Part)
     assert (out / "few-mf" / "figure2" / "figure.png").exists()
     runs = [place.name for place in (out / "runs").iterdir() if not place.name.startswith("rivals-")]
     assert [report.count(f"| {name} | 0") for name in runs] == [1] * len(runs)  # with the seeds that follow
