@@ -6,7 +6,7 @@ r"""Figure 6: how many epochs does a ticket need to be as good as the dense mode
 
 For each level the first evaluated epoch at which the ticket's Recall@20 on the selection part (validation, unless the
 settings say test) is at least the dense model's best there. As in the paper, the ticket's epochs are one unit: drawn is
-how many times as many the dense model took to get there itself. A seed whose ticket never gets there has no number, and
+how many times as many the dense model took to get there itself, as a ratio of means over the seeds. A seed whose ticket never gets there has no number, and
 the table says how many did; a level that not all seeds reach is not drawn. Epochs come in steps of `eval_every`.
 
 The same runs as figure2's IMP (and at scale paper figure3's): where those have run, this only reads.
@@ -80,16 +80,14 @@ def epochs_to_reach(curve: Curve, target: float) -> int | None:
 
 def _row(level: studies.Row, taken: Sequence[tuple[int | None, int]]) -> studies.Row:
     reached = [(ticket, dense) for ticket, dense in taken if ticket is not None]
+    row = {name: level[name] for name in ("level", "sparsity", "verdict", "selection", "settings")}
+    row |= {"seeds": len(taken), "seeds_that_reach": len(reached)}
+    numbers = ("ticket_epochs", "dense_epochs", "relative", "relative_low", "relative_high")
+    if not reached:
+        return row | dict.fromkeys(numbers, "")
+    means = [statistics.fmean(side) for side in zip(*reached, strict=True)]
     ratios = [dense / ticket for ticket, dense in reached]
-    return {
-        **{name: level[name] for name in ("level", "sparsity", "verdict", "selection", "settings")},
-        "seeds": len(taken),
-        "seeds_that_reach": len(reached),
-        "ticket_epochs": statistics.mean(ticket for ticket, _ in reached) if reached else "",
-        "dense_epochs": statistics.mean(dense for _, dense in taken),
-        "relative": statistics.mean(ratios) if ratios else "",
-        "relative_sd": statistics.stdev(ratios) if len(ratios) > 1 else "",
-    }
+    return row | dict(zip(numbers, (*means, means[1] / means[0], min(ratios), max(ratios)), strict=True))
 
 
 def chosen(rows: Sequence[studies.Row]) -> dict[str, studies.Row]:
@@ -110,13 +108,13 @@ def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
         label = [labels[0], plots.MODELS[labels[1]], labels[2]]
         found = chosen(those)
         for name, row in found.items():
-            deviation = "" if row["relative_sd"] == "" else f" ± {row['relative_sd']:.1f}"
-            epochs = [f"{row['ticket_epochs']:.0f}", f"{row['dense_epochs']:.0f}", f"{row['relative']:.1f}{deviation}"]
+            span = f" ({row['relative_low']:.1f} to {row['relative_high']:.1f})" if row["seeds"] > 1 else ""
+            epochs = [f"{row['ticket_epochs']:.0f}", f"{row['dense_epochs']:.0f}", f"{row['relative']:.1f}{span}"]
             lines.append([*label, name, f"{row['sparsity']:.1%}", *epochs, f"{row['seeds_that_reach']}/{row['seeds']}"])
         if not found:
             lines.append([*label, "none wins and gets there", *[None] * 5])
     note = f"Epochs until Recall@20 on the {rows[0]['selection']} part is at least the dense model's best there; "
-    note += f"relative: the dense model's over the ticket's; {studies.scale_of(study)}."
+    note += f"relative: the dense model's over the ticket's, of the means (slowest to quickest seed); {studies.scale_of(study)}."
     return f"## Epochs to the dense model's best\n\n{studies.markdown(_HEADER, lines)}\n\n{note}"
 
 
@@ -143,14 +141,15 @@ def drawing_of(rows: Sequence[studies.Row]) -> "Callable[[Figure], None]":
 
 
 def panel(curves: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes") -> "Axes":
-    """The dense model's epochs over the ticket's against sparsity; a star on every winning ticket."""
+    """The dense model's epochs over the ticket's against sparsity; bands from the slowest seed to the quickest, a star on
+    every winning ticket.
+    """
     for place, (name, rows) in enumerate(curves.items()):
         look = plots.style(name, place)
         whole = [row for row in rows if row["seeds_that_reach"] == row["seeds"]]
         sparsity, relative = [100 * row["sparsity"] for row in whole], [row["relative"] for row in whole]
-        if whole and whole[0]["relative_sd"] != "":
-            low, high = ([row["relative"] + sign * row["relative_sd"] for row in whole] for sign in (-1, 1))
-            ax.fill_between(sparsity, low, high, color=look["color"], alpha=0.12, linewidth=0)
+        low, high = ([row[f"relative_{end}"] for row in whole] for end in ("low", "high"))
+        ax.fill_between(sparsity, low, high, color=look["color"], alpha=0.12, linewidth=0)
         ax.plot(sparsity, relative, label=name, **look)
         wins = [row for row in whole if row["verdict"] in WINNING]
         star = {"marker": "*", "markersize": 13, "linestyle": "none", "markeredgecolor": "white", "zorder": 3}
@@ -159,7 +158,7 @@ def panel(curves: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes") -> "Axe
     ax.set_xlabel("entries pruned (%)")
     ax.set_ylabel("dense model's epochs / ticket's epochs")
     ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize="small", title="stars: winning tickets", title_fontsize="x-small")
+    ax.legend(frameon=False, fontsize="small", title="stars: winning tickets; bands: seeds", title_fontsize="x-small")
     return ax
 
 

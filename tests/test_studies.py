@@ -324,11 +324,14 @@ def test_figure6_counts_epochs_to_the_dense_models_best(data, out, monkeypatch):
             ((_, dense),) = figure6.curves(dense_place / seed, "valid").items()
             best = max(value for _, value in dense)
             first = next(epoch for epoch, value in dense if value == best)
-            taken += [
-                first / epoch for epoch, value in figure6.curves(place / seed, "valid")[row["level"]] if value >= best
-            ][:1]
+            curve = figure6.curves(place / seed, "valid")[row["level"]]
+            taken += [(epoch, first) for epoch, value in curve if value >= best][:1]
         assert row["seeds_that_reach"] == len(taken)
-        assert row["relative"] == (pytest.approx(sum(taken) / len(taken)) if taken else "")
+        if taken:
+            assert row["relative"] == pytest.approx(sum(d for _, d in taken) / sum(t for t, _ in taken))
+            assert row["relative_low"] == min(d / t for t, d in taken)
+        else:
+            assert row["relative"] == ""
 
 
 def test_figure6_chooses_among_winners_that_get_there():
