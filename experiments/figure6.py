@@ -6,8 +6,9 @@ r"""Figure 6: how many epochs does a ticket need to be as good as the dense mode
 
 For each level the first evaluated epoch at which the ticket's Recall@20 on the selection part (validation, unless the
 settings say test) is at least the dense model's best there. As in the paper, the ticket's epochs are one unit: drawn is
-how many times as many the dense model took to get there itself, as a ratio of means over the seeds. A seed whose ticket never gets there has no number, and
-the table says how many did; a level that not all seeds reach is not drawn. Epochs come in steps of `eval_every`.
+how many times as many the dense model took to get there itself, as a ratio of means over the seeds. A seed whose ticket
+never gets there has no number, and the table says how many did; a level that not all seeds reach is not drawn. Epochs
+come in steps of `eval_every`.
 
 The same runs as figure2's IMP (and at scale paper figure3's): where those have run, this only reads.
 
@@ -114,7 +115,8 @@ def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
         if not found:
             lines.append([*label, "none wins and gets there", *[None] * 5])
     note = f"Epochs until Recall@20 on the {rows[0]['selection']} part is at least the dense model's best there; "
-    note += f"relative: the dense model's over the ticket's, of the means (slowest to quickest seed); {studies.scale_of(study)}."
+    note += "relative: the dense model's over the ticket's, of the means (slowest to quickest seed); "
+    note += f"{studies.scale_of(study)}."
     return f"## Epochs to the dense model's best\n\n{studies.markdown(_HEADER, lines)}\n\n{note}"
 
 
@@ -141,8 +143,9 @@ def drawing_of(rows: Sequence[studies.Row]) -> "Callable[[Figure], None]":
 
 
 def panel(curves: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes") -> "Axes":
-    """The dense model's epochs over the ticket's against sparsity; bands from the slowest seed to the quickest, a star on
-    every winning ticket.
+    """The dense model's epochs over the ticket's against sparsity.
+
+    Bands go from the slowest seed to the quickest; a star is on every winning ticket.
     """
     for place, (name, rows) in enumerate(curves.items()):
         look = plots.style(name, place)
