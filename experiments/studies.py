@@ -6,7 +6,7 @@ all studies use: what one has trained, the others read. Called again, a study go
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -76,14 +76,19 @@ def find(study: Study, split: "Split", settings: Settings) -> "list[list[Record]
     """Records of each seed's tickets, the dense one first; from the folder where they are there."""
     from lthjax import tickets
 
+    found: dict[int, list[Record]] = {}
+    for ticket in tickets_of(study, split, settings):
+        found.setdefault(ticket.settings["seed"], []).append(tickets.record(ticket))
+    return list(found.values())
+
+
+def tickets_of(study: Study, split: "Split", settings: Settings) -> "Iterator[Ticket]":
+    """The tickets of all seeds, as `find_tickets` yields them; from the folder where they are there."""
     for note in roundings(settings, (split.num_users + split.num_items) * settings.dim):
         print(note)
     dense = dense_models(study, split, settings) if settings.rewind_epoch is None else ()
-    found: dict[int, list[Record]] = {}
     place = Path(study.out) / "runs" / name_of(settings)
-    for ticket in lthjax.find_tickets(split, settings=settings, out=place, seeds=study.seeds, dense=dense):
-        found.setdefault(ticket.settings["seed"], []).append(tickets.record(ticket))
-    return list(found.values())
+    yield from lthjax.find_tickets(split, settings=settings, out=place, seeds=study.seeds, dense=dense)
 
 
 def dense_models(study: Study, split: "Split", settings: Settings) -> "list[Ticket]":
@@ -176,4 +181,4 @@ def name_of(settings: Settings) -> str:
     """A folder's name: data, model, and a mark of all settings but the seed, which has a folder of its own in there."""
     chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name != "seed"}
     mark = hashlib.sha256(repr(sorted(chosen.items())).encode()).hexdigest()[:8]
-    return f"{Path(settings.data).stem}-{settings.model}-{mark}"
+    return f"{Path(settings.data.strip('<>')).stem}-{settings.model}-{mark}"  # <name>: a split made in code
