@@ -8,7 +8,8 @@ A fifth of the users (of those with test items) is new: the data are split witho
 users are folded in (`lthjax.fold_in`) from their support, all of their interactions but the test part. Recall@20 and
 NDCG@20 are theirs, of their test items among all that are not in their support. Then the same with a fifth of the
 items (of those with both support and test): relevant are the new items in a user's test part, ranked among all items,
-known and new, for the users who have any.
+known and new, for the users who have any. That alone would reward whoever lifts new items above known ones, so the same
+lists are judged by all test items of these users too.
 
 Beside it stand tickets that were found on all users and items, the new ones' support included ("retrained"), at the
 same sparsities, and the most popular items. Which are new is drawn once, by the split's seed: seeds differ in training
@@ -62,8 +63,16 @@ class Holdout(NamedTuple):
     new: np.ndarray  # [R] numbers in the whole data, ascending
     known: np.ndarray  # [M - R] or [N - R], the others
     rest: "Split"  # without the new ones, the known ones numbered anew
-    support: Any  # CSR [R, N] or [R, M - R..]: what each new one has met
-    task: "RankingTask"  # users and items numbered as in the whole data
+    support: Any  # CSR [R, N], or [R, M] for items: what each new one has met
+    tasks: "dict[str, RankingTask]"  # what counts as a hit; users and items numbered as in the whole data
+
+
+class _Measured(NamedTuple):
+    """One seed of one way at one level."""
+
+    sparsity: float  # of the ticket
+    kept: float  # share of the new rows' entries
+    per_user: dict[str, np.ndarray]  # "recall@20" -> [U]
 
 
 def main(config: Config) -> list[studies.Row]:
@@ -77,7 +86,7 @@ def main(config: Config) -> list[studies.Row]:
             whole = with_support(split, new)
             for side in dict.fromkeys(word.removesuffix("s") for word in config.new):
                 held = hold_out(whole, side, new[side], settings)
-                labels = {"data": Path(data).stem, "model": model, "new": f"{side}s"}
+                labels = {"data": Path(data).stem, "model": model}
                 rows += [labels | row for row in compare(config, settings, whole, held)]
     studies.write(config, "cold_start", rows, text_of(config, rows), drawing_of(rows))
     return rows
@@ -144,32 +153,39 @@ def hold_out(whole: "Split", side: Literal["user", "item"], new: np.ndarray, set
     )
     seen = whole.train if settings.test_mask == "train" else np.concatenate([whole.train, whole.valid])
     query = whole.test[is_new[whole.test[:, column]]]
-    return Holdout(side, new, known, rest, support, evaluate.ranking_task(seen, query, whole.num_users))
+    tasks = {f"{side}s": evaluate.ranking_task(seen, query, whole.num_users)}
+    if side == "item":
+        theirs = whole.test[np.isin(whole.test[:, 0], query[:, 0])]
+        tasks["items, all test items"] = evaluate.ranking_task(seen, theirs, whole.num_users)
+    return Holdout(side, new, known, rest, support, tasks)
 
 
 def compare(config: Config, settings: Settings, whole: "Split", held: Holdout) -> list[studies.Row]:
-    """Rows of one model on one holdout: each way at each level, means over the seeds."""
+    """Rows of one model on one holdout: each task, way and level, means over the seeds."""
     from lthjax import jobs, tickets
     from lthjax.evaluate import evaluate
 
-    def values(final: "Embeddings") -> dict[str, np.ndarray]:
-        return tickets.per_user(evaluate(final, held.task))
+    found: dict[tuple[str, str, int], list[_Measured]] = {}
 
-    found: dict[tuple[str, int], list[tuple[float, float, dict[str, np.ndarray]]]] = {}
+    def add(way: str, final: "Embeddings", ticket: "Ticket | None", kept: float) -> None:
+        level, sparsity = (ticket.level, ticket.sparsity) if ticket else (0, 0.0)
+        for name, task in held.tasks.items():
+            measured = _Measured(sparsity, kept, tickets.per_user(evaluate(final, task)))
+            found.setdefault((name, way, level), []).append(measured)
+
     for ticket in studies.tickets_of(config, whole, _named(settings, whole)):
         job = jobs.prepare(whole, tickets.settings_of(ticket))
-        kept = float(np.asarray(getattr(ticket.masks, held.side))[held.new].mean())
-        measured = values(job.program.embed(ticket.trained, job.graph))
-        found.setdefault(("retrained", ticket.level), []).append((ticket.sparsity, kept, measured))
+        kept = np.asarray(getattr(ticket.masks, held.side))[held.new]
+        add("retrained", job.program.embed(ticket.trained, job.graph), ticket, float(kept.mean()))
     for ticket in studies.tickets_of(config, held.rest, _named(settings, held.rest)):
         for way, options in WAYS[settings.model].items():
-            final, kept = folded(ticket, held, options)
-            found.setdefault((way, ticket.level), []).append((ticket.sparsity, kept, values(final)))
-    found["popularity", 0] = [(0.0, 0.0, values(popularity(whole)))]
+            final, share = folded(ticket, held, options)
+            add(way, final, ticket, share)
+    add("popularity", popularity(whole), None, 0.0)
     facts = {"selection": settings.selection, "settings": presets.title(settings), "num_new": len(held.new)}
     return [
-        {"variant": way, "level": level} | _summary(each, found.get(("retrained", level), [])) | facts
-        for (way, level), each in found.items()
+        {"new": name, "variant": way, "level": level} | _summary(each, found[name, "retrained", level]) | facts
+        for (name, way, level), each in found.items()
     ]
 
 
@@ -193,20 +209,18 @@ def popularity(split: "Split") -> "Embeddings":
     return Embeddings(np.ones((split.num_users, 1), np.float32), count[:, None])
 
 
-def _summary(
-    each: list[tuple[float, float, dict[str, np.ndarray]]], retrained: list[tuple[float, float, dict[str, np.ndarray]]]
-) -> studies.Row:
+def _summary(each: list[_Measured], retrained: list[_Measured]) -> studies.Row:
     """Means over seeds of one way at one level, and its difference to "retrained" at the same level."""
     from lthjax import statistics
 
-    row: studies.Row = {"sparsity": each[0][0], "kept": float(np.mean([kept for _, kept, _ in each]))}
+    row: studies.Row = {"sparsity": each[0].sparsity, "kept": float(np.mean([one.kept for one in each]))}
     for name in ("recall@20", "ndcg@20"):
-        means = np.asarray([values[name].mean(dtype=np.float64) for *_, values in each])
-        row |= {name: float(means.mean()), f"{name}_sd": float(means.std(ddof=1)) if len(means) > 1 else 0.0}
-    ours, theirs = (
-        np.asarray([values["recall@20"] for *_, values in those], np.float64) for those in (each, retrained)
-    )
-    effect = statistics.crossed_effect(ours - theirs)  # popularity has no seeds: its one row is held against each
+        means = np.asarray([one.per_user[name].mean(dtype=np.float64) for one in each])
+        row[name] = float(means.mean())
+        if len(retrained) > 1:
+            row[f"{name}_sd"] = float(means.std(ddof=1)) if len(means) > 1 else 0.0  # popularity has no seeds
+    ours, theirs = (np.asarray([m.per_user["recall@20"] for m in those], np.float64) for those in (each, retrained))
+    effect = statistics.crossed_effect(ours - theirs)
     row |= {"difference": effect.mean, "interval_low": effect.low, "interval_high": effect.high}
     return row | {"num_users": ours.shape[1], "num_seeds": len(each)}
 
@@ -229,13 +243,7 @@ def text_of(config: Config, rows: list[studies.Row]) -> str:
         cells = [studies.value(those.get(level), name) for name in ("recall@20", "ndcg@20") for level in levels]
         lines.append([key[0], plots.MODELS[key[1]], *key[2:], *cells])
     at = {row["level"]: row["sparsity"] for row in rows}
-    header = [
-        "data",
-        "model",
-        "new",
-        "",
-        *(f"{name} {at[level]:.0%}" for name in ("Recall@20", "NDCG@20") for level in levels),
-    ]
+    columns = [f"{name} {at[level]:.0%}" for name in ("Recall@20", "NDCG@20") for level in levels]
     note = f"Scale {config.scale} ({presets.title(studies.SCALES[config.scale])}), "
     note += f"{config.seeds} seed{'s' if config.seeds > 1 else ''}. "
     sizes = {(row["data"], row["new"]): (row["num_new"], row["num_users"]) for row in rows}
@@ -244,7 +252,7 @@ def text_of(config: Config, rows: list[studies.Row]) -> str:
     )
     if any(row["selection"] == "test" for row in rows):
         note += f"\n{report.TEST_WARNING}"
-    return f"## New users and items\n\n{studies.markdown(header, lines)}\n\n{note}"
+    return f"## New users and items\n\n{studies.markdown(['data', 'model', 'new', '', *columns], lines)}\n\n{note}"
 
 
 def drawing_of(rows: list[studies.Row]) -> "Callable[[Figure], None]":
@@ -269,9 +277,8 @@ def _panel(ax: Any, rows: list[studies.Row]) -> None:
     for place, way in enumerate(ways):
         those = [row for row in rows if row["variant"] == way]
         look = plots.style(way, place)
-        sparsity, recall, spread = (
-            np.asarray([row[n] for row in those]) for n in ("sparsity", "recall@20", "recall@20_sd")
-        )
+        sparsity, recall = (np.asarray([row[name] for row in those]) for name in ("sparsity", "recall@20"))
+        spread = np.asarray([row.get("recall@20_sd", 0.0) for row in those])
         ax.fill_between(100 * sparsity, recall - spread, recall + spread, color=look["color"], alpha=0.12, linewidth=0)
         ax.plot(100 * sparsity, recall, label=way, **look)
     popular = next(row["recall@20"] for row in rows if row["variant"] == "popularity")

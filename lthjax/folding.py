@@ -50,7 +50,7 @@ def fold_in(
     *,
     keep: Keep = "mean",
     steps: int | None = None,
-    learning_rate: float = 0.03,
+    learning_rate: float = 0.1,
     seed: int = 0,
 ) -> Folded:
     """Give new users, or new items, an embedding inside the ticket, without training the ticket again.
