@@ -98,27 +98,29 @@ def config(tmp_path, monkeypatch):
     (tmp_path / "few.txt").write_text("\n".join(lines) + "\n")
     monkeypatch.setitem(studies.SCALES, "quick", TINY)
     monkeypatch.setitem(cold_start.WAYS, "mf", {"folded in": {"steps": 5}})
-    return cold_start.Config(data=(str(tmp_path / "few.txt"),), models=("mf",), seeds=2, out=str(tmp_path / "out"))
+    return cold_start.Config(
+        data=(str(tmp_path / "few.txt"),), models=("mf",), new=("items",), seeds=2, out=str(tmp_path / "out")
+    )
 
 
 def test_a_study(config, monkeypatch, tmp_path):
     rows = cold_start.main(config)
     ways = [("retrained", 0), ("retrained", 1), ("folded in", 0), ("folded in", 1), ("popularity", 0)]
     assert sorted((row["new"], row["variant"], row["level"]) for row in rows) == sorted(
-        (name, *way) for name in ("users", "items", "items, all test items") for way in ways
+        (name, *way) for name in ("items", "items, all test items") for way in ways
     )
     by_way = {(row["new"], row["variant"], row["level"]): row for row in rows}
-    assert by_way["users", "folded in", 0]["num_new"] == by_way["users", "folded in", 0]["num_users"] == 6
-    assert by_way["users", "folded in", 0]["kept"] == 1
-    assert 0 < by_way["users", "folded in", 1]["kept"] < 1
-    assert by_way["users", "folded in", 1]["sparsity"] == pytest.approx(0.5, abs=0.01)
+    assert by_way["items", "folded in", 0]["num_new"] == 7  # a fifth of the 34 or so with test items
+    assert by_way["items", "folded in", 0]["kept"] == 1
+    assert 0 < by_way["items", "folded in", 1]["kept"] < 1
+    assert by_way["items", "folded in", 1]["sparsity"] == pytest.approx(0.5, abs=0.01)
     for (name, way, level), row in by_way.items():
         wanted = 0.0 if way == "retrained" else row["recall@20"] - by_way[name, "retrained", level]["recall@20"]
         assert row["difference"] == pytest.approx(wanted, abs=1e-6)
     place = tmp_path / "out" / "cold_start"
     with open(place / "results.csv", newline="") as file:
         assert [row["variant"] for row in csv.DictReader(file)] == [row["variant"] for row in rows]
-    assert (place / "table.md").read_text().count("| few | MF |") == 9
+    assert (place / "table.md").read_text().count("| few | MF |") == 6
     assert (place / "figure.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(imp, "fit_together", None)
     assert cold_start.main(config) == rows
