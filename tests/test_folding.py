@@ -224,5 +224,5 @@ def test_known_users_folded_in_are_as_good_as_trained():
         folded = lthjax.fold_in(ticket, interactions, own)
         measured = evaluate.evaluate(Embeddings(folded.final, folded.known.item), task).means()["recall@20"]
         assert ticket.metrics["recall@20"] > 0.7  # chance: 0.29
-        assert abs(measured - ticket.metrics["recall@20"]) < 0.05
+        assert measured > ticket.metrics["recall@20"] - 0.05  # better is no wonder: these rows come to their minimum
         assert folded.masks.mean() == pytest.approx(np.asarray(ticket.masks.user).mean(), abs=0.5 / 8)
