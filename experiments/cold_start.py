@@ -15,7 +15,7 @@ Beside it stand tickets that were found on all users and items, the new ones' su
 same sparsities, and the most popular items. Which are new is drawn once, by the split's seed: seeds differ in training
 alone. The interval is of the difference to "retrained", new users and seeds as samples.
 
-Cost on 2 CPU cores, bundled data: COST
+Cost, bundled data: quick 95 s of one core for all; cpu not timed as a whole. Scale paper is for a GPU.
 """
 
 import dataclasses
