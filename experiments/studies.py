@@ -232,4 +232,4 @@ def name_of(settings: Settings) -> str:
     """A folder's name: data, model, and a mark of all settings but the seed, which has a folder of its own in there."""
     chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name != "seed"}
     mark = hashlib.sha256(repr(sorted(chosen.items())).encode()).hexdigest()[:8]
-    return f"{Path(settings.data).stem}-{settings.model}-{mark}"
+    return f"{Path(settings.data.strip('<>')).stem}-{settings.model}-{mark}"  # <name>: a split made in code

@@ -14,6 +14,7 @@ _HOMES = {
     "find_tickets": "imp",
     "load_ticket": "imp",
     "retrain": "imp",
+    "fold_in": "folding",
     "load_split": "jobs",
     "keep_programs": "compilation",
     "Settings": "settings",
