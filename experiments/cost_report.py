@@ -142,7 +142,7 @@ def measure(ticket: "Ticket", job: "Job", repeats: int) -> studies.Row:
         "bytes_file": sizes["smallest"]["file"],
         "bytes_file_int8": sizes["int8"]["file"],
         "load_ms": 1e3 * load,
-        "multiply_adds_dense": sizes["dense"]["dense"] // 4 - tables["dense"].user.size,
+        "multiply_adds_dense": tables["dense"].item.size,
         "multiply_adds_sparse": multiply_adds(sparse_tables),
         f"recall@{_K}": metrics[f"recall@{_K}"],
         f"recall@{_K}_float16": recall(tables["float16"]),
@@ -266,17 +266,20 @@ def text_of(rows: Sequence[studies.Row], job: "Job", machine: str) -> str:
     columns: dict[str, Callable[[studies.Row], str]] = {
         "level": lambda row: str(row["level"]),
         "pruned": lambda row: f"{row['sparsity']:.1%}",
-        **{name: lambda row, name=name: _kib(row[f"bytes_{name}"]) for name in ("dense", "bitmap", "csr", "int8")},
-        "file": lambda row: _kib(row["bytes_file"]),
+        **{
+            f"KiB {name}": lambda row, name=name: _kib(row[f"bytes_{name}"])
+            for name in ("dense", "bitmap", "csr", "int8")
+        },
+        "KiB file": lambda row: _kib(row["bytes_file"]),
         "load ms": lambda row: f"{row['load_ms']:.1f}",
-        **{f"{title} ms, {word}": _milliseconds(f"ms_{count}_{word}") for count, title, word in _timed(rows[0])},
+        **{f"ms {title} {word}": _milliseconds(f"ms_{count}_{word}") for count, title, word in _timed(rows[0])},
         "multiply-adds": lambda row: f"{row['multiply_adds_sparse']:,.0f}",
         f"Recall@{_K}": lambda row: f"{row[recall]:.4f}",
         "float16": lambda row: f"{row[f'{recall}_float16']:.4f}",
-        "int8 ": lambda row: f"{row[f'{recall}_int8']:.4f}",
+        "int8": lambda row: f"{row[f'{recall}_int8']:.4f}",
     }
     if f"bytes_{_PRUNED}" in rows[0]:
-        columns["final pruned"] = lambda row: _kib(row[f"bytes_{_PRUNED}"])
+        columns["KiB final pruned"] = lambda row: _kib(row[f"bytes_{_PRUNED}"])
         columns["its Recall"] = lambda row: f"{row[f'{recall}_{_PRUNED}']:.4f}"
     table = studies.markdown(list(columns), [[cell(row) for cell in columns.values()] for row in rows])
     split, settings = job.split, job.settings
@@ -292,7 +295,9 @@ def text_of(rows: Sequence[studies.Row], job: "Job", machine: str) -> str:
 def _timed(row: studies.Row) -> list[tuple[int, str, str]]:
     """(users, how many in words, scoring) of all that was timed."""
     words = ("dense", "sparse", "gpu")
-    return [(n, f"{n:,}", word) for n in (1, _MANY) for word in words if f"ms_{n}_{word}" in row]
+    return [
+        (n, f"{n:,} user{'s' if n > 1 else ''},", word) for n in (1, _MANY) for word in words if f"ms_{n}_{word}" in row
+    ]
 
 
 def _milliseconds(name: str) -> Callable[[studies.Row], str]:

@@ -125,7 +125,7 @@ def rows_of(ids: Any, known: np.ndarray, what: str) -> np.ndarray:
 
     Args:
       ids: [B] integers or text, as `known`.
-      known: ids of all rows, each once, in any order.
+      known: ids of all rows, ascending, each once, as `lthjax.Split` has them.
       what: what they are of, "user" or "item".
 
     Raises:
@@ -143,9 +143,7 @@ def rows_of(ids: Any, known: np.ndarray, what: str) -> np.ndarray:
         wanted = "text" if is_text else "integers"
         raise DataError(f"{what} ids: wanted {wanted}, as in the training data; got {asked.dtype}, {asked[:1]!r}.")
     asked = asked if is_text else asked.astype(np.int64)  # beside uint64, int64 would be compared as floats
-    order = np.argsort(known, kind="stable")
-    place = np.minimum(np.searchsorted(known, asked, sorter=order), max(len(known) - 1, 0))
-    rows = order[place] if len(known) else np.zeros(len(asked), np.int64)
+    rows = np.minimum(np.searchsorted(known, asked), max(len(known) - 1, 0))
     unknown = known[rows] != asked if len(known) else np.ones(len(asked), bool)
     if unknown.any():
         missing = np.unique(asked[unknown])

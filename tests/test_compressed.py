@@ -26,7 +26,7 @@ def split(tiny):
     """The tiny data with text for users and numbers for items."""
     return Split(
         "tiny",
-        np.array([f"user {letter}" for letter in "äbcdefg"]),
+        np.array([f"user {letter}" for letter in "abcdefü"]),
         np.arange(100, 100 + tiny.num_items) * 1000,
         (),
         tiny.train,
@@ -363,6 +363,8 @@ def test_contents_that_do_not_go_together(tmp_path):
     )
     with pytest.raises(DataError, match="3 users and 3 items; got 3 and 4"):
         compressed.write(tmp_path / "t.npz", contents)
+    with pytest.raises(DataError, match="item ids: wanted them ascending"):
+        compressed.serve(dataclasses.replace(contents, item_ids=np.array([0, 2, 1, 3])))
     short = packing.rows_from_pairs(np.zeros((0, 2), np.int32), 2)
     contents = dataclasses.replace(contents, item_ids=np.arange(4), train=short)
     with pytest.raises(DataError, match="train: wanted 3 rows of items; got 2"):

@@ -21,7 +21,7 @@ def make_run(tmp_path_factory):
     pairs.write_text("".join(f"{u} {i}\n" for u in range(20) for i in sorted(rng.choice(25, 8, replace=False))))
 
     def make(model):
-        options = {"model": model, "dim": 4, "layers": 1, "epochs": 1, "eval_every": 1, "sparsities": (0.5, 0.9)}
+        options = {"model": model, "dim": 4, "layers": 1, "epochs": 1, "eval_every": 1, "sparsities": "0.5,0.9"}
         list(lthjax.find_tickets(str(pairs), out=folder / model, show_progress=False, **options))
         return folder / model
 
