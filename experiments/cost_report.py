@@ -295,9 +295,8 @@ def text_of(rows: Sequence[studies.Row], job: "Job", machine: str) -> str:
 def _timed(row: studies.Row) -> list[tuple[int, str, str]]:
     """(users, how many in words, scoring) of all that was timed."""
     words = ("dense", "sparse", "gpu")
-    return [
-        (n, f"{n:,} user{'s' if n > 1 else ''},", word) for n in (1, _MANY) for word in words if f"ms_{n}_{word}" in row
-    ]
+    requests = {1: "1 user", _MANY: f"{_MANY:,} users"}
+    return [(n, f"{said},", word) for n, said in requests.items() for word in words if f"ms_{n}_{word}" in row]
 
 
 def _milliseconds(name: str) -> Callable[[studies.Row], str]:
