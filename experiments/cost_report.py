@@ -345,7 +345,7 @@ def drawing_of(rows: Sequence[studies.Row]) -> "Callable[[Figure], None]":
             ax.legend(frameon=False, fontsize="small")
             if label.startswith("ms"):
                 ax.set_yscale("log")
-            else:
+            if label.startswith("MiB"):
                 ax.set_ylim(bottom=0)
 
     return draw
