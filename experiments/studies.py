@@ -180,9 +180,20 @@ def write(study: Study, name: str, rows: Sequence[Row], text: str, draw: "Callab
       text: the Markdown.
       draw: fills the figure, or None for a table without one.
     """
+    return leave(Path(study.results or study.out) / name, rows, text, draw)
+
+
+def leave(place: Path, rows: Sequence[Row], text: str, draw: "Callable[[Figure], None] | None") -> Path:
+    """The same in any folder.
+
+    Args:
+      place: the folder.
+      rows: all of them, for the csv.
+      text: the Markdown.
+      draw: fills the figure, or None for a table without one.
+    """
     from lthjax import runs
 
-    place = Path(study.results or study.out) / name
     place.mkdir(parents=True, exist_ok=True)
     runs.write_table(place / "results.csv", list(rows))
     runs.write_text(place / "table.md", text + "\n")
