@@ -14,6 +14,8 @@ _HOMES = {
     "find_tickets": "imp",
     "load_ticket": "imp",
     "retrain": "imp",
+    "load_run": "exploration",
+    "explore": "exploration",
     "load_split": "jobs",
     "keep_programs": "compilation",
     "Settings": "settings",
@@ -29,7 +31,7 @@ _HOMES = {
     "CheckpointError": "errors",
 }
 
-_MODULES = ("plots", "presets")
+_MODULES = ("pictures", "plots", "presets")
 
 __all__ = sorted([*_HOMES, *_MODULES])
 
