@@ -14,6 +14,7 @@ from jax.experimental import sparse
 
 from lthjax import rows
 from lthjax.embeddings import Embeddings
+from lthjax.propagation import edge_weights
 from lthjax.rows import Rows
 
 # Dimensions that a CPU propagates at a time: wider rows fall out of its cache (1.4 times as fast at F = 128).
@@ -55,13 +56,12 @@ def from_pairs(pairs: np.ndarray, num_users: int, num_items: int) -> Graph:
     """
     num_nodes = num_users + num_items
     users, items = pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.int32)
-    user_degree, item_degree = np.bincount(users, minlength=num_users), np.bincount(items, minlength=num_items)
-    value = (1.0 / np.sqrt(user_degree[users].astype(np.float64) * item_degree[items])).astype(np.float32)
+    value = edge_weights(users, items, num_users, num_items)
     by_item = np.lexsort((users, items))
     # The user rows come first and are sorted already; the item rows follow: the whole is in row-major order.
     ends = np.stack([users, items + num_users], axis=1, dtype=np.int32)  # as nodes
     indices = np.concatenate([ends, ends[by_item][:, ::-1]])
-    item_starts = np.concatenate([[0], np.cumsum(item_degree)]).astype(np.int32)
+    item_starts = np.concatenate([[0], np.cumsum(np.bincount(items, minlength=num_items))]).astype(np.int32)
     positives = rows.from_pairs(pairs, num_users)
     # jnp.asarray would compile a program for each shape.
     adjacency, users_of_items, value, pair_users, active_users = jax.device_put(
