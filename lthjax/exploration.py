@@ -20,17 +20,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 import optax
-from scipy import sparse
 
-from lthjax import evaluate, imp, jobs, recommend, report, runs, seeds, tickets
+from lthjax import evaluate, exporting, imp, jobs, report, runs, seeds, tickets
 from lthjax import masks as masking
+from lthjax.compressed import CompressedTicket
 from lthjax.embeddings import Embeddings
 from lthjax.errors import CheckpointError, DataError, LthjaxError
 from lthjax.evaluate import RankingMetrics
-from lthjax.jobs import Job
 from lthjax.recommend import Ranked
 from lthjax.settings import Settings
 from lthjax.splits import Split
@@ -82,8 +80,8 @@ def explore(ticket: Ticket, data: Any = None) -> "FoundTicket":
       ticket: of `find_tickets`, `retrain` or `load_ticket`.
       data: what it was found or trained on, as in `find_tickets`; by default what its settings name.
     """
-    known = functools.cache(lambda: _known(data, tickets.settings_of(ticket), ticket.fingerprint, "the ticket"))
-    return FoundTicket(tickets.row(ticket), lambda: ticket, known)
+    split = functools.cache(lambda: _checked(data, tickets.settings_of(ticket), ticket.fingerprint, "the ticket"))
+    return FoundTicket(tickets.row(ticket), lambda: ticket, split)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -125,11 +123,7 @@ class Run:
         Raises:
           DataError: the data are not at hand, or are not those of the run.
         """
-        return self._known.split
-
-    @functools.cached_property
-    def _known(self) -> Job:
-        return _known(self.data, self.settings, self.config["data"]["fingerprint"], str(self.path))
+        return _checked(self.data, self.settings, self.config["data"]["fingerprint"], str(self.path))
 
     @functools.cached_property
     def _results(self) -> "pd.DataFrame":
@@ -155,7 +149,7 @@ class Run:
         A ticket that was looked at stays in memory as long as the run.
         """
         return tuple(
-            FoundTicket(row, functools.partial(imp.load_ticket, self._place(row["level"])), lambda: self._known)
+            FoundTicket(row, functools.partial(imp.load_ticket, self._place(row["level"])), lambda: self.split)
             for row in self._results.to_dict("records")
         )
 
@@ -239,7 +233,7 @@ class FoundTicket:
 
     row: Mapping[str, Any]
     _load: Callable[[], Ticket]
-    _known: Callable[[], Job]  # split and graph of the run
+    _split: Callable[[], Split]
 
     @property
     def level(self) -> int:
@@ -294,7 +288,11 @@ class FoundTicket:
     def _final(self) -> Embeddings:
         if self.settings.model == "mf":
             return self.trained  # so that no data are needed
-        return _embed(self._known(), self.trained)
+        return exporting.final_embeddings(self.ticket, self._split())
+
+    @functools.cached_property
+    def _serving(self) -> CompressedTicket:
+        return exporting.serving(self.ticket, self._split())
 
     def embeddings(self) -> Embeddings:
         """Final embeddings, whose inner products are the scores: MF's table, LightGCN's propagated layers."""
@@ -332,7 +330,7 @@ class FoundTicket:
           **changes: single settings, such as `model="lightgcn"`.
         """
         if data is None and not changes.keys() & set(_OF_DATA):
-            data = self._known().split
+            data = self._split()
         return imp.retrain(self.ticket, data, optimizer=optimizer, show_progress=show_progress, **changes)
 
     def evaluate(self, data: Any = None, ks: tuple[int, ...] = (20,)) -> RankingMetrics:
@@ -346,11 +344,11 @@ class FoundTicket:
         Raises:
           DataError: the data do not have the ticket's users and items.
         """
-        job, final = self._known(), self._final if data is None else None
-        if data is not None:
-            job = _other(job, data, self.settings)
-            final = _embed(job, self.trained)
-        return evaluate.evaluate(final, job.test, ks)
+        if data is None:
+            return evaluate.evaluate(self._final, jobs.test_task(self._split(), self.settings), ks)
+        split = _other(self._split(), data, self.settings)
+        final = exporting.final_embeddings(self.ticket, split)
+        return evaluate.evaluate(final, jobs.test_task(split, self.settings), ks)
 
     def recommend(self, user_ids: Any, k: int = 20, exclude_seen: bool = True, items: Any = None) -> Ranked:
         """The k items with the highest scores for each user, by original ids.
@@ -367,23 +365,19 @@ class FoundTicket:
         Raises:
           DataError: ids that the data do not have.
         """
-        split = self._known().split
-        best = recommend.recommend(
-            *map(np.asarray, self._final),
-            recommend.rows_of(user_ids, split.user_ids, "user"),
-            k,
-            seen=_seen(split) if exclude_seen else None,
-            candidates=None if items is None else recommend.rows_of(items, split.item_ids, "item"),
-        )
-        return recommend.named(best, np.atleast_1d(np.asarray(user_ids)), split.item_ids)
+        return self._serving.recommend(user_ids, k, exclude_seen, items)
 
     def similar_items(self, item_ids: Any, k: int = 20) -> Ranked:
         """The k items with the highest cosine to each item, itself left out, by original ids."""
-        return _similar(self._final.item, item_ids, self._known().split.item_ids, "item", k)
+        return self._serving.similar_items(item_ids, k)
 
     def similar_users(self, user_ids: Any, k: int = 20) -> Ranked:
         """The k users with the highest cosine to each user, themselves left out, by original ids."""
-        return _similar(self._final.user, user_ids, self._known().split.user_ids, "user", k)
+        return self._serving.similar_users(user_ids, k)
+
+    def export(self, path: str | Path, **options: Any) -> Path:
+        """Write one small file that `lthjax.load_compressed` serves without JAX; options as in `lthjax.export`."""
+        return exporting.export(self.ticket, self._split(), path, **options)
 
     def __repr__(self) -> str:
         """One line, of the table alone."""
@@ -399,46 +393,28 @@ class FoundTicket:
         return f"<b>Ticket</b> {html.escape(self._title())}"
 
 
-def _known(data: Any, settings: Settings, fingerprint: str, whose: str) -> Job:
-    """Split, graph and tasks of a run or ticket, with its fingerprint checked."""
-    settings, split = jobs.settle(data, settings, {})
+def _checked(data: Any, settings: Settings, fingerprint: str, whose: str) -> Split:
+    """The split of a run or ticket, with its fingerprint checked."""
+    _, split = jobs.settle(data, settings, {})
     if split.fingerprint != fingerprint:
         raise DataError(
             f"{split.name}: wanted the data and the split of {whose}, with fingerprint {fingerprint}; "
             f"got {split.fingerprint}."
         )
-    return jobs.prepare(split, settings)
+    return split
 
 
-def _other(job: Job, data: Any, settings: Settings) -> Job:
-    """The job on another split with the same users and items."""
-    settings, split = jobs.settle(data, settings, {})
+def _other(own: Split, data: Any, settings: Settings) -> Split:
+    """Another split, with the same users and items."""
+    _, split = jobs.settle(data, settings, {})
     for what in ("user_ids", "item_ids"):
-        wanted, came = getattr(job.split, what), getattr(split, what)
+        wanted, came = getattr(own, what), getattr(split, what)
         if not np.array_equal(wanted, came):
             raise DataError(
-                f"{split.name}: wanted the {what.removesuffix('_ids')}s of {job.split.name}, {len(wanted):,} of them; "
+                f"{split.name}: wanted the {what.removesuffix('_ids')}s of {own.name}, {len(wanted):,} of them; "
                 f"got {len(came):,}, or others."
             )
-    return jobs.prepare(split, dataclasses.replace(settings, selection="test"))  # nothing is chosen: no valid needed
-
-
-def _embed(job: Job, trained: Embeddings) -> Embeddings:
-    """Final embeddings over the job's training part."""
-    return jax.block_until_ready(job.program.embed(trained, job.graph))
-
-
-def _seen(split: Split) -> sparse.csr_array:
-    """[M, N], what users have in the training and validation part."""
-    pairs = np.concatenate([split.train, split.valid])
-    return sparse.coo_array(
-        (np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(split.num_users, split.num_items)
-    ).tocsr()
-
-
-def _similar(table: Any, ids: Any, known: np.ndarray, what: str, k: int) -> Ranked:
-    best = recommend.similar(np.asarray(table), recommend.rows_of(ids, known, what), k)
-    return recommend.named(best, np.atleast_1d(np.asarray(ids)), known)
+    return split
 
 
 def _read_results(place: Path) -> "pd.DataFrame":

@@ -119,6 +119,12 @@ def test_recommending_by_hand(run, split):
         ticket.recommend(["user 99"])
 
 
+def test_an_exported_ticket_says_the_same(run, tmp_path):
+    file = run.tickets[2].export(tmp_path / "small.ticket")
+    served = lthjax.load_compressed(file).recommend(["user 3", "user 7"], k=4)
+    np.testing.assert_array_equal(served.found, run.tickets[2].recommend(["user 3", "user 7"], k=4).found)
+
+
 def test_lightgcn_is_propagated(made, split):
     """One layer over the dense adjacency, in NumPy."""
     ticket = made[1][1]
