@@ -102,7 +102,7 @@ class Run:
         place = self.path / "config.json"
         try:
             config = json.loads(place.read_text(encoding="utf-8"))
-            config["settings"].keys(), config["data"]["fingerprint"]
+            _ = config["settings"].keys(), config["data"]["name"], config["data"]["fingerprint"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{place} is missing or damaged ({error}).") from error
         return config
@@ -148,10 +148,12 @@ class Run:
 
         A ticket that was looked at stays in memory as long as the run.
         """
-        return tuple(
-            FoundTicket(row, functools.partial(imp.load_ticket, self._place(row["level"])), lambda: self.split)
-            for row in self._results.to_dict("records")
-        )
+
+        def found(row: Mapping[str, Any]) -> FoundTicket:
+            place = runs.ticket_place(self.path, row["level"])
+            return FoundTicket(row, lambda: imp.load_ticket(place), lambda: self.split)
+
+        return tuple(found(row) for row in self._results.to_dict("records"))
 
     @property
     def sparsest_winner(self) -> "FoundTicket | None":
@@ -162,18 +164,13 @@ class Run:
     def records(self, num_levels: int | None = None) -> list[Record]:
         """What tables and statistics need of the first levels, of all by default; arrays are not kept."""
         levels = self._results["level"].tolist()[:num_levels]
-        return [tickets.record(imp.load_ticket(self._place(level))) for level in levels]
-
-    def _place(self, level: int) -> Path:
-        return self.path / "tickets" / f"level_{level:02d}"
+        return [tickets.record(imp.load_ticket(runs.ticket_place(self.path, level))) for level in levels]
 
     def _title(self) -> str:
         done, all_levels = len(self._results), self.settings.num_levels + 1
         levels = f"{done} levels" if done == all_levels else f"{done} of {all_levels} levels so far"
         best = self.sparsest_winner
-        winner = (
-            "no winning ticket" if best is None else f"sparsest winner level {best.level}, {best.sparsity:.1%} pruned"
-        )
+        winner = f"sparsest winner level {best.level}, {best.sparsity:.1%} pruned" if best else "no winning ticket"
         about = f"{self.config['data']['name']}, {self.settings.model}, F = {self.settings.dim}"
         return f"{self.path}: {about}; {levels}, {winner}"
 

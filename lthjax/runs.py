@@ -146,7 +146,7 @@ class RunFolder:
         write_table(self.path / "results.csv", rows)
 
     def _ticket(self, level: int) -> Path:
-        return self.path / "tickets" / f"level_{level:02d}"
+        return ticket_place(self.path, level)
 
     def _drop_snapshots(self, level: int) -> None:
         for place in self._snapshots(level):
@@ -182,6 +182,11 @@ def open_folder(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
             raise CheckpointError(f"--out: {path} is in use by another process.") from error
         _settle_config(path / "config.json", config | _environment())
         yield RunFolder(path)
+
+
+def ticket_place(path: Path, level: int) -> Path:
+    """Where the ticket of a level lies in a run folder."""
+    return path / "tickets" / f"level_{level:02d}"
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
