@@ -65,7 +65,7 @@ def kept_against_degree(kept: Any, degree: Any, ax: "Axes", name: str = "row") -
       name: what a row is, "user" or "item".
     """
     kept, degree = np.asarray(kept), np.asarray(degree)
-    if kept.shape != degree.shape or kept.ndim != 1:
+    if kept.shape != degree.shape or kept.ndim != 1 or not kept.size:
         raise DataError(f"wanted kept entries and degrees of the same rows; got {kept.shape} and {degree.shape}.")
     sideways = np.random.default_rng(0).uniform(-0.3, 0.3, (2, len(kept)))  # so that dots of one place do not hide
     look = {"color": TICKET, "marker": ".", "linestyle": "none", "markeredgewidth": 0}
@@ -76,7 +76,7 @@ def kept_against_degree(kept: Any, degree: Any, ax: "Axes", name: str = "row") -
     means = [[values[group == one].mean() for one in groups] for values in (degree, kept)]
     ax.plot(*means, color=WINNER, marker="o", markersize=4, label="mean at about this degree")
     ax.set_xscale("symlog", linthresh=1)
-    ax.set_xlim(-0.6, None)
+    ax.set_xlim(0.7 * degree.min() if degree.min() else -0.6, None)
     ax.xaxis.set_major_formatter("{x:g}")
     ax.set_xlabel(f"training interactions of the {plain(name)}")
     ax.set_ylabel("entries kept")
