@@ -118,6 +118,7 @@ def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
 
 def drawing_of(pairs: Sequence[Pair]) -> "Callable[[Figure], None]":
     """Four panels for each pair: users and items, dense and ticket."""
+    from lthjax import pictures
 
     def draw(figure: "Figure") -> None:
         figure.set_size_inches(11, 4.6 * len(pairs))
@@ -129,14 +130,14 @@ def drawing_of(pairs: Sequence[Pair]) -> "Callable[[Figure], None]":
             most = max(np.abs(values[0]).max() for values in first.values())
             most = max(most, *(np.abs(values[1]).max() for values in first.values()))
             for (side, (dense, ticket, kept)), row in zip(first.items(), axes, strict=True):
-                image = plots.table_image(dense, row[0], most)
-                plots.table_image(ticket, row[1], most, kept)
+                pictures.table_image(dense, row[0], most)
+                pictures.table_image(ticket, row[1], most, kept)
                 row[0].set_ylabel(f"first {_ROWS} {side}s")
             axes[0, 0].set_title("dense model", fontsize="medium")
             axes[0, 1].set_title(f"ticket, {pair.ticket.sparsity:.1%} pruned (hatched)", fontsize="medium")
             for ax in axes[1]:
                 ax.set_xlabel("dimension")
-            part.colorbar(image, ax=axes, shrink=0.8, label="trained value")
+            part.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.8, label="trained value")
 
     return draw
 

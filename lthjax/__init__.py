@@ -15,6 +15,8 @@ _HOMES = {
     "load_ticket": "imp",
     "retrain": "imp",
     "fold_in": "folding",
+    "load_run": "exploration",
+    "explore": "exploration",
     "load_split": "jobs",
     "keep_programs": "compilation",
     "export": "exporting",
@@ -33,7 +35,7 @@ _HOMES = {
     "CheckpointError": "errors",
 }
 
-_MODULES = ("plots", "presets")
+_MODULES = ("pictures", "plots", "presets")
 
 __all__ = sorted([*_HOMES, *_MODULES])
 

@@ -95,17 +95,14 @@ def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransform
     num_users, num_items = split.num_users, split.num_items
     num_kept_at(settings, (num_users + num_items) * settings.dim)  # raises where a level would prune nothing
     _check_size(settings, num_users + num_items, len(split.train))
-    if len(split.test) == 0:
-        raise DataError(f"{split.name}: wanted interactions in the test part; it is empty.")
+    test = test_task(split, settings)
     if len(split.valid) == 0 and settings.selection == "valid":
         raise DataError(
             f"{split.name}: wanted a validation part to choose the best epoch on; it is empty. "
             "--split cut takes one from the training part."
         )
     train_graph = graph.from_pairs(split.train, num_users, num_items)
-    seen = split.train if settings.test_mask == "train" else np.concatenate([split.train, split.valid])
     valid = evaluate.ranking_task(split.train, split.valid, num_users) if len(split.valid) else None
-    test = evaluate.ranking_task(seen, split.test, num_users)
     program = _program(_of_program(settings), optimizer, (num_users, num_items), len(split.train))
     return Job(
         settings=settings,
@@ -118,6 +115,18 @@ def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransform
         test=test,
         plan=Plan(epochs=settings.epochs, patience=settings.patience, eval_every=settings.eval_every),
     )
+
+
+def test_task(split: Split, settings: Settings) -> RankingTask:
+    """Whom the test part is ranked for, and which items are left out then.
+
+    Raises:
+      DataError: it is empty.
+    """
+    if len(split.test) == 0:
+        raise DataError(f"{split.name}: wanted interactions in the test part; it is empty.")
+    seen = split.train if settings.test_mask == "train" else np.concatenate([split.train, split.valid])
+    return evaluate.ranking_task(seen, split.test, split.num_users)
 
 
 def measure(job: Job, program: Program, params: Any) -> tuple[RankingMetrics, dict[str, float]]:

@@ -3,7 +3,7 @@
 sparsity = share of pruned entries, density = 1 - sparsity.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,39 @@ def are_nested(inner: Masks, outer: Masks) -> bool:
     return all(
         not np.any(np.asarray(i) & ~np.asarray(o))
         for i, o in zip(jax.tree.leaves(inner), jax.tree.leaves(outer), strict=True)
+    )
+
+
+def kept_per_row(masks: Masks) -> Any:
+    """Entries kept of each row: [R] int64 for each [R, F] mask."""
+    return jax.tree.map(lambda m: np.count_nonzero(np.asarray(m), axis=1), masks)
+
+
+class Overlap(NamedTuple):
+    """How much two masks have in common."""
+
+    num_both: int  # entries that both keep
+    overlap: float  # those, as a share of what the sparser one keeps; 1 where one lies within the other
+    jaccard: float  # those, as a share of what either keeps
+    hamming: float  # entries that only one of the two keeps, as a share of all
+    chance: float  # the overlap that two random masks of these sizes have on average
+
+
+def overlap(one: Masks, other: Masks) -> Overlap:
+    """What two masks of one shape have in common; two that keep nothing are alike.
+
+    With |a| and |b| entries kept of n: overlap = |a and b| / min(|a|, |b|), jaccard = |a and b| / |a or b|,
+    hamming = (|a| + |b| - 2 |a and b|) / n, chance = max(|a|, |b|) / n.
+    """
+    kept, others, size = num_kept(one), num_kept(other), num_entries(one)
+    both = num_kept(jax.tree.map(lambda a, b: np.asarray(a) & np.asarray(b), one, other))
+    either = kept + others - both
+    return Overlap(
+        num_both=both,
+        overlap=both / min(kept, others) if min(kept, others) else float(kept == others),
+        jaccard=both / either if either else 1.0,
+        hamming=(either - both) / size,
+        chance=max(kept, others) / size,
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of tickets. Every function draws into an Axes and returns it."""
+"""Curves: Recall against sparsity, training against epochs. Every function draws into an Axes and returns it."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from lthjax import report
 
 if TYPE_CHECKING:
-    import numpy as np
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 TICKET = "#0072b2"  # blue and orange that differ in grey too, and for the colour-blind
 WINNER = "#d55e00"
@@ -49,7 +48,7 @@ def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 2
         linewidth=0,
         label="95% interval of the difference to dense",
     )
-    ax.axhline(dense, color="0.35", linestyle=":", label=f"dense, {dense:.4f}")
+    ax.axhline(dense, **_baseline(), label=f"dense, {dense:.4f}")
     ax.plot(sparsity, [row[name] for row in rows], color=TICKET, marker="o", markersize=4, label="tickets")
     best = report.sparsest_winner(list(rows))
     if best is not None:
@@ -60,7 +59,7 @@ def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 2
             markersize=17,
             linestyle="none",
             color=WINNER,
-            markeredgecolor="white",
+            markeredgecolor=ax.get_facecolor(),
             label=f"sparsest winning ticket, {best['sparsity']:.1%} pruned",
             zorder=3,
         )
@@ -95,13 +94,14 @@ def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: 
             spread = [row[f"{name}_sd"] for row in rows]
             low, high = ([r + sign * d for r, d in zip(recall, spread, strict=True)] for sign in (-1, 1))
             ax.fill_between(sparsity, low, high, color=look["color"], alpha=0.12, linewidth=0)
-        ax.plot(sparsity, recall, label=variant, **look)
+        ax.plot(sparsity, recall, label=plain(variant), **look)
         best = report.sparsest_winner(list(rows))
         if best is not None:
-            star = {"marker": "*", "markersize": 15, "linestyle": "none", "markeredgecolor": "white", "zorder": 3}
+            star = {"marker": "*", "markersize": 15, "linestyle": "none", "zorder": 3}
+            star["markeredgecolor"] = ax.get_facecolor()
             ax.plot(100 * best["sparsity"], best[name], color=look["color"], **star)
         if place == 0 or not same_dense:
-            ax.axhline(recall[0], color="0.2" if same_dense else look["color"], linestyle=":", linewidth=1)
+            ax.axhline(recall[0], **_baseline() | ({} if same_dense else {"color": look["color"]}), linewidth=1)
     ax.set_xlabel("entries pruned (%)")
     ax.set_ylabel(f"test Recall@{k}")
     ax.grid(alpha=0.25)
@@ -109,26 +109,51 @@ def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: 
     return ax
 
 
-def table_image(values: "np.ndarray", ax: "Axes", most: float, kept: "np.ndarray | None" = None) -> "AxesImage":
-    """Rows of a table as a heat map, blue below and red above 0, pruned entries hatched; returns the image.
+def training_curves(
+    log: "pd.DataFrame", ax: "Axes", names: Mapping[int, str] | None = None, value: str | None = None
+) -> "Axes":
+    """What chooses the best epoch against epochs, a curve for each ticket with a dot on its best epoch.
 
     Args:
-      values: [R, F].
+      log: `run.log()`.
       ax: where to draw.
-      most: magnitude of the darkest colours.
-      kept: [R, F] False where an entry is pruned.
+      names: level -> what to call it, of the levels to draw; by default all, by their numbers.
+      value: column of the log; by default Recall on the part that chose the best epochs.
     """
-    from matplotlib.patches import Rectangle
-    from numpy import ma
+    from matplotlib import colormaps
 
-    rows, columns = values.shape
-    shown = values if kept is None else ma.masked_where(~kept, values)
-    image = ax.imshow(shown, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
-    if kept is not None:  # seen through the holes of the image
-        ax.add_patch(Rectangle((-0.5, -0.5), columns, rows, facecolor="0.9", edgecolor="0.7", hatch="////", zorder=-1))
-    ax.set_xlim(-0.5, columns - 0.5)
-    ax.set_ylim(rows - 0.5, -0.5)
-    return image
+    if value is None:
+        value = next(name for name in log.columns if "_recall@" in name)
+    if names is None:
+        names = {level: f"level {level}" for level in sorted(log["level"].unique().tolist())}
+    colors = colormaps["viridis"].resampled(256)
+    for place, (level, name) in enumerate(names.items()):
+        lines = log[log["level"] == level].sort_values("epoch")
+        # The ends of the colours are left out: one vanishes on black, the other on white.
+        color = colors(0.25 + 0.55 * place / max(1, len(names) - 1))
+        ax.plot(lines["epoch"], lines[value], color=color, linewidth=1.5, label=plain(name))
+        best = lines[lines["is_best"]].tail(1)
+        ax.plot(best["epoch"], best[value], color=color, marker="o", linestyle="none")
+    part, _, metric = value.partition("_")
+    metric = metric.replace("recall", "Recall").replace("ndcg", "NDCG")
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(f"{ {'valid': 'validation'}.get(part, part) } {metric}" if metric else value)
+    ax.grid(alpha=0.25)
+    ax.legend(frameon=False, fontsize="small", ncols=1 + (len(names) - 1) // 8)
+    return ax
+
+
+def plain(text: str) -> str:
+    """Text for labels as it is: a $ of a file name begins no formula, and an underscore in front hides no curve."""
+    text = text.replace("$", r"\$")
+    return "\N{ZERO WIDTH SPACE}" + text if text.startswith("_") else text
+
+
+def _baseline() -> dict[str, Any]:
+    """A dotted line in the colour that the style in use has for text, dark or light."""
+    from matplotlib import rcParams
+
+    return {"color": rcParams["text.color"], "alpha": 0.7, "linestyle": ":"}
 
 
 def save_recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:

@@ -1,6 +1,7 @@
 """Two progress bars, levels and epochs: quiet where nobody watches a terminal."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 
 from lthjax.fitting import Evaluation, Plan
@@ -47,7 +48,9 @@ def bars(num_levels: int, plan: Plan, show: bool | None, selection: str) -> Iter
       show: True or False; None shows them where standard error is a terminal.
       selection: part that the shown Recall is of, "valid" or "test".
     """
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():  # a notebook without ipywidgets shows bars of text; nobody need be told
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
 
     disable = None if show is None else not show
     with (

@@ -136,14 +136,7 @@ class RunFolder:
             raise CheckpointError(f"cannot write {self.path / 'log.jsonl'}: {error.strerror}.") from error
 
     def _log_lines(self) -> list[dict[str, Any]]:
-        place = self.path / "log.jsonl"
-        found = []
-        for line in place.read_text(encoding="utf-8").splitlines() if place.exists() else []:
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                break  # cut short by a kill: the last line
-        return found
+        return read_log(self.path)
 
     def _write_log(self, lines: list[dict[str, Any]]) -> None:
         write_text(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
@@ -153,7 +146,7 @@ class RunFolder:
         write_table(self.path / "results.csv", rows)
 
     def _ticket(self, level: int) -> Path:
-        return self.path / "tickets" / f"level_{level:02d}"
+        return ticket_place(self.path, level)
 
     def _drop_snapshots(self, level: int) -> None:
         for place in self._snapshots(level):
@@ -189,6 +182,23 @@ def open_folder(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
             raise CheckpointError(f"--out: {path} is in use by another process.") from error
         _settle_config(path / "config.json", config | _environment())
         yield RunFolder(path)
+
+
+def ticket_place(path: Path, level: int) -> Path:
+    """Where the ticket of a level lies in a run folder."""
+    return path / "tickets" / f"level_{level:02d}"
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run folder's log.jsonl; none where nothing was evaluated yet."""
+    place = path / "log.jsonl"
+    found = []
+    for line in place.read_text(encoding="utf-8").splitlines() if place.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break  # cut short by a kill: the last line
+    return found
 
 
 def describe(settings: Settings, optimizer: str, split: Split) -> dict[str, Any]:

@@ -53,3 +53,14 @@ def test_packed_masks_come_back(embedding_dim):
     back = masking.unpack(packed, embedding_dim)
     assert back.dtype == bool
     np.testing.assert_array_equal(back, mask)
+
+
+def test_overlap_by_hand():
+    one = {"a": np.array([[True, True, False], [True, False, False]]), "b": np.array([[True, False, False]])}
+    other = {"a": np.array([[True, False, False], [True, True, True]]), "b": np.array([[False, False, True]])}
+    assert masking.overlap(one, other) == (2, 2 / 4, 2 / 7, 5 / 9, 5 / 9)
+    assert masking.overlap(other, one) == masking.overlap(one, other)
+    nothing = {"a": np.zeros((2, 3), bool), "b": np.zeros((1, 3), bool)}
+    assert masking.overlap(nothing, nothing) == (0, 1, 1, 0, 0)
+    assert masking.overlap(nothing, one)[:3] == (0, 0, 0)
+    assert {name: kept.tolist() for name, kept in masking.kept_per_row(one).items()} == {"a": [2, 1], "b": [1]}
