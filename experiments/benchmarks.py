@@ -21,7 +21,7 @@ from typing import Any
 
 import jax
 
-from lthjax import compilation, runs
+from lthjax import compilation, files, runs
 from lthjax.errors import SettingsError
 from lthjax.settings import flag
 
@@ -226,12 +226,6 @@ def record(name: str, config: Any, found: dict[str, Any], torch: ModuleType | No
 
 
 def write_json(place: str | None, content: dict[str, Any]) -> None:
-    """Write to the side, then rename; nothing where no place is given."""
-    if place is None:
-        return
-    partial = Path(place).with_name(f".{Path(place).name}.partial")
-    try:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, place)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write a JSON file, whole or not at all; nothing where no place is given."""
+    if place is not None:
+        files.write_text(place, json.dumps(content, indent=1) + "\n")

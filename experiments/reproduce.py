@@ -34,7 +34,7 @@ from experiments import (
     table3,
     who_pays,
 )
-from lthjax import plots, runs
+from lthjax import files, plots, runs
 from lthjax.errors import SettingsError, TrainingError
 
 Part = Literal[
@@ -93,7 +93,7 @@ def main(config: Reproduction) -> Path:
                     print(f"== {data}, {plots.MODELS[model]}: {part}")
                     run_part(study, part, place)
     report = out / "report.md"
-    runs.write_text(report, text_of(config, out))
+    files.write_text(report, text_of(config, out))
     print(f"report: {report}")
     return report
 
@@ -107,8 +107,7 @@ def run_part(study: studies.Study, part: str, place: Path) -> None:
     except TrainingError as error:
         about["error"] = str(error)
         print(f"{part} is left out: {error}")
-    (place / part).mkdir(parents=True, exist_ok=True)
-    runs.write_text(place / part / "about.json", json.dumps(about, indent=1) + "\n")
+    files.write_text(place / part / "about.json", json.dumps(about, indent=1) + "\n")
 
 
 @dataclasses.dataclass(frozen=True)

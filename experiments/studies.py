@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lthjax
-from lthjax import plots, presets
+from lthjax import files, plots, presets
 from lthjax.errors import SettingsError
 from lthjax.settings import Settings, roundings
 from lthjax.verdict import WINNING
@@ -194,9 +194,8 @@ def leave(place: Path, rows: Sequence[Row], text: str, draw: "Callable[[Figure],
     """
     from lthjax import runs
 
-    place.mkdir(parents=True, exist_ok=True)
     runs.write_table(place / "results.csv", list(rows))
-    runs.write_text(place / "table.md", text + "\n")
+    files.write_text(place / "table.md", text + "\n")
     if draw is not None:
         plots.save(place / "figure.png", draw)
     print(text)

@@ -30,7 +30,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from lthjax import packing, propagation, recommend
+from lthjax import files, packing, propagation, recommend
 from lthjax.errors import CheckpointError, DataError
 from lthjax.packing import IdRows, Layout, Values
 from lthjax.recommend import Ranked, Scoring
@@ -265,9 +265,7 @@ def write(path: str | Path, contents: Contents, *, values: Values = "float32", l
     }
     arrays = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
     arrays |= {f"{part}/{name}": array for part, those in parts.items() for name, array in those.items()}
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with files.aside(path) as partial:
         with open(partial, "wb") as file:
             np.savez(file, **arrays)
         with zipfile.ZipFile(partial, "a") as archive:
@@ -276,12 +274,6 @@ def write(path: str | Path, contents: Contents, *, values: Values = "float32", l
             digest, _ = _digests(file)
             file.seek(-_DIGEST_LENGTH, os.SEEK_END)
             file.write(digest)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise CheckpointError(f"cannot write {path}: {error.strerror}.") from error
 
 
 def read(path: str | Path) -> tuple[Contents, dict[str, int]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lthjax import report
+from lthjax import files, report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,8 +173,6 @@ def save(path: Path, draw: "Callable[[Figure], None]") -> None:
 
     figure = Figure(layout="constrained")
     draw(figure)
-    partial = path.with_name(f".{path.name}.partial")
-    with warnings.catch_warnings():
+    with files.aside(path) as partial, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box in the title is no reason to complain
         figure.savefig(partial, dpi=150, format="png")
-    partial.replace(path)

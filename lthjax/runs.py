@@ -18,7 +18,6 @@ import functools
 import importlib.metadata
 import io
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -30,7 +29,7 @@ from typing import Any
 
 import jax
 
-from lthjax import checkpoint, presets, tickets
+from lthjax import checkpoint, files, presets, tickets
 from lthjax import masks as masking
 from lthjax.errors import CheckpointError, SettingsError
 from lthjax.fitting import Evaluation, FitState
@@ -139,7 +138,7 @@ class RunFolder:
         return read_log(self.path)
 
     def _write_log(self, lines: list[dict[str, Any]]) -> None:
-        write_text(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        files.write_text(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
     def write_results(self, rows: list[dict[str, Any]]) -> None:
         """Write results.csv anew."""
@@ -236,7 +235,7 @@ def _place_in_log(line: dict[str, Any]) -> tuple[int, int]:
 def _settle_config(place: Path, config: dict[str, Any]) -> None:
     config = json.loads(json.dumps(config))  # as it will be read: tuples are lists
     if not place.exists():
-        write_text(place, json.dumps(config, indent=1) + "\n")
+        files.write_text(place, json.dumps(config, indent=1) + "\n")
         return
     try:
         before = json.loads(place.read_text(encoding="utf-8"))
@@ -317,27 +316,13 @@ def write_table(place: Path, rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(name, value) for name, value in row.items()} for row in rows)
-    write_text(place, table.getvalue())
+    files.write_text(place, table.getvalue())
 
 
 def _cell(name: str, value: Any) -> Any:
     if not isinstance(value, float):
         return value
     return f"{value:.2f}" if name == "seconds" else f"{value:.6f}"
-
-
-def write_text(place: Path, text: str) -> None:
-    """Write a file to the side, then rename it; raises CheckpointError where that cannot be."""
-    partial = place.with_name(f".{place.name}.partial")
-    try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, place)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise CheckpointError(f"cannot write {place}: {error.strerror}.") from error
 
 
 def _free_name(place: Path, suffix: str) -> Path:

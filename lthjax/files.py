@@ -1,0 +1,41 @@
+"""Files that are there whole or not at all: written to the side, then renamed."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from lthjax.errors import CheckpointError
+
+
+@contextlib.contextmanager
+def aside(place: str | Path) -> Iterator[Path]:
+    """A path beside `place` to write to; at the end it takes its name, and is on disk by then.
+
+        with files.aside("table.csv") as partial:
+            partial.write_text(...)
+
+    A write that fails leaves what was there before. Folders above are made.
+
+    Raises:
+      CheckpointError: it cannot be written.
+    """
+    place = Path(place)
+    partial = place.with_name(f".{place.name}.partial")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, place)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {place}: {error.strerror}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_text(place: str | Path, text: str) -> None:
+    """Write a text file, as UTF-8; raises as `aside`."""
+    with aside(place) as partial:
+        partial.write_text(text, encoding="utf-8")
