@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import studies
-from lthjax import plots, presets, report
+from lthjax import plots, report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,8 +53,7 @@ def text_of(study: studies.Study, panels: Panels, title: str) -> str:
                     f"{dense['best_epoch']:.0f}",
                 ]
             )
-    settings = presets.title(studies.SCALES[study.scale])
-    note = f"Test Recall@20, scale {study.scale} ({settings}), {study.seeds} seed{'s' if study.seeds > 1 else ''}."
+    note = f"Test Recall@20, {studies.scale_of(study)}."
     if any(row["selection"] == "test" for found in panels.values() for rows in found.values() for row in rows):
         note += f"\n{report.TEST_WARNING}"
     return f"## {title}\n\n{studies.markdown(_HEADER, lines)}\n\n{note}"

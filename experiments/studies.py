@@ -6,7 +6,8 @@ all studies use: what one has trained, the others read. Called again, a study go
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +28,10 @@ SCALES = {
     "cpu": Settings(),
     "paper": presets.paper_code,
 }
+# The paper's levels 3, 6, 10, 15 and 29: a tenth at a time would take hours on larger data. L2 and learning rate are
+# the best on validation of those tried (MF, dense; experiments/LOG.md); with a patience of 15 epochs.
+_FEW_LEVELS = {"sparsities": "0.271,0.4686,0.6513,0.7941,0.9529", "patience": 15}
+ON_CPU = {"kuairand": _FEW_LEVELS, "tiktok-clickbait": _FEW_LEVELS | {"l2": 0.1}}  # data -> what differs at scale cpu
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]  # variant -> rows of its levels, the dense one first
 
@@ -45,6 +50,8 @@ class Study:
     """Runs of each variant, that differ in their seed."""
     out: str = "runs/paper"
     """Folder of all runs and results; studies that are given the same one share what they train."""
+    results: str | None = None
+    """Another folder for tables and figures."""
 
     def __post_init__(self):
         if self.seeds < 1:
@@ -54,8 +61,15 @@ class Study:
 
 
 def settings_of(study: Study, data: str, model: str, **changes: Any) -> Settings:
-    """Settings of the study's scale."""
-    return dataclasses.replace(SCALES[study.scale], **({"data": data, "model": model} | changes))
+    """Settings of the study's scale, for the data; a change of how much is pruned replaces levels of the data's own."""
+    of_data = _of_data(study, data)
+    if {"levels", "prune_rate", "sparsities"} & changes.keys():
+        of_data.pop("sparsities", None)
+    return dataclasses.replace(SCALES[study.scale], **({"data": data, "model": model} | of_data | changes))
+
+
+def _of_data(study: Study, data: str) -> dict[str, Any]:
+    return dict(ON_CPU.get(data, {})) if study.scale == "cpu" else {}
 
 
 def curves(study: Study, data: str, model: str, variants: Mapping[str, Mapping[str, Any]]) -> Rows:
@@ -76,26 +90,43 @@ def find(study: Study, split: "Split", settings: Settings) -> "list[list[Record]
     """Records of each seed's tickets, the dense one first; from the folder where they are there."""
     from lthjax import tickets
 
-    for note in roundings(settings, (split.num_users + split.num_items) * settings.dim):
-        print(note)
-    dense = dense_models(study, split, settings) if settings.rewind_epoch is None else ()
     found: dict[int, list[Record]] = {}
-    place = Path(study.out) / "runs" / name_of(settings)
-    for ticket in lthjax.find_tickets(split, settings=settings, out=place, seeds=study.seeds, dense=dense):
+    for ticket in tickets_of(study, split, settings):
         found.setdefault(ticket.settings["seed"], []).append(tickets.record(ticket))
     return list(found.values())
 
 
+def tickets_of(study: Study, split: "Split", settings: Settings) -> "Iterator[Ticket]":
+    """The tickets themselves, one at a time, of each seed in the order of its levels; as `find` has them.
+
+    Seeds may come one after the other or level by level, as in `lthjax.find_tickets`.
+    """
+    for note in roundings(settings, (split.num_users + split.num_items) * settings.dim):
+        print(note)
+    dense = dense_models(study, split, settings) if settings.rewind_epoch is None else ()
+    _, place = folders(study, settings)
+    yield from lthjax.find_tickets(split, settings=settings, out=place, seeds=study.seeds, dense=dense)
+
+
 def dense_models(study: Study, split: "Split", settings: Settings) -> "list[Ticket]":
     """The dense model of each seed, trained once for all that differ in how they prune."""
+    place, _ = folders(study, settings)
+    return list(lthjax.find_tickets(split, settings=_dense_alone(settings), out=place, seeds=study.seeds))
+
+
+def folders(study: Study, settings: Settings) -> tuple[Path, Path]:
+    """Where the dense models of a run lie and where its tickets, each with a folder a seed (seed_0, ...) in it."""
+    place = Path(study.out) / "runs"
+    return place / f"dense-{name_of(_dense_alone(settings))}", place / name_of(settings)
+
+
+def _dense_alone(settings: Settings) -> Settings:
     plain = {f.name: f.default for f in dataclasses.fields(Settings) if f.name.startswith("prune_")}
     plain |= {
         "prune_from": settings.prune_from,
         "rewind": "none",
     }  # keeps the optimizer, which some rewind modes ask for
-    alone = dataclasses.replace(settings, levels=0, sparsities=None, min_per_row=0, **plain)
-    place = Path(study.out) / "runs" / f"dense-{name_of(alone)}"
-    return list(lthjax.find_tickets(split, settings=alone, out=place, seeds=study.seeds))
+    return dataclasses.replace(settings, levels=0, sparsities=None, min_per_row=0, **plain)
 
 
 def kept_on_disk(place: Path, make: "Callable[[], Record]") -> "Record":
@@ -117,6 +148,23 @@ def rows_of(found: "Sequence[Sequence[Record]]") -> list[Row]:
     return seeds.combine(found) if len(found) > 1 else [record.row for record in found[0]]
 
 
+def over_seeds(each: Sequence[Mapping[str, float]]) -> Row:
+    """Means of the seeds' numbers by name, with standard deviations as `..._sd`; those of the only seed as they are."""
+    if len(each) == 1:
+        return dict(each[0])
+    found: Row = {}
+    for name in each[0]:
+        values = [float(one[name]) for one in each]
+        found |= {name: statistics.fmean(values), f"{name}_sd": statistics.stdev(values)}
+    return found
+
+
+def same_columns(rows: Sequence[Row]) -> list[Row]:
+    """Rows with the columns of all of them, empty where a row has no value."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [{name: row.get(name, "") for name in names} for row in rows]
+
+
 def flat(rows: Rows, **labels: Any) -> list[Row]:
     """The rows of all variants one after the other, with a column `variant` and the given ones in front."""
     return [labels | {"variant": name} | row for name, those in rows.items() for row in those]
@@ -132,18 +180,37 @@ def write(study: Study, name: str, rows: Sequence[Row], text: str, draw: "Callab
       text: the Markdown.
       draw: fills the figure, or None for a table without one.
     """
+    return leave(Path(study.results or study.out) / name, rows, text, draw)
+
+
+def leave(place: Path, rows: Sequence[Row], text: str, draw: "Callable[[Figure], None] | None") -> Path:
+    """The same in any folder.
+
+    Args:
+      place: the folder.
+      rows: all of them, for the csv.
+      text: the Markdown.
+      draw: fills the figure, or None for a table without one.
+    """
     from lthjax import runs
 
-    place = Path(study.out) / name
     place.mkdir(parents=True, exist_ok=True)
     runs.write_table(place / "results.csv", list(rows))
-    (place / ".table.md.partial").write_text(text + "\n", encoding="utf-8")
-    (place / ".table.md.partial").replace(place / "table.md")
+    runs.write_text(place / "table.md", text + "\n")
     if draw is not None:
         plots.save(place / "figure.png", draw)
     print(text)
     print(f"results: {place}")
     return place
+
+
+def scale_of(study: Study) -> str:
+    """Scale, settings and seeds in words, to stand under a table."""
+    settings = presets.title(SCALES[study.scale])
+    for data in study.data:
+        if changes := _of_data(study, data):
+            settings += f"; {data}: " + ", ".join(f"{name} {value}" for name, value in changes.items())
+    return f"scale {study.scale} ({settings}), {study.seeds} seed{'s' if study.seeds > 1 else ''}"
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
@@ -176,4 +243,4 @@ def name_of(settings: Settings) -> str:
     """A folder's name: data, model, and a mark of all settings but the seed, which has a folder of its own in there."""
     chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name != "seed"}
     mark = hashlib.sha256(repr(sorted(chosen.items())).encode()).hexdigest()[:8]
-    return f"{Path(settings.data).stem}-{settings.model}-{mark}"
+    return f"{Path(settings.data.strip('<>')).stem}-{settings.model}-{mark}"  # <name>: a split made in code

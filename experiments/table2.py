@@ -15,7 +15,7 @@ trainings of up to 1000 epochs for each model.
 from pathlib import Path
 
 from experiments import cli, studies
-from lthjax import plots, presets, report
+from lthjax import plots, report
 
 SPARSITIES = (0.0, 0.271, 0.6513, 0.9529)
 PAPER = {  # (data, model) -> Recall@20, then NDCG@20, at SPARSITIES; Wang et al., table 2
@@ -58,8 +58,7 @@ def text_of(study: studies.Study, found: dict[tuple[str, str], list[studies.Row]
             paper = [f"{value:.4f}" for values in PAPER[theirs, model] for value in values]
             lines.append([theirs if theirs == name else f"{theirs}, other data", plots.MODELS[model], "paper", *paper])
     header = ["data", "model", "", *(f"{name} {s:.2%}" for name in ("Recall@20", "NDCG@20") for s in SPARSITIES)]
-    note = f"Bold: winning tickets. Scale {study.scale} ({presets.title(studies.SCALES[study.scale])}), "
-    note += f"{study.seeds} seed{'s' if study.seeds > 1 else ''}. Empty: not reached at this scale."
+    note = f"Bold: winning tickets; {studies.scale_of(study)}. Empty: not reached at this scale."
     if any(row["selection"] == "test" for rows in found.values() for row in rows):
         note += f"\n{report.TEST_WARNING}"
     return f"## Tickets at the paper's sparsities\n\n{studies.markdown(header, lines)}\n\n{note}"

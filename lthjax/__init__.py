@@ -16,6 +16,7 @@ _HOMES = {
     "retrain": "imp",
     "load_run": "exploration",
     "explore": "exploration",
+    "fold_in": "folding",
     "load_split": "jobs",
     "keep_programs": "compilation",
     "export": "exporting",

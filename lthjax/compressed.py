@@ -52,7 +52,7 @@ class Contents:
 
     Attributes:
       tables: final embeddings, or layer-0 ones where the facts have "propagate".
-      user_ids: [M] original ids, int64 or str.
+      user_ids: [M] original ids, int64 or str, ascending.
       item_ids: [N] likewise.
       train: M rows of training items, or None.
       valid: M rows of validation items, or None.
@@ -376,6 +376,9 @@ def _check_shapes(contents: Contents) -> None:
             f"wanted a row for each of {num_users:,} users and {num_items:,} items; "
             f"got {len(user):,} and {len(item):,}."
         )
+    for what, ids in (("user", contents.user_ids), ("item", contents.item_ids)):
+        if not (ids[:-1] < ids[1:]).all():
+            raise DataError(f"{what} ids: wanted them ascending, each once; got another order.")
     for name in ("train", "valid"):
         rows = getattr(contents, name)
         if rows is not None and len(rows.starts) != num_users + 1:

@@ -52,6 +52,13 @@ class RankingMetrics(NamedTuple):
         }
 
 
+class TopItems(NamedTuple):
+    """What is recommended: the best unseen items of every user of a task."""
+
+    users: np.ndarray  # [U] int32, ascending
+    items: np.ndarray  # [U, min(K, N)] int32, the best first; -1 where a user has fewer unseen items than places
+
+
 def ranking_task(seen: np.ndarray, held_out: np.ndarray, num_users: int) -> RankingTask:
     """Task from [., 2] pairs (user, item), each without duplicates, in any order."""
     seen, held_out = (pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))] for pairs in (seen, held_out))
@@ -67,13 +74,21 @@ def ranking_task(seen: np.ndarray, held_out: np.ndarray, num_users: int) -> Rank
 def rank_one_user(
     user: jax.Array, user_row: jax.Array, items: jax.Array, task: RankingTask, num_chunks: jax.Array, k: int
 ) -> jax.Array:
-    """[min(k, N)] bool, is the item at this rank a held-out one?
+    """[min(k, N)] bool, is the item at this rank a held-out one? Arguments as in `top_of_one_user`."""
+    top = top_of_one_user(user, user_row, items, task, num_chunks, k)
+    return rows.contains(task.relevant, jnp.broadcast_to(user, top.shape), top)  # -1 is nobody's
+
+
+def top_of_one_user(
+    user: jax.Array, user_row: jax.Array, items: jax.Array, task: RankingTask, num_chunks: jax.Array, k: int
+) -> jax.Array:
+    """[min(k, N)] int32, the unseen items with the highest scores, of equal ones the lower id first; then -1.
 
     Args:
       user: [] int32.
       user_row: [F], final embedding of the user.
       items: [N, F], final embeddings of all items.
-      task: what is left out and what is a hit.
+      task: what is left out.
       num_chunks: [] int32, chunks that hold the seen items of every user of the block. One number for all, so that
         under `vmap` it bounds one loop over the block's scores.
       k: places.
@@ -90,8 +105,7 @@ def rank_one_user(
 
     scores = jax.lax.fori_loop(0, num_chunks, strike_out, scores)
     best, top = _top(scores, min(k, num_items))
-    hits = rows.contains(task.relevant, jnp.broadcast_to(user, top.shape), top)
-    return hits & (best > -jnp.inf)  # with fewer unseen items than places, seen ones fill the list
+    return jnp.where(best > -jnp.inf, top, -1)  # with fewer unseen items than places, seen ones fill the list
 
 
 def _top(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
@@ -128,6 +142,16 @@ def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chu
     return jax.lax.map(lambda block: jax.vmap(one, in_axes=(0, None))(*block), (users, num_chunks))
 
 
+@functools.partial(jax.jit, static_argnames="k")
+def _top_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, k: int):
+    """([G, B, min(k, N)],) best items of G blocks of users."""
+
+    def one(user, num_chunks):
+        return top_of_one_user(user, final.user[user], final.item, task, num_chunks, k)
+
+    return (jax.lax.map(lambda block: jax.vmap(one, in_axes=(0, None))(*block), (users, num_chunks)),)
+
+
 def _users_per_block(num_items: int, backend: str) -> int:
     padded = -(-num_items // _GROUP) * _GROUP
     if backend == "cpu":
@@ -147,6 +171,28 @@ def evaluate(
     Memory: the scores of one block, B x N float32, at a time; B is chosen by device unless `block_size` says it.
     `between_dispatches` is called every half second or so, so that an interrupt need not wait for the whole ranking.
     """
+    rank = functools.partial(_rank_blocks, ks=ks)
+    users, recall, ndcg = _in_blocks(rank, final, task, block_size, between_dispatches)
+    return RankingMetrics(
+        users=users,
+        recall={k: recall[:, place] for place, k in enumerate(ks)},
+        ndcg={k: ndcg[:, place] for place, k in enumerate(ks)},
+    )
+
+
+def top_items(final: Embeddings, task: RankingTask, k: int = 20, block_size: int | None = None) -> TopItems:
+    """The lists that `evaluate` measures: the best k unseen items of every user of the task, in the same blocks."""
+    return TopItems(*_in_blocks(functools.partial(_top_blocks, k=k), final, task, block_size))
+
+
+def _in_blocks(
+    rank: Callable[..., tuple[jax.Array, ...]],
+    final: Embeddings,
+    task: RankingTask,
+    block_size: int | None,
+    between_dispatches: Callable[[], None] = lambda: None,
+) -> list[np.ndarray]:
+    """[U] users, ascending, and the [U, ...] values that `rank` finds for them, some blocks at a time."""
     num_users, num_items = len(task.users), final.item.shape[0]
     block_size = min(block_size or _users_per_block(num_items, jax.default_backend()), num_users)
     num_blocks = -(-num_users // block_size)
@@ -160,12 +206,8 @@ def evaluate(
         # The last dispatch is full too and overlaps the one before: one shape, one program.
         begin = min(first, num_blocks - num_together)
         blocks = slice(begin, begin + num_together)
-        part = _rank_blocks(users[blocks], final, task, num_chunks[blocks], ks)
-        parts.append([np.asarray(values)[first - begin :].reshape(-1, len(ks)) for values in part])
+        part = rank(users[blocks], final, task, num_chunks[blocks])
+        parts.append([np.asarray(values)[first - begin :].reshape(-1, values.shape[-1]) for values in part])
     order = np.argsort(task.users)
-    recall, ndcg = (np.concatenate(values)[:num_users][order] for values in zip(*parts, strict=True))
-    return RankingMetrics(
-        users=np.asarray(task.users)[order],
-        recall={k: recall[:, place] for place, k in enumerate(ks)},
-        ndcg={k: ndcg[:, place] for place, k in enumerate(ks)},
-    )
+    values = [np.concatenate(found)[:num_users][order] for found in zip(*parts, strict=True)]
+    return [np.asarray(task.users)[order], *values]

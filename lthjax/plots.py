@@ -1,4 +1,4 @@
-"""Curves: Recall against sparsity, training against epochs. Every function draws into an Axes and returns it."""
+"""Curves and heat maps of runs. Every function draws into an Axes and returns it, or the image where it says so."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from lthjax import report
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 TICKET = "#0072b2"  # blue and orange that differ in grey too, and for the colour-blind
 WINNER = "#d55e00"
@@ -154,6 +156,28 @@ def _baseline() -> dict[str, Any]:
     from matplotlib import rcParams
 
     return {"color": rcParams["text.color"], "alpha": 0.7, "linestyle": ":"}
+
+
+def table_image(values: "np.ndarray", ax: "Axes", most: float, kept: "np.ndarray | None" = None) -> "AxesImage":
+    """Rows of a table as a heat map, blue below and red above 0, pruned entries hatched; returns the image.
+
+    Args:
+      values: [R, F].
+      ax: where to draw.
+      most: magnitude of the darkest colours.
+      kept: [R, F] False where an entry is pruned.
+    """
+    from matplotlib.patches import Rectangle
+    from numpy import ma
+
+    rows, columns = values.shape
+    shown = values if kept is None else ma.masked_where(~kept, values)
+    image = ax.imshow(shown, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
+    if kept is not None:  # seen through the holes of the image
+        ax.add_patch(Rectangle((-0.5, -0.5), columns, rows, facecolor="0.9", edgecolor="0.7", hatch="////", zorder=-1))
+    ax.set_xlim(-0.5, columns - 0.5)
+    ax.set_ylim(rows - 0.5, -0.5)
+    return image
 
 
 def save_recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:

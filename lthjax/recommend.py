@@ -125,7 +125,7 @@ def rows_of(ids: Any, known: np.ndarray, what: str) -> np.ndarray:
 
     Args:
       ids: [B] integers or text, as `known`.
-      known: ids of all rows, each once, in any order.
+      known: ids of all rows, ascending, each once, as `lthjax.Split` has them.
       what: what they are of, "user" or "item".
 
     Raises:
@@ -143,9 +143,7 @@ def rows_of(ids: Any, known: np.ndarray, what: str) -> np.ndarray:
         wanted = "text" if is_text else "integers"
         raise DataError(f"{what} ids: wanted {wanted}, as in the training data; got {asked.dtype}, {asked[:1]!r}.")
     asked = asked if is_text else asked.astype(np.int64)  # beside uint64, int64 would be compared as floats
-    order = np.argsort(known, kind="stable")
-    place = np.minimum(np.searchsorted(known, asked, sorter=order), max(len(known) - 1, 0))
-    rows = order[place] if len(known) else np.zeros(len(asked), np.int64)
+    rows = np.minimum(np.searchsorted(known, asked), max(len(known) - 1, 0))
     unknown = known[rows] != asked if len(known) else np.ones(len(asked), bool)
     if unknown.any():
         missing = np.unique(asked[unknown])
@@ -191,7 +189,9 @@ def _rank(
     found: list[tuple[np.ndarray, np.ndarray]] = []
     for first in range(0, len(rows) if k else 0, size):
         block = rows[first : first + size]
-        found += block_of(queries[block], table, [struck_out(row) for row in block], k)
+        struck = [struck_out(row) for row in block]
+        _check_items(np.concatenate(struck), num_rows)
+        found += block_of(queries[block], table, struck, k)
     longest = max((len(best) for best, _ in found), default=0)
     best = Best(
         np.full((len(rows), longest), -1, np.int64),
@@ -261,6 +261,12 @@ def _first(scores: np.ndarray, among: np.ndarray, k: int) -> tuple[np.ndarray, n
     return among[order], values[order]
 
 
+def _check_items(struck: np.ndarray, num_rows: int) -> None:
+    """Of a block, not of all rows at once: one user must not wait for a look at everyone's items."""
+    if len(struck) and not 0 <= struck.min() <= struck.max() < num_rows:
+        raise DataError(f"seen items: wanted 0 to {num_rows - 1}; got {struck.min()} to {struck.max()}.")
+
+
 def _check_numbers(scores: np.ndarray) -> None:
     if np.isnan(scores).any():
         raise DataError("wanted tables of finite numbers; got scores that are no number.")
@@ -279,8 +285,6 @@ def _seen_rows(seen: Any, num_users: int, num_items: int) -> tuple[np.ndarray, n
         shape = (len(starts) - 1, num_items)
     if shape != (num_users, num_items):
         raise DataError(f"seen items: wanted a matrix of shape {(num_users, num_items)}; got {shape}.")
-    if len(ids) and not 0 <= ids.min() <= ids.max() < num_items:
-        raise DataError(f"seen items: wanted 0 to {num_items - 1}; got {ids.min()} to {ids.max()}.")
     return starts, ids
 
 

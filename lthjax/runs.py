@@ -139,7 +139,7 @@ class RunFolder:
         return read_log(self.path)
 
     def _write_log(self, lines: list[dict[str, Any]]) -> None:
-        _write(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        write_text(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
     def write_results(self, rows: list[dict[str, Any]]) -> None:
         """Write results.csv anew."""
@@ -236,7 +236,7 @@ def _place_in_log(line: dict[str, Any]) -> tuple[int, int]:
 def _settle_config(place: Path, config: dict[str, Any]) -> None:
     config = json.loads(json.dumps(config))  # as it will be read: tuples are lists
     if not place.exists():
-        _write(place, json.dumps(config, indent=1) + "\n")
+        write_text(place, json.dumps(config, indent=1) + "\n")
         return
     try:
         before = json.loads(place.read_text(encoding="utf-8"))
@@ -317,7 +317,7 @@ def write_table(place: Path, rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(name, value) for name, value in row.items()} for row in rows)
-    _write(place, table.getvalue())
+    write_text(place, table.getvalue())
 
 
 def _cell(name: str, value: Any) -> Any:
@@ -326,8 +326,8 @@ def _cell(name: str, value: Any) -> Any:
     return f"{value:.2f}" if name == "seconds" else f"{value:.6f}"
 
 
-def _write(place: Path, text: str) -> None:
-    """Write to the side, then rename."""
+def write_text(place: Path, text: str) -> None:
+    """Write a file to the side, then rename it; raises CheckpointError where that cannot be."""
     partial = place.with_name(f".{place.name}.partial")
     try:
         with open(partial, "w", encoding="utf-8") as file:

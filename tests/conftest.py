@@ -1,5 +1,6 @@
 """A data set of seven users and eleven items, small enough to check by hand, and one compiled model on it."""
 
+import dataclasses
 import functools
 import os
 
@@ -10,6 +11,8 @@ import optax
 import pytest
 
 from lthjax import backbones, embeddings, evaluate, graph, losses, sampling, tables, train
+from lthjax.tickets import Ticket
+from lthjax.verdict import Verdict
 
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"  # of processes that tests start: the user's cache stays as it is
 jax.config.update("jax_enable_compilation_cache", False)  # of this one
@@ -107,3 +110,30 @@ def assert_same():
             np.testing.assert_array_equal(g, w)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def make_ticket():
+    """A ticket with random values, trained by nobody: split, settings, masks, level -> Ticket."""
+
+    def make(split, settings, masks, level=0):
+        rng = np.random.default_rng(level)
+        values = jax.tree.map(lambda mask: jax.numpy.asarray(rng.standard_normal(mask.shape, np.float32)) * mask, masks)
+        return Ticket(
+            level=level,
+            masks=masks,
+            start=values,
+            trained=values,
+            metrics={"recall@20": 0.25, "ndcg@20": 0.5},
+            users=np.unique(split.test[:, 0]),
+            per_user={},
+            best_epoch=2,
+            epochs=4,
+            seconds=1.0,
+            verdict=Verdict("wins", 0.1, 0.0, 0.2),
+            parent=None,
+            settings=dataclasses.asdict(settings),
+            fingerprint=split.fingerprint,
+        )
+
+    return make

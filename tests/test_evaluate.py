@@ -7,7 +7,7 @@ import pytest
 
 from lthjax import evaluate as module
 from lthjax.embeddings import Embeddings
-from lthjax.evaluate import evaluate, ranking_task
+from lthjax.evaluate import evaluate, ranking_task, top_items
 
 KS = (3, 1, 5, 20)  # 20 is more than there are items
 
@@ -149,6 +149,20 @@ def many():
 def test_users_with_many_and_few_seen_items(many, block_size):
     got = check(*many, ks=(20, 150), block_size=block_size, num_users=40)
     assert not {5, 6, 7} & set(got.users.tolist())
+
+
+def test_lists_of_the_best_items(many, monkeypatch):
+    """Equal scores by id, places that no unseen item fills at -1; in blocks whose last dispatch overlaps."""
+    final, seen, held_out = many
+    monkeypatch.setattr(module, "_SCORES_PER_DISPATCH", 3 * 7 * 200)
+    got = top_items(final, ranking_task(seen, held_out, 40), 150, block_size=7)
+    assert got.users.tolist() == sorted(set(held_out[:, 0].tolist()))
+    user_rows, item_rows = (np.asarray(part) for part in final)
+    for user, items in zip(got.users.tolist(), got.items.tolist(), strict=True):
+        left_out, scores = set(seen[seen[:, 0] == user, 1].tolist()), item_rows @ user_rows[user]
+        wanted = sorted((i for i in range(200) if i not in left_out), key=lambda i: (-scores[i], i))[:150]
+        assert items == wanted + [-1] * (150 - len(wanted))
+    assert (got.items == -1).any()
 
 
 @pytest.mark.parametrize("num_scores", [64, 128, 3008])

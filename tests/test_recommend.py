@@ -135,12 +135,12 @@ def test_bad_input(arguments, wanted):
 
 
 def test_rows_of_ids():
-    numbers, text = np.array([30, 10, 20]), np.array(["b", "a"])
-    assert recommend.rows_of([10, 30, 10], numbers, "user").tolist() == [1, 0, 1]
-    assert recommend.rows_of(20, numbers, "user").tolist() == [2]
-    assert recommend.rows_of("a", text, "item").tolist() == [1]
-    assert recommend.rows_of(np.array([10, 20], object), numbers, "user").tolist() == [1, 2]
-    assert recommend.rows_of(np.array(["b"], object), text, "user").tolist() == [0]
+    numbers, text = np.array([10, 20, 30]), np.array(["a", "b"])
+    assert recommend.rows_of([10, 30, 10], numbers, "user").tolist() == [0, 2, 0]
+    assert recommend.rows_of(20, numbers, "user").tolist() == [1]
+    assert recommend.rows_of("b", text, "item").tolist() == [1]
+    assert recommend.rows_of(np.array([20, 30], object), numbers, "user").tolist() == [1, 2]
+    assert recommend.rows_of(np.array(["a"], object), text, "user").tolist() == [0]
     assert recommend.rows_of([], numbers, "user").tolist() == []
 
 
@@ -157,7 +157,7 @@ def test_rows_of_ids():
 )
 def test_unknown_ids(ids, wanted):
     with pytest.raises(DataError, match=wanted):
-        recommend.rows_of(ids, np.array([30, 10, 20]), "user")
+        recommend.rows_of(ids, np.array([10, 20, 30]), "user")
 
 
 def test_named():

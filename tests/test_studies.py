@@ -1,14 +1,35 @@
 """The paper's figures at a tiny size: what they train, share and leave; called again they train nothing."""
 
 import csv
+import itertools
 import sys
+from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from experiments import cli, comparison, figure2, figure3, figure4, figure5, studies, table2, table3
-from lthjax import imp
-from lthjax.errors import SettingsError
+import lthjax
+from experiments import (
+    claims,
+    cli,
+    comparison,
+    complexity,
+    figure2,
+    figure3,
+    figure4,
+    figure5,
+    figure6,
+    figure7,
+    reproduce,
+    studies,
+    table2,
+    table3,
+    who_pays,
+)
+from lthjax import diagnostics, imp, plots
+from lthjax.errors import SettingsError, TrainingError
 from lthjax.settings import Settings
 
 
@@ -73,6 +94,143 @@ def test_table2_reads_the_runs_of_figure2(data, out, monkeypatch, capsys):
     assert [bool(cell) for cell in cells[3:]] == [True, False, False, False] * 2  # 40% and 64% are not asked for
 
 
+def test_tickets_come_one_by_one_and_are_those_of_the_records(data, out):
+    settings = studies.settings_of(study(data, out), data, "mf")
+    split = lthjax.load_split(None, settings)
+    found = studies.find(study(data, out), split, settings)
+    tickets = studies.tickets_of(study(data, out), split, settings)
+    assert iter(tickets) is tickets
+    for seed, level in itertools.product(range(2), range(3)):
+        ticket = next(tickets)
+        assert (ticket.settings["seed"], ticket.level) == (seed, level)
+        assert ticket.num_kept == found[seed][level].row["num_kept"] == sum(int(mask.sum()) for mask in ticket.masks)
+        np.testing.assert_array_equal(ticket.per_user["recall@20"], found[seed][level].per_user["recall@20"])
+    assert next(tickets, None) is None
+
+
+def test_who_pays_measures_the_runs_of_figure2(data, out, monkeypatch, capsys):
+    studies.curves(study(data, out), data, "mf", figure2.VARIANTS)
+    monkeypatch.setattr(imp, "fit_together", None)
+    flags = who_pays.Payers(data=(data,), models=("mf",), seeds=2, out=str(out), variants=("IMP", "RP"))
+    rows = who_pays.main(flags)
+    table = pd.DataFrame(rows)
+    assert table.groupby(["variant", "seed", "level"]).ngroups == 2 * 2 * 3
+    settings = studies.settings_of(flags, data, "mf")
+    split = lthjax.load_split(None, settings)
+    for ticket in studies.tickets_of(flags, split, settings):
+        mine = table[(table.variant == "IMP") & (table.seed == ticket.settings["seed"]) & (table.level == ticket.level)]
+        number = mine.set_index(["quantity", "side", "place"])["value"].to_dict()
+        sides = (("user", 30, ticket.masks.user), ("item", 40, ticket.masks.item))
+        kept = sum(number["density", side, 0] * count * 4 for side, count, _ in sides)
+        assert kept == pytest.approx(ticket.num_kept)
+        for side, _, mask in sides:
+            of_dimensions = [number["density of dimension", side, place] for place in range(1, 5)]
+            np.testing.assert_allclose(of_dimensions, np.asarray(mask).mean(axis=0))
+            ends = number["emptiest dimension", side, 0], number["fullest dimension", side, 0]
+            assert ends == (min(of_dimensions), max(of_dimensions))
+            assert number["dead rows", side, 0] == sum(not row.any() for row in np.asarray(mask))
+        # Of the same lists: hits, by user and over all items of each group.
+        degree = np.bincount(split.train[:, 0], minlength=30)
+        groups = diagnostics.groups_of_equal_mass(degree)[ticket.users]
+        for place in set(groups.tolist()):
+            wanted = ticket.per_user["recall@20"][groups == place].mean(dtype=np.float64)
+            assert number["recall of group", "user", place + 1] == pytest.approx(wanted)
+        num_test = np.bincount(split.test[:, 0], minlength=30)[ticket.users]
+        groups = diagnostics.groups_of_equal_mass(np.bincount(split.train[:, 1], minlength=40))[split.test[:, 1]]
+        hits = sum(
+            number["recall of group", "item", place + 1] * (groups == place).sum() for place in set(groups.tolist())
+        )
+        assert hits == pytest.approx((ticket.per_user["recall@20"] * num_test).sum(), rel=1e-5)
+    said = (out / "who_pays" / "table.md").read_text()
+    assert said in capsys.readouterr().out
+    assert "### few, MF, RP" in said
+    assert f"At {table.sparsity.max():.1%} pruned, users keep" in said
+    assert (out / "who_pays" / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_summary_of_who_pays():
+    """Two seeds by hand: means, deviations, and changes against each seed's own dense model; one seed has no spread."""
+    labels = {"data": "x", "model": "mf", "variant": "IMP", "side": "user", "place": 1, "quantity": "recall of group"}
+    values = {(0, 0): 0.5, (0, 1): 0.25, (1, 0): 0.25, (1, 1): 0.5}
+    rows = [labels | {"seed": s, "level": n, "sparsity": n / 2, "value": value} for (s, n), value in values.items()]
+    (panel,) = who_pays.summary(rows).values()
+    assert panel.loc[("recall of group", "user", 1), ("mean", 0.5)] == 0.375
+    change = panel.loc[("change of recall", "user", 1)]
+    assert change["mean", 0.5] == 0
+    assert change["std", 0.5] == pytest.approx(0.5**1.5)
+    assert change["std", 0.0] == 0
+    (alone,) = who_pays.summary(rows[:2]).values()
+    assert alone.loc[("change of recall", "user", 1), ("mean", 0.5)] == -0.25
+    assert alone["std"].isna().all(axis=None)
+
+
+def test_a_few_sparsities_are_picked():
+    assert who_pays.picked([0.0, 0.1, 0.26, 0.31, 0.55, 0.9]) == [0.0, 0.31, 0.55, 0.9]
+    assert who_pays.picked([0.0, 0.5]) == [0.0, 0.5]
+    assert who_pays.picked([0.0]) == [0.0]
+
+
+def test_complexity_counts_the_runs_of_figure2(data, out, monkeypatch, capsys):
+    studies.curves(study(data, out), data, "mf", figure2.VARIANTS)
+    monkeypatch.setattr(imp, "fit_together", None)
+    rows = complexity.main(study(data, out))
+    assert [row["level"] for row in rows] == [0, 1, 2]
+    dense, last = rows[0], rows[-1]
+    assert (dense["largest_user"], dense["mean_item"], dense["dead_item"], dense["scoring"]) == (4, 4, 0, 160)
+    assert dense["scoring_dense"] == dense["scoring_bound"] == 160
+    assert (dense["bytes_dense"], dense["bytes_bitmap"], dense["smallest"]) == (4 * 280, 4 * 280 + 70, "dense")
+    assert last["bytes_bitmap"] == 4 * last["num_kept"] + 70
+    assert 30 * last["mean_user"] + 40 * last["mean_item"] == pytest.approx(last["num_kept"])
+    assert last["scoring"] <= last["scoring_bound"]
+    assert last["num_seeds"] == 2
+    assert not complexity.products_of(last)
+    said = (out / "complexity" / "table.md").read_text()
+    assert said in capsys.readouterr().out
+    assert f"min(F*_u, F*_i) is F = 4 up to {max(r['sparsity'] for r in rows if r['scoring_bound'] == 160):.1%}" in said
+    assert (out / "complexity" / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_complexity_of_lightgcn(data):
+    """Layer 1 multiplies the sparse table; what it makes is fuller, and so are the final embeddings."""
+    split = lthjax.load_split(None, Settings(data=data))
+    draws = np.random.default_rng(0)
+    masks = lthjax.Embeddings(*(draws.random((rows, 4)) < 0.3 for rows in (30, 40)))
+    got = complexity.counted(SimpleNamespace(masks=masks, settings={"model": "lightgcn", "layers": 2}), split)
+    degree = np.bincount(split.train[:, 0], minlength=30), np.bincount(split.train[:, 1], minlength=40)
+    assert got["layer_1"] == sum((mask.sum(axis=1) * count).sum() for mask, count in zip(masks, degree, strict=True))
+    assert got["layer_dense"] == 2 * len(split.train) * 4
+    assert got["layer_1"] < got["layer_2"] <= got["layer_dense"]
+    assert got["nonzero_layer_0"] == sum(mask.sum() for mask in masks) / 280
+    assert got["nonzero_layer_0"] < got["nonzero_layer_1"] <= got["nonzero_layer_2"]
+    alone = complexity.counted(SimpleNamespace(masks=masks, settings={"model": "mf", "layers": 2}), split)
+    assert alone["scoring"] == masks.user.sum(axis=0) @ masks.item.sum(axis=0) / 30 < got["scoring"]
+    assert "layer_dense" not in alone
+
+
+def test_complexity_draws_and_tells_both_models(tmp_path):
+    row = {"data": "x", "model": "mf", "sparsity": 0.0, "dim": 4, "smallest": "dense", "bytes_dense": 80}
+    row |= dict.fromkeys(("largest_user", "largest_item", "mean_user", "mean_item"), 4.0)
+    row |= {"dead_user": 0, "dead_item": 0, "bytes_csr": 90, "bytes_csr_int32": 160, "bytes_bitmap": 85}
+    row |= {"scoring": 40, "scoring_dense": 40, "scoring_bound": 40}
+    pruned = {"sparsity": 0.5, "largest_user": 3.0, "smallest": "bitmap", "bytes_bitmap": 44, "scoring": 10}
+    layers = {"model": "lightgcn", "layer_dense": 200, "layer_1": 50, "layer_2": 190, "nonzero_layer_0": 0.5}
+    rows = [row, row | pruned, row | layers, row | layers | pruned]
+    text = complexity.text_of(study("x", "y"), rows)
+    assert "| x | LightGCN | 50.0% | 3.0 | 4.0 |" in text
+    assert "| 25.0% | 100.0% | 25.0% | 95.0% |" in text
+    assert "| 25.0% | 100.0% |  |  |" in text  # MF has no layers
+    assert "The smallest form is dense from 0.0% on, bitmap + values from 50.0% on; at 50.0% it takes 55.0%" in text
+    assert "The products of layers 1 to 2 take 25.0%, 95.0% of theirs." in text
+    plots.save(tmp_path / "figure.png", complexity.drawing_of(rows))
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_numbers_over_seeds():
+    assert studies.over_seeds([{"a": 3}]) == {"a": 3}
+    assert studies.over_seeds([{"a": 1, "b": 2}, {"a": 3, "b": 2}]) == {"a": 2, "a_sd": 2**0.5, "b": 2, "b_sd": 0}
+    assert studies.same_columns([{"a": 1}, {"b": 2}]) == [{"a": 1, "b": ""}, {"a": "", "b": 2}]
+
+
 def test_table2_sets_the_papers_values_beside_ours():
     dense = {"recall@20": 0.5, "ndcg@20": 0.5, "sparsity": 0.0, "verdict": "dense", "selection": "valid"}
     rows = [dense, dense | {"sparsity": 0.2710, "recall@20": 0.6, "verdict": "wins"}]
@@ -87,7 +245,7 @@ def test_table3(data, out, monkeypatch, capsys):
     from lthjax.rivals import Search
 
     monkeypatch.setitem(table3.DIMS, "quick", (3,))
-    monkeypatch.setattr(table3, "search_of", lambda study: Search(epochs=1))
+    monkeypatch.setattr(table3, "searches_of", lambda study: [Search(epochs=1)])
     rows = table3.main(study(data, out, seeds=1))
     found = [(row["variant"], row["num_kept"]) for row in rows]
     assert found == [
@@ -100,7 +258,7 @@ def test_table3(data, out, monkeypatch, capsys):
     assert "50.0% of 3 dimensions is no whole number" in str([row.get("note") for row in rows])
     assert "| few | MF | 3 | PEP, ours |  |  |  |  |" in said
     quick = Search(granularity="row", start=-3.0, pull=1.0, learning_rate=0.3, epochs=100, check_every=1)
-    monkeypatch.setattr(table3, "search_of", lambda study: quick)
+    monkeypatch.setattr(table3, "searches_of", lambda study: [Search(epochs=1), quick])
     whole = table3.main(study(data, out, seeds=1))
     assert [row["recall@20"] for row in whole if row["variant"] != "PEP"] == [row["recall@20"] for row in rows]
     of_pep = [row["sparsity"] for row in whole if row["variant"] == "PEP"]
@@ -142,8 +300,83 @@ def test_a_table_names_what_is_not_there():
 def test_bad_flags(monkeypatch, capsys):
     with pytest.raises(SettingsError, match="--seeds: wanted at least 1; got 0"):
         studies.Study(seeds=0)
+    with pytest.raises(SettingsError, match="--variants: wanted at least one of IMP, OMP and RP; got none"):
+        who_pays.Payers(variants=())
     monkeypatch.setattr(sys, "argv", ["figure2", "--scale", "huge"])
     with pytest.raises(SystemExit) as end:
         cli.run(figure2.main, studies.Study, figure2.__doc__)
     assert end.value.code == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_figure6_counts_epochs_to_the_dense_models_best(data, out, monkeypatch):
+    assert figure6.epochs_to_reach([(5, 0.1), (10, 0.3), (15, 0.2)], 0.2) == 10
+    assert figure6.epochs_to_reach([(5, 0.1)], 0.2) is None
+    figure2.main(study(data, out))
+    monkeypatch.setattr(imp, "fit_together", None)
+    monkeypatch.setitem(figure6.DIMS, "quick", (4,))
+    rows = figure6.main(study(data, out))
+    assert [row["level"] for row in rows] == [1, 2]
+    dense_place, place = studies.folders(study(data, out), studies.settings_of(study(data, out), data, "mf"))
+    for row in rows:
+        taken = []
+        for seed in ("seed_0", "seed_1"):
+            ((_, dense),) = figure6.curves(dense_place / seed, "valid").items()
+            best = max(value for _, value in dense)
+            first = next(epoch for epoch, value in dense if value == best)
+            curve = figure6.curves(place / seed, "valid")[row["level"]]
+            taken += [(epoch, first) for epoch, value in curve if value >= best][:1]
+        assert row["seeds_that_reach"] == len(taken)
+        if taken:
+            assert row["relative"] == pytest.approx(sum(d for _, d in taken) / sum(t for t, _ in taken))
+            assert row["relative_low"] == min(d / t for t, d in taken)
+        else:
+            assert row["relative"] == ""
+
+
+def test_figure6_chooses_among_winners_that_get_there():
+    row = {"sparsity": 0.3, "verdict": "wins", "seeds": 2, "seeds_that_reach": 2, "relative": 4.0}
+    sparse, never = row | {"sparsity": 0.5, "relative": 2.0}, row | {"sparsity": 0.7, "seeds_that_reach": 1}
+    chosen = figure6.chosen([row, sparse, never, row | {"verdict": "slower", "relative": 9.0}])
+    assert list(chosen.values()) == [row, sparse]
+    assert figure6.chosen([never]) == {}
+
+
+def test_figure7_counts_what_is_kept(data, out, monkeypatch):
+    values = np.array([5, -1, 2, -9, 0.5, 3, -4, 8, 7, 6])
+    kept = np.abs(values) > 4
+    np.testing.assert_array_equal(figure7.kept_by_magnitude(values, kept), [0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
+    figure2.main(study(data, out))
+    monkeypatch.setattr(imp, "fit_together", None)
+    (row,) = figure7.main(study(data, out))
+    shares = [row[f"tenth_{number}"] for number in range(1, 11)]
+    assert np.mean(shares) == pytest.approx(1 - row["sparsity"], abs=0.01)
+    assert row["dense_magnitude_of_kept"] > row["dense_magnitude_of_pruned"]
+    assert (out / "figure7" / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_reproduce_reports_what_lies_there(data, out, monkeypatch):
+    """Two parts in two calls; a part that fails is named, one that was not asked for is not run."""
+    monkeypatch.setitem(table3.DIMS, "quick", (4,))
+    whole = {"data": (data,), "models": ("mf",), "seeds": 2, "out": str(out)}
+    reproduce.main(reproduce.Reproduction(**whole, parts=("figure2", "complexity", "who_pays")))
+
+    def fail(study):
+        raise TrainingError("the loss is no longer finite")
+
+    monkeypatch.setitem(reproduce.PARTS, "figure5", fail)
+    report = reproduce.main(reproduce.Reproduction(**whole, parts=("figure5",))).read_text()
+    lines = [line for line in report.splitlines() if line.startswith("| 4.") or line.startswith("| 3.5")]
+    assert len(lines) == len(claims.ALL)
+    words = {line.split("|")[2].strip(): line.split("|")[3].strip("* ") for line in lines}
+    assert words["random pruning finds none (but for LightGCN on TikTok)"] in ("holds", "does not hold")
+    assert words["they exist at every embedding size"] == "not run"
+    assert "| rewinding improves the best ticket | not run | the loss is no longer finite |" in report
+    for part in ("figure2", "complexity", "who_pays"):
+        assert f"![{part}](few-mf/{part}/figure.png)" in report
+    assert tuple(reproduce.PARTS) == get_args(reproduce.Part)
+    assert (out / "few-mf" / "figure2" / "figure.png").exists()
+    runs = [place.name for place in (out / "runs").iterdir() if not place.name.startswith("rivals-")]
+    assert [report.count(f"| {name} | 0") for name in runs] == [1] * len(runs)  # with the seeds that follow
+    other = reproduce.text_of(reproduce.Reproduction(**whole | {"seeds": 3}), out)
+    assert "![figure2]" not in other

@@ -1,0 +1,355 @@
+r"""What do the tickets of a run cost where they serve: bytes, milliseconds, multiply-adds, Recall?
+
+    python -m experiments.cost_report runs/mine
+    python -m experiments.cost_report runs/mine --out reports/mine --repeats 9
+
+Exports every finished ticket of the run folder in each layout, loads the files again, and times the 20 best items of 1
+user and of 1,000, seen items left out. Writes results.csv, table.md and figure.png. Milliseconds are medians.
+
+Bytes are those of the two tables in real files. Of LightGCN, "bitmap", "CSR", "float16" and "int8" are the layer-0
+table, which is propagated when the file is loaded; "dense" are the propagated tables, and so is dense scoring; "final
+pruned" are the propagated tables without as large a share of their smallest values as the ticket has pruned, and so is
+sparse scoring. Of MF it is the trained table throughout.
+"""
+
+import dataclasses
+import functools
+import json
+import re
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from experiments import cli, studies
+from lthjax import plots
+from lthjax.errors import CheckpointError, SettingsError
+from lthjax.settings import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from lthjax.compressed import CompressedTicket, Tables
+    from lthjax.jobs import Job
+    from lthjax.tickets import Ticket
+
+_K = 20
+_MANY = 1000  # users of the larger request; with fewer in the data, some ask twice
+_FILES = {  # column -> how it is exported
+    "dense": {"layout": "dense"},
+    "bitmap": {"layout": "bitmap", "store": "layer0"},
+    "csr": {"layout": "csr", "store": "layer0"},
+    "smallest": {"store": "layer0"},
+    "float16": {"values": "float16", "store": "layer0"},
+    "int8": {"values": "int8", "store": "layer0"},
+}
+_PRUNED = "final_pruned"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """The run, and where the report goes."""
+
+    run: tyro.conf.Positional[str] = ""
+    """Run folder of find_tickets, finished or still being written."""
+    out: str | None = None
+    """Folder of the report; by default RUN/cost."""
+    repeats: int = 5
+    """Timed repeats; the median counts."""
+
+    def __post_init__(self):
+        if self.repeats < 1:
+            raise SettingsError(f"--repeats: wanted 1 or more; got {self.repeats}.")
+
+
+def main(config: Config) -> list[studies.Row]:
+    """Measure every finished ticket, print the table and leave the report; returns a row a ticket."""
+    if not config.run:
+        raise SettingsError("RUN: wanted the run folder of find_tickets; got none.")
+    from experiments import benchmarks  # here: with them comes JAX, and --help does without
+    from lthjax import imp, jobs
+
+    run = Path(config.run)
+    folders, settings = finished_tickets(run), settings_of(run)
+    found = benchmarks.machine(benchmarks.load())
+    settings, split = jobs.settle(None, settings, {})
+    job = jobs.prepare(split, settings)
+    rows = []
+    for folder in folders:
+        rows.append(measure(imp.load_ticket(folder), job, config.repeats))
+        print(f"{folder.name} measured", flush=True)
+    machine = benchmarks.machine_in_words(found)
+    studies.leave(Path(config.out or run / "cost"), rows, text_of(rows, job, machine), drawing_of(rows))
+    return rows
+
+
+def finished_tickets(run: Path) -> list[Path]:
+    """Folders of the finished tickets of a run, the dense one first; what is being written or set aside is left out.
+
+    Raises:
+      CheckpointError: there is none.
+    """
+    found = sorted(place for place in run.glob("tickets/level_*") if re.fullmatch(r"level_\d+", place.name))
+    if not found:
+        seeds = sorted(place.name for place in run.glob("seed_*"))
+        hint = f" It has a run for each seed: name one, such as {run / seeds[0]}." if seeds else ""
+        raise CheckpointError(f"{run}: wanted a run folder with finished tickets; it has none.{hint}")
+    return found
+
+
+def settings_of(run: Path) -> Settings:
+    """The settings that a run was made with.
+
+    Raises:
+      CheckpointError: its config.json is missing or damaged.
+    """
+    try:
+        return Settings(**json.loads((run / "config.json").read_text(encoding="utf-8"))["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{run / 'config.json'}: wanted the settings of a run; {error}.") from error
+
+
+def measure(ticket: "Ticket", job: "Job", repeats: int) -> studies.Row:
+    """The row of one ticket.
+
+    Args:
+      ticket: of the job's split.
+      job: with the test part.
+      repeats: of everything that is timed.
+    """
+    from lthjax import compressed, exporting, jobs
+
+    _, metrics = jobs.measure(job, job.program, ticket.trained)
+    recall = functools.partial(_recall, job)
+    propagates = job.settings.model == "lightgcn" and job.settings.layers > 0
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        files = {name: exporting.export(ticket, job.split, place / name, **how) for name, how in _FILES.items()}
+        if propagates:
+            files[_PRUNED] = exporting.export(ticket, job.split, place / _PRUNED, final_sparsity=ticket.sparsity)
+        served = {name: compressed.load_compressed(path, scoring="dense") for name, path in files.items()}
+        load = statistics.median(_seconds(lambda: compressed.load_compressed(files["smallest"]), repeats))
+    tables = {name: each.embeddings() for name, each in served.items()}
+    sizes = {name: each.sizes() for name, each in served.items()}
+    sparse_tables = tables[_PRUNED if propagates else "dense"]
+    row = {
+        "level": ticket.level,
+        "sparsity": ticket.sparsity,
+        **{f"bytes_{name}": sizes[name]["tables"] for name in files},
+        "bytes_file": sizes["smallest"]["file"],
+        "bytes_file_int8": sizes["int8"]["file"],
+        "load_ms": 1e3 * load,
+        "multiply_adds_dense": tables["dense"].item.size,
+        "multiply_adds_sparse": multiply_adds(sparse_tables),
+        f"recall@{_K}": metrics[f"recall@{_K}"],
+        f"recall@{_K}_float16": recall(tables["float16"]),
+        f"recall@{_K}_int8": recall(tables["int8"]),
+    }
+    if propagates:
+        row[f"recall@{_K}_{_PRUNED}"] = recall(tables[_PRUNED])
+    return row | latencies(tables["dense"], sparse_tables, served["dense"], repeats)
+
+
+def multiply_adds(tables: "Tables") -> float:
+    """Multiply-adds without a factor of 0 to score all items for a user, on average over the users."""
+    import numpy as np
+
+    of_users, of_items = (np.count_nonzero(table, axis=0).astype(float) for table in tables)
+    return float(of_users @ of_items / len(tables.user))
+
+
+def latencies(tables: "Tables", sparse_tables: "Tables", served: "CompressedTicket", repeats: int) -> dict[str, float]:
+    """Milliseconds to the 20 best of one user and of 1,000; on a GPU those of JAX beside them.
+
+    Args:
+      tables: dense scoring's.
+      sparse_tables: sparse scoring's, dense arrays too.
+      served: with the seen items.
+      repeats: of each.
+    """
+    import jax
+    import numpy as np
+    from scipy import sparse
+
+    from experiments import benchmarks
+    from lthjax import recommend
+
+    kinds = {
+        "dense": tables,
+        "sparse": (sparse.csr_array(sparse_tables.user), sparse.csc_array(sparse_tables.item)),
+    }
+    users = np.random.default_rng(0).integers(0, len(tables.user), _MANY)
+    sides: dict[str, Callable[[], Any]] = {}
+    for count in (1, _MANY):
+        for scoring, (user, item) in kinds.items():
+            sides[f"ms_{count}_{scoring}"] = functools.partial(
+                recommend.recommend, user, item, users[:count], _K, seen=served.seen, scoring=scoring
+            )
+        if jax.default_backend() == "gpu":
+            sides[f"ms_{count}_gpu"] = on_device(tables, served, users[:count])
+    return {name: 1e3 * statistics.median(each) for name, each in benchmarks.in_turns(sides, repeats).items()}
+
+
+def on_device(tables: "Tables", served: "CompressedTicket", users: Any, k: int = _K) -> Callable[[], Any]:
+    """A function that ranks with JAX what `recommend` does, tables and seen items on the device already: [B, K] items.
+
+    Args:
+      tables: final embeddings.
+      served: with the seen items.
+      users: [B] rows.
+      k: places.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from lthjax import rows
+    from lthjax.embeddings import Embeddings
+
+    final = Embeddings(*(jax.device_put(table) for table in tables))
+    seen = rows.from_pairs(served.seen.pairs(), len(tables.user))
+
+    @jax.jit
+    def rank(users, final, seen):
+        def one(user):
+            scores = jnp.dot(final.item, final.user[user], precision="highest")
+            struck = rows.chunk(seen, user, 0, max(seen.max_length, 1), fill=scores.shape[0])
+            return jax.lax.top_k(scores.at[struck].set(-jnp.inf, mode="drop"), min(k, scores.shape[0]))[1]
+
+        return jax.lax.map(one, users, batch_size=256)
+
+    return lambda: np.asarray(rank(users, final, seen))
+
+
+def _recall(job: "Job", tables: "Tables") -> float:
+    import jax
+
+    from lthjax import evaluate
+    from lthjax.embeddings import Embeddings
+
+    final = Embeddings(*(jax.device_put(table) for table in tables))
+    return evaluate.evaluate(final, job.test, job.plan.ks).means()[f"recall@{_K}"]
+
+
+def _seconds(run: Callable[[], Any], repeats: int) -> list[float]:
+    from experiments import benchmarks
+
+    return benchmarks.in_turns({"run": run}, repeats)["run"]
+
+
+def break_even(rows: Sequence[studies.Row]) -> str:
+    """From which sparsity on sparse scoring is quicker, in one sentence."""
+    ordered = sorted(rows, key=lambda row: row["sparsity"])
+    dense, stored = (f"ms_{_MANY}_{scoring}" for scoring in ("dense", "sparse"))
+    slower = [place for place, row in enumerate(ordered) if row[stored] >= row[dense]]
+    first = slower[-1] + 1 if slower else 0
+    if first == len(ordered):
+        last = ordered[-1]
+        return (
+            f"Sparse scoring of {_MANY:,} users does not break even in this run: at {last['sparsity']:.1%} pruned it "
+            f"takes {last[stored]:.1f} ms, dense scoring {last[dense]:.1f} ms."
+        )
+    here = ordered[first]
+    between = f"between {ordered[first - 1]['sparsity']:.1%} and {here['sparsity']:.1%}" if first else "from the start"
+    return (
+        f"Sparse scoring of {_MANY:,} users breaks even {between} pruned: at {here['sparsity']:.1%} it takes "
+        f"{here[stored]:.1f} ms, dense scoring {here[dense]:.1f} ms."
+    )
+
+
+def text_of(rows: Sequence[studies.Row], job: "Job", machine: str) -> str:
+    """The table and the lines under it."""
+    recall = f"recall@{_K}"
+    columns: dict[str, Callable[[studies.Row], str]] = {
+        "level": lambda row: str(row["level"]),
+        "pruned": lambda row: f"{row['sparsity']:.1%}",
+        **{
+            f"KiB {name}": lambda row, name=name: _kib(row[f"bytes_{name}"])
+            for name in ("dense", "bitmap", "csr", "int8")
+        },
+        "KiB file": lambda row: _kib(row["bytes_file"]),
+        "load ms": lambda row: f"{row['load_ms']:.1f}",
+        **{f"ms {title} {word}": _milliseconds(f"ms_{count}_{word}") for count, title, word in _timed(rows[0])},
+        "multiply-adds": lambda row: f"{row['multiply_adds_sparse']:,.0f}",
+        f"Recall@{_K}": lambda row: f"{row[recall]:.4f}",
+        "float16": lambda row: f"{row[f'{recall}_float16']:.4f}",
+        "int8": lambda row: f"{row[f'{recall}_int8']:.4f}",
+    }
+    if f"bytes_{_PRUNED}" in rows[0]:
+        columns["KiB final pruned"] = lambda row: _kib(row[f"bytes_{_PRUNED}"])
+        columns["its Recall"] = lambda row: f"{row[f'{recall}_{_PRUNED}']:.4f}"
+    table = studies.markdown(list(columns), [[cell(row) for cell in columns.values()] for row in rows])
+    split, settings = job.split, job.settings
+    note = (
+        f"{split.name}, {plots.MODELS[settings.model]}, {split.num_users:,} users, {split.num_items:,} items, "
+        f"F = {settings.dim}. KiB of the two tables; of the whole file with the smallest layout (ids and seen items "
+        f"are in it); milliseconds to load that, and to the {_K} best items of 1 and of {_MANY:,} users; multiply-adds "
+        f"without a factor of 0 for a user, of {rows[0]['multiply_adds_dense']:,}; test Recall@{_K}."
+    )
+    return f"## What tickets cost where they serve\n\n{table}\n\n{note}\n{machine}.\n{break_even(rows)}"
+
+
+def _timed(row: studies.Row) -> list[tuple[int, str, str]]:
+    """(users, how many in words, scoring) of all that was timed."""
+    words = ("dense", "sparse", "gpu")
+    requests = {1: "1 user", _MANY: f"{_MANY:,} users"}
+    return [(n, f"{said},", word) for n, said in requests.items() for word in words if f"ms_{n}_{word}" in row]
+
+
+def _milliseconds(name: str) -> Callable[[studies.Row], str]:
+    return lambda row: f"{row[name]:.2f}"
+
+
+def _kib(num_bytes: float) -> str:
+    return f"{num_bytes / 2**10:,.0f}"
+
+
+def drawing_of(rows: Sequence[studies.Row]) -> "Callable[[Figure], None]":
+    """Bytes, milliseconds and Recall against sparsity, side by side."""
+    recall, pruned = f"recall@{_K}", _PRUNED.replace("_", " ")
+    lines = {
+        "MiB of both tables": {
+            "dense": "bytes_dense",
+            "bitmap": "bytes_bitmap",
+            "CSR": "bytes_csr",
+            "int8": "bytes_int8",
+            pruned: f"bytes_{_PRUNED}",
+        },
+        f"ms for the {_K} best of {_MANY:,} users": {
+            "dense": f"ms_{_MANY}_dense",
+            "sparse": f"ms_{_MANY}_sparse",
+            "GPU": f"ms_{_MANY}_gpu",
+        },
+        f"test Recall@{_K}": {
+            "float32": recall,
+            "float16": f"{recall}_float16",
+            "int8": f"{recall}_int8",
+            pruned: f"{recall}_{_PRUNED}",
+        },
+    }
+
+    def draw(figure: "Figure") -> None:
+        figure.set_size_inches(14, 4)
+        for ax, (label, names) in zip(figure.subplots(1, 3), lines.items(), strict=True):
+            share = 2**-20 if label.startswith("MiB") else 1
+            for place, (name, column) in enumerate(names.items()):
+                if column in rows[0]:
+                    values = [share * row[column] for row in rows]
+                    ax.plot([100 * row["sparsity"] for row in rows], values, label=name, **plots.style(name, place))
+            ax.set_xlabel("entries pruned (%)")
+            ax.set_ylabel(label)
+            ax.grid(alpha=0.25)
+            ax.legend(frameon=False, fontsize="small")
+            if label.startswith("ms"):
+                ax.set_yscale("log")
+            if label.startswith("MiB"):
+                ax.set_ylim(bottom=0)
+
+    return draw
+
+
+if __name__ == "__main__":
+    cli.run(main, Config, __doc__)

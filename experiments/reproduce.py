@@ -1,0 +1,228 @@
+r"""The whole paper: every table and figure, and a line for each claim: it holds, it does not, or was not run.
+
+    python -m experiments.reproduce                                      (minutes, to see that it works)
+    python -m experiments.reproduce --scale cpu --models mf --seeds 3
+    python -m experiments.reproduce --scale paper --data yelp2018 --models mf --parts table2 figure6
+
+Each data set and model has a folder of its own under --out, with a folder for each part. All parts share what they
+train, and a part that was stopped goes on when called again. report.md is made of everything that lies there, from this
+call and from earlier ones with the same scale and seeds: so a long reproduction can be run in pieces. A part whose
+training fails is named with the reason, and the others go on.
+
+Cost on 2 CPU cores, bundled data: the sum of the parts; each states its own.
+"""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from experiments import (
+    claims,
+    cli,
+    complexity,
+    figure2,
+    figure3,
+    figure4,
+    figure5,
+    figure6,
+    figure7,
+    studies,
+    table2,
+    table3,
+    who_pays,
+)
+from lthjax import plots, runs
+from lthjax.errors import SettingsError, TrainingError
+
+Part = Literal[
+    *("table2", "figure2", "figure6", "figure7", "complexity", "who_pays"),
+    *("figure5", "figure4", "figure3", "table3"),
+]
+
+
+def _who_pays(study: studies.Study) -> list[studies.Row]:
+    return who_pays.main(who_pays.Payers(**dataclasses.asdict(study)))
+
+
+PARTS: dict[Part, Callable[[studies.Study], Any]] = {  # those that share their runs follow one another
+    "table2": table2.main,
+    "figure2": figure2.main,
+    "figure6": figure6.main,
+    "figure7": figure7.main,
+    "complexity": complexity.main,
+    "who_pays": _who_pays,
+    "figure5": figure5.main,
+    "figure4": figure4.main,
+    "figure3": figure3.main,
+    "table3": table3.main,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reproduction(studies.Study):
+    """The flags of the whole."""
+
+    parts: tuple[Part, ...] = get_args(Part)
+    """What to run; the report holds what earlier calls have run too."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.parts:
+            raise SettingsError("--parts: wanted at least one; got none.")
+
+
+def main(config: Reproduction) -> Path:
+    """Run the parts, write the report; returns its path."""
+    out = Path(config.out)
+    for data in config.data:
+        for model in config.models:
+            place = out / f"{Path(data).stem}-{model}"
+            study = studies.Study(
+                data=(data,),
+                models=(model,),
+                scale=config.scale,
+                seeds=config.seeds,
+                out=config.out,
+                results=str(place),
+            )
+            for part in PARTS:
+                if part in config.parts:
+                    print(f"== {data}, {plots.MODELS[model]}: {part}")
+                    run_part(study, part, place)
+    report = out / "report.md"
+    runs.write_text(report, text_of(config, out))
+    print(f"report: {report}")
+    return report
+
+
+def run_part(study: studies.Study, part: str, place: Path) -> None:
+    """Run a part, and keep beside its results with which scale and seeds; or why there are none."""
+    about = {"scale": study.scale, "seeds": study.seeds, "data": study.data[0], "model": study.models[0]}
+    about |= {"commit": runs.git_commit(), "error": None}
+    try:
+        PARTS[part](study)
+    except TrainingError as error:
+        about["error"] = str(error)
+        print(f"{part} is left out: {error}")
+    (place / part).mkdir(parents=True, exist_ok=True)
+    runs.write_text(place / part / "about.json", json.dumps(about, indent=1) + "\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """A part of one data set and model that lies on disk."""
+
+    place: Path
+    part: str
+    about: Mapping[str, Any]
+    rows: list[studies.Row]
+
+
+def finished(config: studies.Study, out: Path) -> Iterator[Done]:
+    """The parts under a folder that were run with the scale and number of seeds of the call."""
+    for about_file in sorted(out.glob("*/*/about.json")):
+        place = about_file.parent
+        about = json.loads(about_file.read_text(encoding="utf-8"))
+        if (about["scale"], about["seeds"]) == (config.scale, config.seeds) and place.name in PARTS:
+            yield Done(place, place.name, about, [] if about["error"] else read_rows(place / "results.csv"))
+
+
+def read_rows(place: Path) -> list[studies.Row]:
+    """The rows of a results.csv, numbers as numbers, empty cells as ""."""
+    import pandas as pd
+
+    table = pd.read_csv(place)
+    return table.astype(object).where(table.notna(), "").to_dict("records")
+
+
+def text_of(config: studies.Study, out: Path) -> str:
+    """The report: claims, tables, pictures, and the runs behind them."""
+    done = list(finished(config, out))
+    cells = dict.fromkeys((one.about["data"], one.about["model"]) for one in done)
+    seeds = f"{config.seeds} seed{'s' if config.seeds > 1 else ''}"
+    lines = [
+        "# The lottery ticket paper, run again",
+        f"Scale {config.scale}, {seeds}. Means over the seeds, ± their standard deviations. A claim holds or does not "
+        "by the means; a difference of two means that is no larger than the sum of their deviations is called within "
+        "the spread. Recall is Recall@20 on the test part. kuairand and tiktok-clickbait stand in for the paper's Kwai "
+        "and TikTok, which can no longer be had.",
+        "## The paper's claims",
+    ]
+    for data, model in cells:
+        mine = {one.part: one for one in done if (one.about["data"], one.about["model"]) == (data, model)}
+        lines += [f"### {Path(data).stem}, {plots.MODELS[model]}", claims_table(mine)]
+    for one in done:
+        lines.append(f"## {Path(one.about['data']).stem}, {plots.MODELS[one.about['model']]}: {one.part}")
+        lines += section(one, out)
+    lines += ["## The runs behind it", runs_table(out / "runs")]
+    return "\n\n".join(lines) + "\n"
+
+
+def claims_table(done: Mapping[str, Done]) -> str:
+    """A line a claim for one data set and model."""
+    return studies.markdown(("paper", "claim", "here", "figures behind it"), [claim_line(c, done) for c in claims.ALL])
+
+
+def claim_line(claim: claims.Claim, done: Mapping[str, Done]) -> list[str]:
+    """A claim, and what came of it."""
+    label = [claim.section, claim.text]
+    one = done.get(claim.part)
+    if one is None:
+        return [*label, "not run", ""]
+    if one.about["error"]:
+        return [*label, "not run", one.about["error"]]
+    holds, evidence = claim.judge(one.rows)
+    word = {True: "holds", False: "**does not hold**", None: "not run"}[holds]
+    return [*label, word, f"{evidence} ({claim.part})"]
+
+
+def section(one: Done, out: Path) -> list[str]:
+    """Table and picture of a part."""
+    if one.about["error"]:
+        return [f"Not run: {one.about['error']}"]
+    lines = [_below(one.place.joinpath("table.md").read_text(encoding="utf-8"))]
+    if (one.place / "figure.png").exists():
+        lines.append(f"![{one.part}]({(one.place / 'figure.png').relative_to(out).as_posix()})")
+    return lines
+
+
+def _below(markdown: str) -> str:
+    """A table's own title is the section's already."""
+    first, _, rest = markdown.strip().partition("\n")
+    return rest.strip() if first.startswith("## ") else markdown.strip()
+
+
+def runs_table(place: Path) -> str:
+    """A line a folder of runs: what, with which seeds, settings, commits and devices."""
+    lines = []
+    for folder in sorted(path for path in place.glob("*") if path.is_dir()):
+        configs = []
+        for file in sorted(folder.glob("seed_*/config.json")):
+            with contextlib.suppress(ValueError):  # a run that is being written this moment
+                configs.append(json.loads(file.read_text(encoding="utf-8")))
+        if configs:
+            settings = configs[0]["settings"]
+            seeds = ", ".join(str(config["settings"]["seed"]) for config in configs)
+            commits = ", ".join(dict.fromkeys(_short(config["git_commit"]) for config in configs))
+            devices = ", ".join(dict.fromkeys(config["device"] for config in configs))
+            lines.append([folder.name, seeds, _changes(settings), commits, devices])
+    return studies.markdown(("folder", "seeds", "settings other than the defaults", "commit", "device"), lines)
+
+
+def _short(commit: str | None) -> str:
+    if commit is None:
+        return "unknown"
+    return commit[:7] + ("+changes" if commit.endswith("+changes") else "")
+
+
+def _changes(settings: Mapping[str, Any]) -> str:
+    default = dataclasses.asdict(studies.SCALES["cpu"])
+    changes = {name: value for name, value in settings.items() if name != "seed" and default.get(name) != value}
+    return ", ".join(f"{name} {value}" for name, value in changes.items())
+
+
+if __name__ == "__main__":
+    cli.run(main, Reproduction, __doc__)

@@ -1,0 +1,103 @@
+"""Who pays for the pruning: rows in groups by degree, what is kept and hit in each, and what the lists are made of.
+
+All on the host, in NumPy. Letters: M users, N items, R rows (users or items), F dimensions, E pairs, G groups, U users
+with test items, K places.
+"""
+
+import numpy as np
+
+from lthjax.embeddings import Embeddings
+
+
+def degrees(pairs: np.ndarray, num_users: int, num_items: int) -> Embeddings:
+    """Interactions of every user, [M] int64, and of every item, [N], in [E, 2] pairs (user, item)."""
+    return Embeddings(np.bincount(pairs[:, 0], minlength=num_users), np.bincount(pairs[:, 1], minlength=num_items))
+
+
+def groups_of_equal_mass(degree: np.ndarray, num_groups: int = 10) -> np.ndarray:
+    """[R] group of each row, from 0: rows sorted by degree and cut into G groups with equal shares of interactions.
+
+    The lowest degrees are in group 0, equal ones in the order of their ids. A row belongs where the middle of its own
+    interactions lies: g = floor(G (before + degree / 2) / all), so a group is off by half a row at either end, and one
+    row with more than a share of all interactions may leave groups empty. After the groups of Wang et al.'s code
+    (`wangyf6891/LTH-MRS:utils/print_details.py`).
+
+    Args:
+      degree: [R] interactions of each row; without any at all, every row is in group 0.
+      num_groups: G.
+    """
+    degree = np.asarray(degree, np.int64)
+    order = np.argsort(degree, kind="stable")
+    twice_middle = 2 * np.cumsum(degree[order]) - degree[order]
+    group = np.empty(len(degree), np.int64)
+    group[order] = num_groups * twice_middle // max(2 * int(degree.sum()), 1)
+    return group
+
+
+def mean_by_group(values: np.ndarray, group: np.ndarray, num_groups: int = 10) -> np.ndarray:
+    """[G] mean of [R] values in each group; NaN where a group is empty."""
+    count = np.bincount(group, minlength=num_groups)
+    total = np.bincount(group, weights=np.asarray(values, np.float64), minlength=num_groups)
+    return np.divide(total, count, out=np.full(num_groups, np.nan), where=count > 0)
+
+
+def density_of_rows(mask: np.ndarray) -> np.ndarray:
+    """[R] share of entries kept in each row of a [R, F] mask; 0 is a dead row."""
+    return np.asarray(mask).mean(axis=1, dtype=np.float64)
+
+
+def density_of_dimensions(mask: np.ndarray) -> np.ndarray:
+    """[F] share of entries kept in each dimension of a [R, F] mask."""
+    return np.asarray(mask).mean(axis=0, dtype=np.float64)
+
+
+def are_hits(users: np.ndarray, lists: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """[E] bool, is the item of each pair (user, item) in that user's list? Without a list: no.
+
+    Args:
+      users: [U] users with a list.
+      lists: [U, K] items, -1 where a place is empty.
+      pairs: [E, 2] held-out interactions.
+    """
+    span = int(max(lists.max(initial=0), pairs.max(initial=0))) + 1
+    users_of_places = np.repeat(np.asarray(users, np.int64), lists.shape[1])
+    places = lists.ravel()
+    recommended = (users_of_places * span + places)[places >= 0]
+    return np.isin(pairs[:, 0].astype(np.int64) * span + pairs[:, 1], recommended)
+
+
+def exposure(lists: np.ndarray, num_items: int) -> np.ndarray:
+    """[N] lists that each item is in.
+
+    Args:
+      lists: [U, K] items, -1 where a place is empty.
+      num_items: N.
+    """
+    return np.bincount(lists[lists >= 0], minlength=num_items)
+
+
+def coverage(exposed: np.ndarray) -> float:
+    """Share of items that are in anybody's list, of [N] exposures."""
+    return float(np.mean(np.asarray(exposed) > 0))
+
+
+def mean_popularity(exposed: np.ndarray, degree: np.ndarray) -> float:
+    """Mean degree of a recommended item, one a place: sum(exposed * degree) / sum(exposed); NaN without any.
+
+    Args:
+      exposed: [N] lists that each item is in.
+      degree: [N] training interactions of each item.
+    """
+    total = int(np.sum(exposed))
+    return float(np.dot(exposed, degree) / total) if total else float("nan")
+
+
+def gini(counts: np.ndarray) -> float:
+    """Gini coefficient of [N] counts: 0 where all are equal, (N - 1) / N where one has everything; NaN without any.
+
+    With counts in ascending order x_1 to x_N: sum_i (2 i - N - 1) x_i / (N sum x).
+    """
+    ordered = np.sort(np.asarray(counts, np.float64))
+    num, total = len(ordered), ordered.sum()
+    ranks = 2 * np.arange(1, num + 1) - num - 1
+    return float(ranks @ ordered / (num * total)) if total else float("nan")
