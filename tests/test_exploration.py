@@ -22,7 +22,7 @@ def split():
     rng = np.random.default_rng(0)
     pairs = np.unique(np.stack([rng.integers(0, 20, 330), rng.integers(0, 30, 330)], axis=1), axis=0)
     found = splits.split(data.load(sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(20, 30))))
-    names = np.array([f"user {number}" for number in range(20)])
+    names = np.array([f"user {number:02}" for number in range(20)])
     return dataclasses.replace(found, user_ids=names, item_ids=100 + found.item_ids)
 
 
@@ -104,25 +104,25 @@ def test_recommending_by_hand(run, split):
     ticket, seen = run.tickets[1], np.concatenate([split.train, split.valid])
     scores = np.array(ticket.trained.user @ ticket.trained.item.T)
     scores[seen[:, 0], seen[:, 1]] = -np.inf
-    ranked = ticket.recommend(["user 3", "user 7"], k=4)
+    ranked = ticket.recommend(["user 03", "user 07"], k=4)
     for place, user in enumerate((3, 7)):
         assert ranked.found[place].tolist() == (100 + np.argsort(-scores[user], kind="stable")[:4]).tolist()
-    with_seen = ticket.recommend("user 3", k=30, exclude_seen=False).found[0]
+    with_seen = ticket.recommend("user 03", k=30, exclude_seen=False).found[0]
     assert sorted(with_seen.tolist()) == split.item_ids.tolist()
-    assert set(ticket.recommend("user 3", exclude_seen=False, items=[104, 117]).found[0].tolist()) == {104, 117}
+    assert set(ticket.recommend("user 03", exclude_seen=False, items=[104, 117]).found[0].tolist()) == {104, 117}
     item = np.asarray(ticket.trained.item)
     cosines = item @ item[5] / np.linalg.norm(item, axis=1) / np.linalg.norm(item[5])
     cosines[5] = -np.inf
     assert ticket.similar_items(105, k=1).found.tolist() == [[100 + int(np.argmax(cosines))]]
-    assert "user 2" not in ticket.similar_users("user 2", k=19).found[0]
+    assert "user 02" not in ticket.similar_users("user 02", k=19).found[0]
     with pytest.raises(DataError, match="unknown user id: 'user 99'"):
         ticket.recommend(["user 99"])
 
 
 def test_an_exported_ticket_says_the_same(run, tmp_path):
     file = run.tickets[2].export(tmp_path / "small.ticket")
-    served = lthjax.load_compressed(file).recommend(["user 3", "user 7"], k=4)
-    np.testing.assert_array_equal(served.found, run.tickets[2].recommend(["user 3", "user 7"], k=4).found)
+    served = lthjax.load_compressed(file).recommend(["user 03", "user 07"], k=4)
+    np.testing.assert_array_equal(served.found, run.tickets[2].recommend(["user 03", "user 07"], k=4).found)
 
 
 def test_lightgcn_is_propagated(made, split):
