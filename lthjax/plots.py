@@ -1,4 +1,4 @@
-"""Curves: Recall against sparsity, training against epochs. Every function draws into an Axes and returns it."""
+"""Curves and heat maps of runs. Every function draws into an Axes and returns it, or the image where it says so."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
