@@ -14,8 +14,6 @@ sparse scoring. Of MF it is the trained table throughout.
 
 import dataclasses
 import functools
-import json
-import re
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+import lthjax
 from experiments import cli, studies
 from lthjax import plots
 from lthjax.errors import CheckpointError, SettingsError
-from lthjax.settings import Settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,46 +68,23 @@ def main(config: Config) -> list[studies.Row]:
     if not config.run:
         raise SettingsError("RUN: wanted the run folder of find_tickets; got none.")
     from experiments import benchmarks  # here: with them comes JAX, and --help does without
-    from lthjax import imp, jobs
+    from lthjax import exploration, jobs
 
-    run = Path(config.run)
-    folders, settings = finished_tickets(run), settings_of(run)
+    run = lthjax.load_run(config.run)
+    if isinstance(run, exploration.SeedRuns):
+        first = next(iter(run.seeds.values()))
+        raise SettingsError(f"RUN: wanted one run; {config.run} has one for each seed: name one, such as {first.path}.")
+    if not run.tickets:
+        raise CheckpointError(f"{config.run}: wanted a run with finished tickets; it has none.")
     found = benchmarks.machine(benchmarks.load())
-    settings, split = jobs.settle(None, settings, {})
-    job = jobs.prepare(split, settings)
+    job = jobs.prepare(run.split, run.settings)
     rows = []
-    for folder in folders:
-        rows.append(measure(imp.load_ticket(folder), job, config.repeats))
-        print(f"{folder.name} measured", flush=True)
+    for ticket in run.tickets:
+        rows.append(measure(ticket.ticket, job, config.repeats))
+        print(f"level {ticket.level} measured", flush=True)
     machine = benchmarks.machine_in_words(found)
-    studies.leave(Path(config.out or run / "cost"), rows, text_of(rows, job, machine), drawing_of(rows))
+    studies.leave(Path(config.out or run.path / "cost"), rows, text_of(rows, job, machine), drawing_of(rows))
     return rows
-
-
-def finished_tickets(run: Path) -> list[Path]:
-    """Folders of the finished tickets of a run, the dense one first; what is being written or set aside is left out.
-
-    Raises:
-      CheckpointError: there is none.
-    """
-    found = sorted(place for place in run.glob("tickets/level_*") if re.fullmatch(r"level_\d+", place.name))
-    if not found:
-        seeds = sorted(place.name for place in run.glob("seed_*"))
-        hint = f" It has a run for each seed: name one, such as {run / seeds[0]}." if seeds else ""
-        raise CheckpointError(f"{run}: wanted a run folder with finished tickets; it has none.{hint}")
-    return found
-
-
-def settings_of(run: Path) -> Settings:
-    """The settings that a run was made with.
-
-    Raises:
-      CheckpointError: its config.json is missing or damaged.
-    """
-    try:
-        return Settings(**json.loads((run / "config.json").read_text(encoding="utf-8"))["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{run / 'config.json'}: wanted the settings of a run; {error}.") from error
 
 
 def measure(ticket: "Ticket", job: "Job", repeats: int) -> studies.Row:

@@ -1,4 +1,4 @@
-"""Curves and heat maps of runs. Every function draws into an Axes and returns it, or the image where it says so."""
+"""Curves: Recall against sparsity, training against epochs. Every function draws into an Axes and returns it."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The cost report of small run folders: against brute force, and the files it leaves."""
 
-import dataclasses
-import json
 import sys
 
 import jax
@@ -10,7 +8,7 @@ import pytest
 
 import lthjax
 from experiments import cli, cost_report
-from lthjax import checkpoint, compressed, exporting, imp, jobs, tickets
+from lthjax import compressed, exporting, imp, jobs, runs, tickets
 from lthjax.embeddings import Embeddings
 from lthjax.errors import CheckpointError, SettingsError
 from lthjax.settings import Settings
@@ -27,11 +25,14 @@ def make_run(tmp_path_factory, make_ticket):
     def make(model):
         settings = Settings(data=str(pairs), model=model, dim=4, layers=1)
         split = jobs.load_split(None, settings)
+        found = []
         for level, sparsity in enumerate((0.0, 0.5, 0.9)):
             masks = Embeddings(*(jax.numpy.asarray(rng.random((n, 4)) >= sparsity) for n in (20, 25)))
-            ticket = make_ticket(split, settings, masks, level)
-            checkpoint.save(folder / model / "tickets" / f"level_{level:02d}", *tickets.to_checkpoint(ticket))
-        (folder / model / "config.json").write_text(json.dumps({"settings": dataclasses.asdict(settings)}))
+            found.append(make_ticket(split, settings, masks, level))
+        with runs.open_folder(folder / model, runs.describe(settings, "adam", split)) as run:
+            for ticket in found:
+                run.save_ticket(ticket)
+            run.write_results([tickets.row(ticket) for ticket in found])
         return folder / model
 
     return make
@@ -47,7 +48,7 @@ def test_report_of_mf(mf_run, capsys):
     (mf_run / "tickets" / ".level_03.partial").mkdir()
     rows = cost_report.main(cost_report.Config(run=str(mf_run), repeats=1))
     assert [row["level"] for row in rows] == [0, 1, 2]
-    split = jobs.load_split(None, cost_report.settings_of(mf_run))
+    split = lthjax.load_run(mf_run).split
     for level, row in enumerate(rows):
         ticket = lthjax.load_ticket(mf_run / "tickets" / f"level_{level:02d}")
         user, item = (np.asarray(side) for side in ticket.trained)
@@ -89,7 +90,7 @@ def test_report_of_lightgcn(make_run, tmp_path):
 def test_the_device_ranks_as_the_report_does(mf_run):
     """What is timed on a GPU, run here where the tests run."""
     ticket = imp.load_ticket(mf_run / "tickets" / "level_01")
-    split = jobs.load_split(None, cost_report.settings_of(mf_run))
+    split = lthjax.load_run(mf_run).split
     served = lthjax.load_compressed(lthjax.export(ticket, split, mf_run.parent / "t.npz"), scoring="dense")
     users = np.array([3, 0, 19, 3])
     found = cost_report.on_device(served.embeddings(), served, users, k=5)()
@@ -122,13 +123,11 @@ def test_break_even(rows, wanted):
 def test_folders_that_are_no_run(tmp_path):
     with pytest.raises(SettingsError, match="wanted the run folder"):
         cost_report.main(cost_report.Config())
-    with pytest.raises(CheckpointError, match="finished tickets; it has none"):
+    with pytest.raises(CheckpointError, match=r"wanted a run folder, which has a config\.json; there is none"):
         cost_report.main(cost_report.Config(run=str(tmp_path / "missing")))
     (tmp_path / "seed_4").mkdir()
-    with pytest.raises(CheckpointError, match="seed_4"):
-        cost_report.finished_tickets(tmp_path)
-    with pytest.raises(CheckpointError, match=r"config\.json"):
-        cost_report.settings_of(tmp_path)
+    with pytest.raises(SettingsError, match=r"one for each seed: name one, such as .*seed_4"):
+        cost_report.main(cost_report.Config(run=str(tmp_path)))
     with pytest.raises(SettingsError, match="--repeats"):
         cost_report.Config(repeats=0)
 
