@@ -50,7 +50,9 @@ def wins_at(sparsity: float) -> Callable[[Sequence[Row]], Finding]:
     def judge(rows: Sequence[Row]) -> Finding:
         row = studies.nearest(rows, sparsity)
         if row is None:
-            return Finding(None, f"levels end at {rows[-1]['sparsity']:.1%}")
+            return Finding(
+                None, f"no level within half a point of {sparsity:.2%}; the last is {rows[-1]['sparsity']:.1%}"
+            )
         return Finding(row["verdict"] in WINNING, f"{_recall(row)} against {_recall(rows[0])} dense: {row['verdict']}")
 
     return judge
@@ -85,6 +87,8 @@ def sparser(first: str, second: str) -> Callable[[Sequence[Row]], Finding]:
         variants = _variants(rows)
         most = [_highest(variants[name]) for name in (first, second)]
         said = "; ".join(f"{name} {_winner(variants[name])}" for name in (first, second))
+        if all(_ends_winning(variants[name]) for name in (first, second)):
+            return Finding(None, f"both still win where their levels end: {said}")
         return Finding(most[0] > most[1], f"sparsest winners: {said}")
 
     return judge
@@ -105,6 +109,8 @@ def about_as_sparse(rows: Sequence[Row]) -> Finding:
     """Do the sparsest winners of all variants lie within ten points of one another?"""
     most = {name: _highest(those) for name, those in _variants(rows).items()}
     said = ", ".join(f"{name} {value:.1%}" if value else f"{name} none" for name, value in most.items())
+    if ends := [name for name, those in _variants(rows).items() if _ends_winning(those)]:
+        return Finding(None, f"{', '.join(ends)} still win where their levels end; sparsest winners: {said}")
     return Finding(
         max(most.values()) - min(most.values()) <= 0.1 and min(most.values()) > 0, f"sparsest winners: {said}"
     )
@@ -155,14 +161,14 @@ def beats(first: str, second: str) -> Callable[[Sequence[Row]], Finding]:
 
 
 def learns_faster(rows: Sequence[Row]) -> Finding:
-    """Do winning tickets reach the dense model's best in fewer epochs? Rows of figure 6."""
+    """Do all winning tickets reach the dense model's best, and in fewer epochs? Rows of figure 6."""
     wins = [row for row in rows if row["verdict"] in WINNING]
     whole = [row for row in wins if row["seeds_that_reach"] == row["seeds"]]
     if not whole:
         return Finding(False, f"no winning ticket gets there with all seeds ({len(wins)} win)")
     relative = [row["relative"] for row in whole]
-    said = f"{min(relative):.1f} to {max(relative):.1f} times as fast; {len(whole)} of {len(wins)} winners get there"
-    return Finding(min(relative) > 1, said)
+    said = f"{len(whole)} of {len(wins)} winners get there with all seeds, {min(relative):.1f} to {max(relative):.1f} "
+    return Finding(len(whole) == len(wins) and min(relative) > 1, f"{said}times as fast")
 
 
 def keeps_the_large(rows: Sequence[Row]) -> Finding:
@@ -221,6 +227,11 @@ def _best(rows: Sequence[Row]) -> Row:
 def _highest(rows: Sequence[Row]) -> float:
     winner = report.sparsest_winner(list(rows))
     return winner["sparsity"] if winner else 0.0
+
+
+def _ends_winning(rows: Sequence[Row]) -> bool:
+    """Is the last level the sparsest winner? Then how far it would win is not known."""
+    return _highest(rows) == max(row["sparsity"] for row in rows)
 
 
 def _winner(rows: Sequence[Row]) -> str:

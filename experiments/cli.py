@@ -109,7 +109,7 @@ def _message(framed: str) -> str:
             blocks[-1].append(text)
     said = [" ".join(block) for block in blocks if block]
     message = said[0 if framed.startswith("╭") else 1] if len(said) > 1 else " ".join(framed.split())
-    return re.sub(r"^Error parsing \S*Config: ", "", message).removesuffix(".")
+    return re.sub(r"^Error parsing \w+: ", "", message).removesuffix(".")
 
 
 def _one_line(error: BaseException) -> str:

@@ -28,7 +28,7 @@ import numpy as np
 import lthjax
 from experiments import cli, studies
 from lthjax import plots, presets, report
-from lthjax.errors import DataError
+from lthjax.errors import DataError, SettingsError
 from lthjax.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,6 +54,11 @@ class Config(studies.Study):
 
     new: tuple[New, ...] = ("users", "items")
     """What is held out of training."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.new:
+            raise SettingsError("--new: wanted at least one of users and items; got none.")
 
 
 class Holdout(NamedTuple):
@@ -218,7 +223,7 @@ def _summary(each: list[_Measured], retrained: list[_Measured]) -> studies.Row:
         means = np.asarray([one.per_user[name].mean(dtype=np.float64) for one in each])
         row[name] = float(means.mean())
         if len(retrained) > 1:
-            row[f"{name}_sd"] = float(means.std(ddof=1)) if len(means) > 1 else 0.0  # popularity has no seeds
+            row[f"{name}_sd"] = float(means.std(ddof=1)) if len(means) > 1 else None  # popularity has no seeds
     ours, theirs = (np.asarray([m.per_user["recall@20"] for m in those], np.float64) for those in (each, retrained))
     effect = statistics.crossed_effect(ours - theirs)
     row |= {"difference": effect.mean, "interval_low": effect.low, "interval_high": effect.high}
@@ -244,7 +249,7 @@ def text_of(config: Config, rows: list[studies.Row]) -> str:
         lines.append([key[0], plots.MODELS[key[1]], *key[2:], *cells])
     at = {row["level"]: row["sparsity"] for row in rows}
     columns = [f"{name} {at[level]:.0%}" for name in ("Recall@20", "NDCG@20") for level in levels]
-    note = f"Test part, {studies.scale_of(config)}. "
+    note = f"Test part, {studies.scale_of(config, sparsities=SPARSITIES[config.scale])}. "
     sizes = {(row["data"], row["new"]): (row["num_new"], row["num_users"]) for row in rows}
     note += " ".join(
         f"{data}: {count:,} new {new}, measured for {users:,} users." for (data, new), (count, users) in sizes.items()

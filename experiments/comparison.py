@@ -1,6 +1,6 @@
 """Recall against sparsity of several variants: a table of the best and the sparsest winning tickets, and a figure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,20 @@ def compare(
     rows = [
         row for (data, model), found in panels.items() for row in studies.flat(found, data=Path(data).stem, model=model)
     ]
-    studies.write(study, name, rows, text_of(study, panels, title), drawing_of(panels))
+    varied = sorted({setting for changes in variants.values() for setting in changes})
+    studies.write(study, name, rows, text_of(study, panels, title, varied), drawing_of(panels))
     return rows
 
 
-def text_of(study: studies.Study, panels: Panels, title: str) -> str:
-    """A line a variant: dense model, best ticket, sparsest winning ticket."""
+def text_of(study: studies.Study, panels: Panels, title: str, varied: Sequence[str] = ()) -> str:
+    """A line a variant: dense model, best ticket, sparsest winning ticket.
+
+    Args:
+      study: the flags.
+      panels: the rows.
+      title: what is compared.
+      varied: settings in which the variants differ.
+    """
     lines = []
     for (data, model), found in panels.items():
         for variant, rows in found.items():
@@ -53,7 +61,7 @@ def text_of(study: studies.Study, panels: Panels, title: str) -> str:
                     f"{dense['best_epoch']:.0f}",
                 ]
             )
-    note = f"Test Recall@20, {studies.scale_of(study)}."
+    note = f"Test Recall@20, {studies.scale_of(study, varied)}."
     if any(row["selection"] == "test" for found in panels.values() for rows in found.values() for row in rows):
         note += f"\n{report.TEST_WARNING}"
     return f"## {title}\n\n{studies.markdown(_HEADER, lines)}\n\n{note}"

@@ -53,6 +53,8 @@ class Config:
 
     run: tyro.conf.Positional[str] = ""
     """Run folder of find_tickets, finished or still being written."""
+    data: str | None = None
+    """Name or path of the data, where the run's settings do not say where they are now."""
     out: str | None = None
     """Folder of the report; by default RUN/cost."""
     repeats: int = 5
@@ -70,7 +72,7 @@ def main(config: Config) -> list[studies.Row]:
     from experiments import benchmarks  # here: with them comes JAX, and --help does without
     from lthjax import exploration, jobs
 
-    run = lthjax.load_run(config.run)
+    run = lthjax.load_run(config.run, config.data)
     if isinstance(run, exploration.SeedRuns):
         first = next(iter(run.seeds.values()))
         raise SettingsError(f"RUN: wanted one run; {config.run} has one for each seed: name one, such as {first.path}.")

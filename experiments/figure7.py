@@ -74,6 +74,7 @@ def what_is_kept(pair: Pair) -> studies.Row:
     return {
         **{"data": pair.data, "model": pair.model, "seed": pair.ticket.settings["seed"], "level": pair.ticket.level},
         **{"sparsity": pair.ticket.sparsity, "verdict": pair.ticket.verdict.name},
+        "selection": pair.ticket.settings["selection"],
         **tenths,
         "dense_magnitude_of_kept": float(np.abs(dense[kept]).mean()),
         "dense_magnitude_of_pruned": float(np.abs(dense[~kept]).mean()),
@@ -113,6 +114,8 @@ def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
     header += ["of the largest", "mean dense magnitude, kept", "pruned", "correlation of magnitudes"]
     note = f"Trained layer-0 values; tenths by magnitude in the dense model; {studies.scale_of(study)}; drawn and "
     note += f"counted: seed {rows[0]['seed']}."
+    if any(row["selection"] == "test" for row in rows):
+        note += f"\n{report.TEST_WARNING}"
     return f"## What tickets keep\n\n{studies.markdown(header, lines)}\n\n{note}"
 
 

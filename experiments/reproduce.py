@@ -4,10 +4,10 @@ r"""The whole paper: every table and figure, and a line for each claim: it holds
     python -m experiments.reproduce --scale cpu --models mf --seeds 3
     python -m experiments.reproduce --scale paper --data yelp2018 --models mf --parts table2 figure6
 
-Each data set and model has a folder of its own under --out, with a folder for each part. All parts share what they
-train, and a part that was stopped goes on when called again. report.md is made of everything that lies there, from this
-call and from earlier ones with the same scale and seeds: so a long reproduction can be run in pieces. A part whose
-training fails is named with the reason, and the others go on.
+Each scale and number of seeds has a folder under --out (cpu-3-seeds), with one for each data set and model and one for
+each part in there. All share what they train, and a part that was stopped goes on when called again. report.md is made
+of everything that lies in that folder, from this call and from earlier ones: so a long reproduction can be run in
+pieces. A part whose training fails is named with the reason, and the others go on.
 
 Cost on 2 CPU cores, bundled data: the sum of the parts; each states its own.
 """
@@ -35,6 +35,7 @@ from experiments import (
     who_pays,
 )
 from lthjax import files, plots, runs
+from lthjax import report as notes
 from lthjax.errors import SettingsError, TrainingError
 
 Part = Literal[
@@ -76,7 +77,7 @@ class Reproduction(studies.Study):
 
 def main(config: Reproduction) -> Path:
     """Run the parts, write the report; returns its path."""
-    out = Path(config.out)
+    out = Path(config.out) / f"{config.scale}-{config.seeds}-seeds"
     for data in config.data:
         for model in config.models:
             place = out / f"{Path(data).stem}-{model}"
@@ -100,8 +101,7 @@ def main(config: Reproduction) -> Path:
 
 def run_part(study: studies.Study, part: str, place: Path) -> None:
     """Run a part, and keep beside its results with which scale and seeds; or why there are none."""
-    about = {"scale": study.scale, "seeds": study.seeds, "data": study.data[0], "model": study.models[0]}
-    about |= {"commit": runs.git_commit(), "error": None}
+    about = {"data": study.data[0], "model": study.models[0], "commit": runs.git_commit(), "error": None}
     try:
         PARTS[part](study)
     except TrainingError as error:
@@ -120,12 +120,12 @@ class Done:
     rows: list[studies.Row]
 
 
-def finished(config: studies.Study, out: Path) -> Iterator[Done]:
-    """The parts under a folder that were run with the scale and number of seeds of the call."""
+def finished(out: Path) -> Iterator[Done]:
+    """The parts under a folder that were run."""
     for about_file in sorted(out.glob("*/*/about.json")):
         place = about_file.parent
         about = json.loads(about_file.read_text(encoding="utf-8"))
-        if (about["scale"], about["seeds"]) == (config.scale, config.seeds) and place.name in PARTS:
+        if place.name in PARTS:
             yield Done(place, place.name, about, [] if about["error"] else read_rows(place / "results.csv"))
 
 
@@ -139,7 +139,7 @@ def read_rows(place: Path) -> list[studies.Row]:
 
 def text_of(config: studies.Study, out: Path) -> str:
     """The report: claims, tables, pictures, and the runs behind them."""
-    done = list(finished(config, out))
+    done = list(finished(out))
     cells = dict.fromkeys((one.about["data"], one.about["model"]) for one in done)
     seeds = f"{config.seeds} seed{'s' if config.seeds > 1 else ''}"
     lines = [
@@ -148,15 +148,17 @@ def text_of(config: studies.Study, out: Path) -> str:
         "by the means; a difference of two means that is no larger than the sum of their deviations is called within "
         "the spread. Recall is Recall@20 on the test part. kuairand and tiktok-clickbait stand in for the paper's Kwai "
         "and TikTok, which can no longer be had.",
-        "## The paper's claims",
     ]
+    if any(row.get("selection") == "test" for one in done for row in one.rows):
+        lines.append(notes.TEST_WARNING)
+    lines.append("## The paper's claims")
     for data, model in cells:
         mine = {one.part: one for one in done if (one.about["data"], one.about["model"]) == (data, model)}
         lines += [f"### {Path(data).stem}, {plots.MODELS[model]}", claims_table(mine)]
     for one in done:
         lines.append(f"## {Path(one.about['data']).stem}, {plots.MODELS[one.about['model']]}: {one.part}")
         lines += section(one, out)
-    lines += ["## The runs behind it", runs_table(out / "runs")]
+    lines += ["## The runs behind it", runs_table(Path(config.out) / "runs")]
     return "\n\n".join(lines) + "\n"
 
 

@@ -58,18 +58,17 @@ class Study:
             raise SettingsError(f"--seeds: wanted at least 1; got {self.seeds}.")
         if not self.data or not self.models:
             raise SettingsError("wanted at least one of --data and of --models; got none.")
+        names = [Path(data).stem for data in self.data]  # what rows and folders call them
+        if len(set(names)) < len(names):
+            raise SettingsError(f"--data: wanted data sets with different names; got {', '.join(self.data)}.")
 
 
 def settings_of(study: Study, data: str, model: str, **changes: Any) -> Settings:
     """Settings of the study's scale, for the data; a change of how much is pruned replaces levels of the data's own."""
-    of_data = _of_data(study, data)
+    of_data = dict(ON_CPU.get(data, {})) if study.scale == "cpu" else {}
     if {"levels", "prune_rate", "sparsities"} & changes.keys():
         of_data.pop("sparsities", None)
     return dataclasses.replace(SCALES[study.scale], **({"data": data, "model": model} | of_data | changes))
-
-
-def _of_data(study: Study, data: str) -> dict[str, Any]:
-    return dict(ON_CPU.get(data, {})) if study.scale == "cpu" else {}
 
 
 def curves(study: Study, data: str, model: str, variants: Mapping[str, Mapping[str, Any]]) -> Rows:
@@ -203,13 +202,25 @@ def leave(place: Path, rows: Sequence[Row], text: str, draw: "Callable[[Figure],
     return place
 
 
-def scale_of(study: Study) -> str:
-    """Scale, settings and seeds in words, to stand under a table."""
-    settings = presets.title(SCALES[study.scale])
+def scale_of(study: Study, varied: Sequence[str] = (), **changes: Any) -> str:
+    """Scale, settings and seeds in words, to stand under a table.
+
+    Args:
+      study: the flags.
+      varied: settings that the table tells by itself, left out here.
+      **changes: settings that are not the scale's own.
+    """
+    pruned = {"levels", "prune_rate", "sparsities"}
+    left_out = {*varied, "model"} | (pruned if pruned & {*varied} else set())
+    titles = {}
     for data in study.data:
-        if changes := _of_data(study, data):
-            settings += f"; {data}: " + ", ".join(f"{name} {value}" for name, value in changes.items())
-    return f"scale {study.scale} ({settings}), {study.seeds} seed{'s' if study.seeds > 1 else ''}"
+        settings = settings_of(study, data, "mf", **changes)
+        preset = presets.find(settings.preset)
+        told = {name: getattr(preset, name) for name in left_out}
+        titles[Path(data).stem] = presets.title(dataclasses.replace(settings, **told))
+    one = set(titles.values())
+    words = one.pop() if len(one) == 1 else "; ".join(f"{name}: {title}" for name, title in titles.items())
+    return f"scale {study.scale} ({words}), {study.seeds} seed{'s' if study.seeds > 1 else ''}"
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
@@ -234,8 +245,8 @@ def cell(row: Row | None, name: str) -> str | None:
 
 def nearest(rows: Sequence[Row], sparsity: float, within: float = 0.005) -> Row | None:
     """The row whose sparsity is nearest to the given one, or None where none is within half a percent."""
-    best = min(rows, key=lambda row: abs(row["sparsity"] - sparsity))
-    return best if abs(best["sparsity"] - sparsity) <= within else None
+    best = min(rows, key=lambda row: abs(row["sparsity"] - sparsity), default=None)
+    return best if best is not None and abs(best["sparsity"] - sparsity) <= within else None
 
 
 def name_of(settings: Settings) -> str:

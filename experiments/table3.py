@@ -179,13 +179,15 @@ def text_of(study: studies.Study, rows: list[studies.Row]) -> str:
         for method in METHODS:
             those = [row for row in ours if row["variant"] == method]
             at = [studies.nearest(those, sparsity, within=0.02) if those else None for sparsity in SPARSITIES]
+            written = studies.cell if method == "ticket" else studies.value  # only tickets are called winning
             lines.append(
-                [*label, f"{method}, ours", *(studies.cell(row, n) for n in ("recall@20", "ndcg@20") for row in at)]
+                [*label, f"{method}, ours", *(written(row, n) for n in ("recall@20", "ndcg@20") for row in at)]
             )
             if method in paper:
                 lines.append([*label, f"{method}, paper", *(f"{value:.4f}" for value in paper[method])])
     header = ["data", "model", "F", "", *(f"{name} {s:.0%}" for name in ("Recall@20", "NDCG@20") for s in SPARSITIES)]
-    note = f"Bold: winning tickets; {studies.scale_of(study)}. The dense model stands in the first column."
+    scale = studies.scale_of(study, varied=["dim"], sparsities=schedule(_STEPS[study.scale]))
+    note = f"Bold: winning tickets; {scale}. The dense model stands in the first column."
     if any(row["selection"] == "test" for row in rows):
         note += f"\n{report.TEST_WARNING}"
     return f"## Tickets beside other compressed tables\n\n{studies.markdown(header, lines)}\n\n{note}"

@@ -25,13 +25,13 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from scipy import sparse
 
 from lthjax import files, packing, propagation, recommend
-from lthjax.errors import CheckpointError, DataError
+from lthjax.errors import CheckpointError, DataError, SettingsError
 from lthjax.packing import IdRows, Layout, Values
 from lthjax.recommend import Ranked, Scoring
 
@@ -219,6 +219,8 @@ def serve(
         if contents.train is None:
             raise DataError("propagate: wanted the training items; there are none.")
         tables = Tables(*propagation.lightgcn(*tables, contents.train.pairs(), spread["layers"], spread["combine"]))
+    if scoring not in get_args(Scoring):
+        raise SettingsError(f"scoring: wanted {', '.join(get_args(Scoring))}; got {scoring!r}.")
     if scoring == "auto":
         scoring = recommend.choose(*tables)
     if scoring == "sparse":

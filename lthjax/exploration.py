@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optax
 
-from lthjax import evaluate, exporting, imp, jobs, report, runs, seeds, tickets
+from lthjax import evaluate, exporting, folding, imp, jobs, report, runs, seeds, tickets
 from lthjax import masks as masking
 from lthjax.compressed import CompressedTicket
 from lthjax.embeddings import Embeddings
@@ -346,6 +346,10 @@ class FoundTicket:
         split = _other(self._split(), data, self.settings)
         final = exporting.final_embeddings(self.ticket, split)
         return evaluate.evaluate(final, jobs.test_task(split, self.settings), ks)
+
+    def fold_in(self, interactions: Any, side: folding.Side = "user", **options: Any) -> folding.Folded:
+        """Give new users, or items, an embedding inside the ticket; as `lthjax.fold_in`, on the data of the run."""
+        return folding.fold_in(self.ticket, self._split(), interactions, side, **options)
 
     def recommend(self, user_ids: Any, k: int = 20, exclude_seen: bool = True, items: Any = None) -> Ranked:
         """The k items with the highest scores for each user, by original ids.

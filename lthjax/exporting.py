@@ -78,6 +78,7 @@ def contents_of(
     ticket: Ticket, split: Split, store: Store = "final", final_sparsity: float | None = None, seen: bool = True
 ) -> Contents:
     """What `export` writes; its arguments, its errors."""
+    ticket = tickets.whole(ticket)
     settings = tickets.settings_of(ticket)
     propagates = settings.model == "lightgcn" and settings.layers > 0
     if ticket.fingerprint != split.fingerprint:

@@ -23,13 +23,14 @@ def aside(place: str | Path) -> Iterator[Path]:
     place = Path(place)
     partial = place.with_name(f".{place.name}.partial")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.parent.is_dir():
+            place.parent.mkdir(parents=True)
         yield partial
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, place)
     except OSError as error:
-        raise CheckpointError(f"cannot write {place}: {error.strerror}.") from error
+        raise CheckpointError(f"cannot write {place}: {error.strerror or error}.") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -91,6 +91,7 @@ def fold_in(
       DataError: ids that the split does not have, or not the data of the ticket.
       SettingsError: a choice out of its range.
     """
+    ticket = tickets.whole(ticket)
     settings, split = jobs.settle(split, tickets.settings_of(ticket), {})
     num_layers = settings.layers if settings.model == "lightgcn" else 0
     steps = (0 if num_layers else _STEPS) if steps is None else steps

@@ -160,15 +160,18 @@ def _levels(
         for step in [[0], list(levels)] if at_once and levels else [[level] for level in (0, *levels)]:
             with interrupts.held_back():  # a level that has trained is saved before Ctrl-C is heard
                 places = [(run, level) for level in step for run in work]
-                found = [_load(run, level) or _take(run, level, given) for run, level in places]
+                loaded = [_load(run, level) for run, level in places]
+                found = [ticket or _take(*place, given) for place, ticket in zip(places, loaded, strict=True)]
                 waiting = [place for place, ticket in zip(places, found, strict=True) if ticket is None]
                 trained = iter(_train(waiting, bars, save_seconds))
                 found = [ticket or next(trained) for ticket in found]
                 for (run, _), ticket in zip(places, found, strict=True):
                     run.rows.append(tickets.row(ticket))
                     run.dense, run.last = run.dense or ticket, ticket
+                # What was there already has its rows: to write them one by one would cut the table of later levels.
+                is_new = None in loaded or levels.stop - 1 in step
                 for run in work:
-                    if run.folder:
+                    if run.folder and is_new:
                         run.folder.write_results(run.rows)
                 bars.levels_done(len(step))
             yield from found
@@ -368,6 +371,7 @@ def retrain(
     Raises:
       DataError: the data do not have the ticket's users and items, or are not those that its settings name.
     """
+    ticket = tickets.whole(ticket)
     settings, split = jobs.settle(data, tickets.settings_of(ticket), changes)
     job = jobs.prepare(split, settings, optimizer)
     wanted = tuple(part.shape for part in ticket.masks)

@@ -56,8 +56,8 @@ def _from_lists(lists: Any, known_ids: np.ndarray, what: str) -> sparse.csr_arra
         num_rows += 1
         if isinstance(ids, str) or not isinstance(ids, Iterable):
             raise DataError(f"wanted a list of {what} ids for each new row, got {ids!r} (row {number}).")
-        for one in np.asarray(ids).tolist() if isinstance(ids, np.ndarray) else ids:
-            if not isinstance(one, int | float | str | np.generic):
+        for one in np.atleast_1d(ids).tolist() if isinstance(ids, np.ndarray) else ids:
+            if not isinstance(one, int | float | str | np.generic) or isinstance(one, bool | np.bool):
                 raise DataError(f"wanted {what} ids, got {one!r} (row {number}).")
             if one in place:
                 rows.append(number)

@@ -141,4 +141,7 @@ def _smallest(numbers: np.ndarray) -> np.ndarray:
     """Integers in the smallest dtype that holds them all."""
     if not numbers.size:
         return numbers.astype(np.uint8)
-    return numbers.astype(np.result_type(np.min_scalar_type(numbers.min()), np.min_scalar_type(numbers.max())))
+    least, most = int(numbers.min()), int(numbers.max())
+    if least >= 0:
+        return numbers.astype(np.min_scalar_type(most))
+    return numbers.astype(np.min_scalar_type(min(least, -most - 1)))  # signed, wide enough for both ends

@@ -149,8 +149,14 @@ def overlap_matrix(
       masks: name -> masks of a ticket; of one shape.
       ax: where to draw.
       measure: of `masks.Overlap`. Levels of one run lie within each other and overlap by 1: take jaccard for them.
+
+    Raises:
+      DataError: there are none, or their shapes differ.
     """
     names, tables = list(masks), list(masks.values())
+    shapes = [tuple(np.shape(part) for part in jax.tree.leaves(table)) for table in tables]
+    if not tables or len(set(shapes)) > 1:
+        raise DataError(f"wanted masks of one shape; got {shapes}.")
     values = np.asarray([[getattr(masking.overlap(one, other), measure) for other in tables] for one in tables])
     image = ax.imshow(values, cmap="viridis", vmin=0, vmax=1)
     ax.figure.colorbar(image, ax=ax, label=measure)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lthjax import files, report
+from lthjax.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,9 +120,14 @@ def training_curves(
       ax: where to draw.
       names: level -> what to call it, of the levels to draw; by default all, by their numbers.
       value: column of the log; by default Recall on the part that chose the best epochs.
+
+    Raises:
+      DataError: the log is empty.
     """
     from matplotlib import colormaps
 
+    if not len(log):
+        raise DataError("wanted a log with evaluations; got an empty one.")
     if value is None:
         value = next(name for name in log.columns if "_recall@" in name)
     if names is None:

@@ -131,13 +131,16 @@ def rows_of(ids: Any, known: np.ndarray, what: str) -> np.ndarray:
     Raises:
       DataError: ids that are not known, or of another kind; names some and says how many.
     """
-    asked = np.atleast_1d(np.asarray(ids))
+    try:
+        asked = np.atleast_1d(np.asarray(ids))
+    except ValueError as error:  # lists of different lengths
+        raise DataError(f"{what} ids: wanted one id or a list of them; got {ids!r:.60}.") from error
     if asked.ndim != 1:
         raise DataError(f"{what} ids: wanted one id or a list of them; got an array of shape {asked.shape}.")
     if asked.size == 0:
         return np.zeros(0, np.int64)
     is_text = known.dtype.kind == "U"
-    if asked.dtype.kind == "O" and all(isinstance(value, str if is_text else int | np.integer) for value in asked):
+    if asked.dtype.kind == "O" and all(_is_id(value, is_text) for value in asked):
         asked = asked.astype(str if is_text else np.int64)  # a column of a DataFrame
     if asked.dtype.kind not in ("U" if is_text else "iu"):
         wanted = "text" if is_text else "integers"
@@ -153,6 +156,12 @@ def rows_of(ids: Any, known: np.ndarray, what: str) -> np.ndarray:
             f"got {len(missing):,} unknown {what} id{'s' if len(missing) > 1 else ''}: {some}."
         )
     return rows
+
+
+def _is_id(value: Any, is_text: bool) -> bool:
+    if is_text:
+        return isinstance(value, str)
+    return isinstance(value, int | np.integer) and -(2**63) <= value < 2**63
 
 
 def named(best: Best, asked: np.ndarray, known: np.ndarray) -> Ranked:

@@ -135,7 +135,7 @@ class RunFolder:
             raise CheckpointError(f"cannot write {self.path / 'log.jsonl'}: {error.strerror}.") from error
 
     def _log_lines(self) -> list[dict[str, Any]]:
-        return read_log(self.path)
+        return _parse_log(self.path / "log.jsonl")[0]
 
     def _write_log(self, lines: list[dict[str, Any]]) -> None:
         files.write_text(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
@@ -189,15 +189,26 @@ def ticket_place(path: Path, level: int) -> Path:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a run folder's log.jsonl; none where nothing was evaluated yet."""
-    place = path / "log.jsonl"
-    found = []
-    for line in place.read_text(encoding="utf-8").splitlines() if place.exists() else []:
+    """The lines of a run folder's log.jsonl; none where nothing was evaluated yet.
+
+    Raises:
+      CheckpointError: a line is damaged, other than the last, which a kill may have cut short.
+    """
+    found, damaged = _parse_log(path / "log.jsonl")
+    if damaged and damaged[0] <= len(found):
+        raise CheckpointError(f"{path / 'log.jsonl'} is damaged in line {damaged[0]}.")
+    return found
+
+
+def _parse_log(place: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """What can be read of a log, and the numbers of the lines that cannot, from 1."""
+    found, damaged = [], []
+    for number, line in enumerate(place.read_text(encoding="utf-8").splitlines() if place.exists() else [], 1):
         try:
             found.append(json.loads(line))
         except ValueError:
-            break  # cut short by a kill: the last line
-    return found
+            damaged.append(number)
+    return found, damaged
 
 
 def describe(settings: Settings, optimizer: str, split: Split) -> dict[str, Any]:

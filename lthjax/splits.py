@@ -18,7 +18,11 @@ METHODS = ("random", "files", "cut")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Three disjoint parts of the interactions; users and items are numbered as in Interactions."""
+    """Three disjoint parts of the interactions; users and items are numbered as in Interactions.
+
+    Raises:
+      DataError: ids that are neither int64 nor str, or not ascending.
+    """
 
     name: str
     user_ids: np.ndarray  # [M] original ids, int64 or str
@@ -27,6 +31,13 @@ class Split:
     train: np.ndarray  # [E_train, 2] int32, user and item, sorted by user then item
     valid: np.ndarray  # [E_valid, 2]
     test: np.ndarray  # [E_test, 2]
+
+    def __post_init__(self):
+        for what, ids in (("user_ids", self.user_ids), ("item_ids", self.item_ids)):
+            if ids.dtype.kind not in "iU":
+                raise DataError(f"{self.name}: wanted {what} of int64 or str; got {ids.dtype}.")
+            if not (ids[:-1] < ids[1:]).all():
+                raise DataError(f"{self.name}: wanted {what} ascending, each once; got another order.")
 
     @property
     def num_users(self) -> int:

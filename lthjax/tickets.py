@@ -81,6 +81,11 @@ class Ticket:
         return f"Ticket(level {self.level}, {self.sparsity:.1%} pruned, {scores}, {self.verdict.name}; {shape})"
 
 
+def whole(ticket: Any) -> Ticket:
+    """The ticket itself, of what `load_run` gives too."""
+    return ticket if isinstance(ticket, Ticket) else ticket.ticket
+
+
 def row(ticket: Ticket) -> dict[str, Any]:
     """The ticket as a row of results.csv."""
     return {

@@ -42,6 +42,15 @@ def test_variants_against_each_other():
     assert judged(claims.about_as_sparse([*of("a", RUN), *of("b", RUN)]))
 
 
+def test_where_levels_end_nothing_is_known_of_the_highest_sparsity():
+    open_end = [DENSE, row(0.5, 0.21, "wins"), row(0.75, 0.21, "wins")]
+    both = [*of("init", open_end), *of("none", open_end)]
+    assert claims.sparser("init", "none")(both).holds is None
+    assert claims.about_as_sparse(both).holds is None
+    assert judged(claims.sparser("init", "none")([*of("init", open_end), *of("none", RUN)]))
+    assert judged(claims.sparser("none", "init")([*of("init", open_end), *of("none", RUN)])) is False
+
+
 def test_a_difference_within_the_spread_is_called_so():
     first, second = ([DENSE, row(0.5, recall, "wins") | {"recall@20_sd": 0.01}] for recall in (0.21, 0.20))
     rows = [*of("init", first), *of("none", second)]
@@ -73,13 +82,19 @@ def test_methods_at_equal_sizes():
     )
     assert judged(claims.beats("PEP", "LCM")(rows))
     assert claims.beats("PEP", "LCM")(rows[:3] + rows[4:]).holds is None  # a cell is empty
+    assert claims.beats("PEP", "LCM")([one for one in rows if one["variant"] != "PEP"]).holds is None  # no cell at all
 
 
 def test_speed_magnitude_and_rows():
     quick = {"verdict": "wins", "seeds": 2, "seeds_that_reach": 2, "relative": 3.0}
     assert judged(claims.learns_faster([quick, quick | {"relative": 1.5}]))
     assert not judged(claims.learns_faster([quick, quick | {"relative": 0.5}]))
-    assert not judged(claims.learns_faster([quick | {"seeds_that_reach": 1, "relative": 9.0}]))
+    late = quick | {"seeds_that_reach": 1, "relative": 9.0}
+    assert not judged(claims.learns_faster([late]))
+    assert claims.learns_faster([quick, late]) == (
+        False,
+        "1 of 2 winners get there with all seeds, 3.0 to 3.0 times as fast",
+    )
     assert judged(claims.keeps_the_large([{"sparsity": 0.5, "tenth_1": 0.1, "tenth_10": 0.9}]))
     assert not judged(claims.keeps_the_large([{"sparsity": 0.5, "tenth_1": 0.1, "tenth_10": 0.4}]))
     last = {"sparsity": 0.5, "dim": 8, "largest_item": 4.0, "mean_user": 2.0, "mean_item": 1.0}

@@ -7,7 +7,7 @@ import pytest
 
 from experiments import cold_start, studies
 from lthjax import evaluate, imp
-from lthjax.errors import DataError
+from lthjax.errors import DataError, SettingsError
 from lthjax.settings import Settings
 from lthjax.splits import Split
 
@@ -124,3 +124,8 @@ def test_a_study(config, monkeypatch, tmp_path):
     assert (place / "figure.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(imp, "fit_together", None)
     assert cold_start.main(config) == rows
+
+
+def test_nothing_new_is_refused():
+    with pytest.raises(SettingsError, match="--new: wanted at least one"):
+        cold_start.Config(new=())

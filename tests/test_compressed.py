@@ -377,3 +377,19 @@ def test_served_as_the_evaluator_ranks(ticket_of, split):
     for user, found, recall in zip(measured.users.tolist(), best.rows.tolist(), measured.recall[3], strict=True):
         relevant = sum(pair[0] == user for pair in held_out)
         assert recall == pytest.approx(sum((user, item) in held_out for item in found) / relevant)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [[-1, 2**53 + 1], [-(2**63), 2**63 - 1], [-128, 127], [-129, 5], [-5, 128], [-5, 200], [0, 2**63 - 1], [0, 255]],
+)
+def test_numbers_at_the_ends_of_dtypes_come_back(ids):
+    np.testing.assert_array_equal(packing.unpack_ids(packing.pack_ids(np.array(ids))), ids)
+
+
+def test_a_scoring_that_is_none():
+    ids = np.array([0])
+    tables = compressed.Tables(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32))
+    one = compressed.Contents(tables=tables, user_ids=ids, item_ids=ids, train=None, valid=None, facts={})
+    with pytest.raises(SettingsError, match="scoring: wanted auto, dense, sparse; got 'fast'"):
+        compressed.serve(one, scoring="fast")

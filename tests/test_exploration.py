@@ -223,3 +223,34 @@ def test_runs_of_several_seeds(made, tmp_path):
     assert "seeds 2, 10; 3 levels" in repr(several)
     (tmp_path / "seed_2" / "results.csv").unlink()
     assert len(lthjax.load_run(tmp_path).table()) == 0
+
+
+def test_the_public_functions_take_tickets_of_a_run(run, split, tmp_path):
+    ticket = run.tickets[1]
+    lthjax.export(ticket, split, tmp_path / "t.npz")
+    assert lthjax.load_compressed(tmp_path / "t.npz").facts["level"] == 1
+    interactions = [[100, 104], [111]]
+    folded = [lthjax.fold_in(ticket, split, interactions, steps=2), ticket.fold_in(interactions, steps=2)]
+    np.testing.assert_array_equal(folded[0].final, folded[1].final)
+    assert lthjax.retrain(ticket, split, show_progress=False, epochs=1).level == 1
+
+
+def test_looking_at_a_finished_run_leaves_its_table(copied, split):
+    before = (copied / "results.csv").read_text()
+    found = lthjax.find_tickets(split, out=copied, **TINY)
+    next(found)
+    found.close()
+    assert (copied / "results.csv").read_text() == before
+    (copied / "results.csv").unlink()
+    assert len(list(lthjax.find_tickets(split, out=copied, **TINY))) == 3
+    assert (copied / "results.csv").read_text() == before
+
+
+def test_a_damaged_line_of_the_log_is_named(copied):
+    place = copied / "log.jsonl"
+    lines = place.read_text().splitlines(keepends=True)
+    place.write_text("".join(lines[:-1]) + lines[-1][:9])
+    assert len(lthjax.load_run(copied).log()) == len(lines) - 1  # the last one may be cut short
+    place.write_text("".join([lines[0], "{\n", *lines[1:]]))
+    with pytest.raises(CheckpointError, match="damaged in line 2"):
+        lthjax.load_run(copied).log()

@@ -59,3 +59,9 @@ def test_columns_left_out():
     matrix = newcomers.read([[10, 20], [20], [30, 40]], IDS, "item")
     left = newcomers.without_columns(matrix, np.array([False, True, False, True]))
     np.testing.assert_array_equal(left.toarray(), [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]])
+
+
+def test_ids_that_are_no_ids():
+    with pytest.raises(DataError, match="got True"):
+        newcomers.read([[True]], np.arange(3), "item")
+    assert newcomers.read([np.array(2)], np.arange(3), "item").indices.tolist() == [2]

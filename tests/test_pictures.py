@@ -98,3 +98,10 @@ def test_the_baseline_has_the_colour_of_the_text(ax, style):
     )
     drawn = plots.several(dict.fromkeys(NAMES, rows), Figure().add_subplot())
     assert [text.replace(r"\$", "$") for text in labels(drawn)] == list(NAMES)
+
+
+def test_overlaps_of_masks_that_do_not_go_together():
+    with pytest.raises(DataError, match="wanted masks of one shape"):
+        pictures.overlap_matrix({"one": np.ones((2, 3), bool), "two": np.ones((2, 4), bool)}, Figure().add_subplot())
+    with pytest.raises(DataError, match="got an empty one"):
+        plots.training_curves(pd.DataFrame(), Figure().add_subplot())

@@ -164,3 +164,9 @@ def test_named():
     best = recommend.Best(np.array([[1, -1]]), np.array([[0.5, -np.inf]]))
     assert recommend.named(best, np.array([7]), np.array([30, 10])).found.tolist() == [[10, -1]]
     assert recommend.named(best, np.array([7]), np.array(["x", "y"])).found.tolist() == [["y", ""]]
+
+
+@pytest.mark.parametrize("ids", [[10**30], [[1], [1, 2]]])
+def test_ids_that_no_table_has(ids):
+    with pytest.raises(DataError, match="item ids: wanted"):
+        recommend.rows_of(ids, np.arange(3), "item")

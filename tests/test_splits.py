@@ -8,7 +8,7 @@ import pytest
 
 from lthjax.data import load
 from lthjax.errors import DataError
-from lthjax.splits import split
+from lthjax.splits import Split, split
 
 
 def interactions(counts):
@@ -144,3 +144,18 @@ def test_parts_missing(tmp_path):
     ):
         (tmp_path / name).mkdir()
         refused(with_parts(tmp_path / name, **texts), reason, name, method="files")
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        (np.array([0.5, 1.5]), "int64 or str; got float64"),
+        (np.array(["a", "b"], object), "int64 or str; got object"),
+        (np.array([2, 1]), "ascending, each once"),
+        (np.array(["a", "a"]), "ascending, each once"),
+    ],
+)
+def test_ids_of_a_split_made_by_hand(ids, said):
+    pairs = np.array([[0, 0]], np.int32)
+    with pytest.raises(DataError, match=said):
+        Split("mine", ids, np.array([7]), (), pairs, pairs, pairs)

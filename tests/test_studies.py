@@ -375,8 +375,20 @@ def test_reproduce_reports_what_lies_there(data, out, monkeypatch):
     for part in ("figure2", "complexity", "who_pays"):
         assert f"![{part}](few-mf/{part}/figure.png)" in report
     assert tuple(reproduce.PARTS) == get_args(reproduce.Part)
-    assert (out / "few-mf" / "figure2" / "figure.png").exists()
+    assert (out / "quick-2-seeds" / "few-mf" / "figure2" / "figure.png").exists()
     runs = [place.name for place in (out / "runs").iterdir() if not place.name.startswith("rivals-")]
     assert [report.count(f"| {name} | 0") for name in runs] == [1] * len(runs)  # with the seeds that follow
-    other = reproduce.text_of(reproduce.Reproduction(**whole | {"seeds": 3}), out)
-    assert "![figure2]" not in other
+    assert list(reproduce.finished(out / "quick-3-seeds")) == []
+
+
+def test_the_settings_under_a_table_are_those_that_ran():
+    few = study("kuairand", "y", scale="cpu")
+    assert "(defaults but for sparsities 0.271," in studies.scale_of(few)
+    assert studies.scale_of(few, ["prune_rate"]) == "scale cpu (defaults but for patience 15), 2 seeds"
+    assert "sparsities 0.5, patience 15" in studies.scale_of(few, sparsities="0.5")
+    assert studies.scale_of(study("x", "y", scale="cpu", seeds=1)) == "scale cpu (defaults), 1 seed"
+
+
+def test_data_sets_of_one_name_are_refused():
+    with pytest.raises(SettingsError, match=r"different names; got a/few\.txt, b/few\.txt"):
+        studies.Study(data=("a/few.txt", "b/few.txt"))
