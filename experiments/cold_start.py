@@ -27,7 +27,7 @@ import numpy as np
 
 import lthjax
 from experiments import cli, studies
-from lthjax import plots, presets, report
+from lthjax import plots, presets
 from lthjax.errors import DataError, SettingsError
 from lthjax.settings import Settings
 
@@ -254,9 +254,8 @@ def text_of(config: Config, rows: list[studies.Row]) -> str:
     note += " ".join(
         f"{data}: {count:,} new {new}, measured for {users:,} users." for (data, new), (count, users) in sizes.items()
     )
-    if any(row["selection"] == "test" for row in rows):
-        note += f"\n{report.TEST_WARNING}"
-    return f"## New users and items\n\n{studies.markdown(['data', 'model', 'new', '', *columns], lines)}\n\n{note}"
+    table = studies.markdown(["data", "model", "new", "", *columns], lines)
+    return f"## New users and items\n\n{table}\n\n{studies.warned(note, rows)}"
 
 
 def drawing_of(rows: list[studies.Row]) -> "Callable[[Figure], None]":

@@ -62,8 +62,7 @@ def text_of(study: studies.Study, panels: Panels, title: str, varied: Sequence[s
                 ]
             )
     note = f"Test Recall@20, {studies.scale_of(study, varied)}."
-    if any(row["selection"] == "test" for found in panels.values() for rows in found.values() for row in rows):
-        note += f"\n{report.TEST_WARNING}"
+    note = studies.warned(note, (row for found in panels.values() for rows in found.values() for row in rows))
     return f"## {title}\n\n{studies.markdown(_HEADER, lines)}\n\n{note}"
 
 

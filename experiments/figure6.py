@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import lthjax
 from experiments import cli, studies
-from lthjax import plots, report
+from lthjax import plots
 from lthjax.settings import Settings
 from lthjax.verdict import WINNING
 
@@ -117,9 +117,8 @@ def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
     note = f"Epochs until Recall@20 on the {rows[0]['selection']} part is at least the dense model's best there; "
     note += "relative: the dense model's over the ticket's, of the means (slowest to quickest seed); "
     note += f"{studies.scale_of(study)}."
-    if rows[0]["selection"] == "test":
-        note += f"\n{report.TEST_WARNING}"
-    return f"## Epochs to the dense model's best\n\n{studies.markdown(_HEADER, lines)}\n\n{note}"
+    table = studies.markdown(_HEADER, lines)
+    return f"## Epochs to the dense model's best\n\n{table}\n\n{studies.warned(note, rows)}"
 
 
 def _by_curve(rows: Sequence[studies.Row]) -> dict[tuple[str, str, int], list[studies.Row]]:

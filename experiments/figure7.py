@@ -114,9 +114,7 @@ def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
     header += ["of the largest", "mean dense magnitude, kept", "pruned", "correlation of magnitudes"]
     note = f"Trained layer-0 values; tenths by magnitude in the dense model; {studies.scale_of(study)}; drawn and "
     note += f"counted: seed {rows[0]['seed']}."
-    if any(row["selection"] == "test" for row in rows):
-        note += f"\n{report.TEST_WARNING}"
-    return f"## What tickets keep\n\n{studies.markdown(header, lines)}\n\n{note}"
+    return f"## What tickets keep\n\n{studies.markdown(header, lines)}\n\n{studies.warned(note, rows)}"
 
 
 def drawing_of(pairs: Sequence[Pair]) -> "Callable[[Figure], None]":

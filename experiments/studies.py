@@ -6,13 +6,14 @@ all studies use: what one has trained, the others read. Called again, a study go
 
 import dataclasses
 import hashlib
+import itertools
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lthjax
-from lthjax import files, plots, presets
+from lthjax import files, plots, presets, report
 from lthjax.errors import SettingsError
 from lthjax.settings import Settings, roundings
 from lthjax.verdict import WINNING
@@ -28,10 +29,17 @@ SCALES = {
     "cpu": Settings(),
     "paper": presets.paper_code,
 }
-# The paper's levels 3, 6, 10, 15 and 29: a tenth at a time would take hours on larger data. L2 and learning rate are
-# the best on validation of those tried (MF, dense; experiments/LOG.md); with a patience of 15 epochs.
-_FEW_LEVELS = {"sparsities": "0.271,0.4686,0.6513,0.7941,0.9529", "patience": 15}
-ON_CPU = {"kuairand": _FEW_LEVELS, "tiktok-clickbait": _FEW_LEVELS | {"l2": 0.1}}  # data -> what differs at scale cpu
+# The paper's levels 3, 6, 10, 15 and 29: a tenth at a time would take hours. L2, learning rate and batch size are the
+# best on validation of those tried (dense; experiments/LOG.md); large batches cost LightGCN nothing but steps.
+_FEW_LEVELS: dict[str, Any] = {"sparsities": "0.271,0.4686,0.6513,0.7941,0.9529"}
+_LARGER = _FEW_LEVELS | {"patience": 15}
+ON_CPU = {  # (data, model) -> what differs from the defaults at scale cpu
+    ("ml-latest-small", "lightgcn"): _FEW_LEVELS | {"batch_size": 4096, "learning_rate": 0.02, "l2": 1e-3},
+    ("kuairand", "mf"): _LARGER,
+    ("kuairand", "lightgcn"): _LARGER | {"batch_size": 16384, "learning_rate": 0.03, "l2": 1e-3},
+    ("tiktok-clickbait", "mf"): _LARGER | {"batch_size": 8192, "learning_rate": 0.005, "l2": 0.1},
+    ("tiktok-clickbait", "lightgcn"): _LARGER | {"batch_size": 16384, "learning_rate": 0.03, "l2": 1e-2},
+}
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]  # variant -> rows of its levels, the dense one first
 
@@ -64,11 +72,16 @@ class Study:
 
 
 def settings_of(study: Study, data: str, model: str, **changes: Any) -> Settings:
-    """Settings of the study's scale, for the data; a change of how much is pruned replaces levels of the data's own."""
-    of_data = dict(ON_CPU.get(data, {})) if study.scale == "cpu" else {}
+    """Settings of the scale for data and model; a change of how much is pruned replaces levels of their own."""
+    own = dict(ON_CPU.get((data, model), {})) if study.scale == "cpu" else {}
     if {"levels", "prune_rate", "sparsities"} & changes.keys():
-        of_data.pop("sparsities", None)
-    return dataclasses.replace(SCALES[study.scale], **({"data": data, "model": model} | of_data | changes))
+        own.pop("sparsities", None)
+    return dataclasses.replace(SCALES[study.scale], **({"data": data, "model": model} | own | changes))
+
+
+def has_few_levels(study: Study, data: str, model: str) -> bool:
+    """Is it pruned in a few large steps at this scale, since many would take hours?"""
+    return study.scale == "cpu" and "sparsities" in ON_CPU.get((data, model), {})
 
 
 def curves(study: Study, data: str, model: str, variants: Mapping[str, Mapping[str, Any]]) -> Rows:
@@ -213,14 +226,19 @@ def scale_of(study: Study, varied: Sequence[str] = (), **changes: Any) -> str:
     pruned = {"levels", "prune_rate", "sparsities"}
     left_out = {*varied, "model"} | (pruned if pruned & {*varied} else set())
     titles = {}
-    for data in study.data:
-        settings = settings_of(study, data, "mf", **changes)
+    for data, model in itertools.product(study.data, study.models):
+        settings = settings_of(study, data, model, **changes)
         preset = presets.find(settings.preset)
         told = {name: getattr(preset, name) for name in left_out}
-        titles[Path(data).stem] = presets.title(dataclasses.replace(settings, **told))
+        titles[f"{Path(data).stem}, {plots.MODELS[model]}"] = presets.title(dataclasses.replace(settings, **told))
     one = set(titles.values())
     words = one.pop() if len(one) == 1 else "; ".join(f"{name}: {title}" for name, title in titles.items())
     return f"scale {study.scale} ({words}), {study.seeds} seed{'s' if study.seeds > 1 else ''}"
+
+
+def warned(text: str, rows: Iterable[Row]) -> str:
+    """The text under a table, with a warning where any of its rows was chosen on the test part."""
+    return f"{text}\n{report.TEST_WARNING}" if any(row["selection"] == "test" for row in rows) else text
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:

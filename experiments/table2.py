@@ -12,10 +12,11 @@ Cost on 2 CPU cores, bundled data, one seed: cpu 36 s with MF, 3 minutes with Li
 trainings of up to 1000 epochs for each model.
 """
 
+import itertools
 from pathlib import Path
 
 from experiments import cli, studies
-from lthjax import plots, report
+from lthjax import plots
 
 SPARSITIES = (0.0, 0.271, 0.6513, 0.9529)
 PAPER = {  # (data, model) -> Recall@20, then NDCG@20, at SPARSITIES; Wang et al., table 2
@@ -59,8 +60,7 @@ def text_of(study: studies.Study, found: dict[tuple[str, str], list[studies.Row]
             lines.append([theirs if theirs == name else f"{theirs}, other data", plots.MODELS[model], "paper", *paper])
     header = ["data", "model", "", *(f"{name} {s:.2%}" for name in ("Recall@20", "NDCG@20") for s in SPARSITIES)]
     note = f"Bold: winning tickets; {studies.scale_of(study)}. Empty: not reached at this scale."
-    if any(row["selection"] == "test" for rows in found.values() for row in rows):
-        note += f"\n{report.TEST_WARNING}"
+    note = studies.warned(note, itertools.chain(*found.values()))
     return f"## Tickets at the paper's sparsities\n\n{studies.markdown(header, lines)}\n\n{note}"
 
 

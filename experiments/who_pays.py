@@ -24,7 +24,7 @@ import numpy as np
 
 import lthjax
 from experiments import cli, figure2, studies
-from lthjax import plots, report
+from lthjax import plots
 from lthjax.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -187,8 +187,7 @@ def text_of(study: Payers, rows: Sequence[studies.Row], members: Mapping[str, li
         parts.append(f"### {data}, {plots.MODELS[model]}, {variant}\n\n{table}\n\n{remarks(panel)}")
     note = "Groups have equal shares of the training interactions; group 1 has those with the fewest. "
     note += f"Recall and lists are of the test part, top {K}; {studies.scale_of(study)}."
-    if studies.SCALES[study.scale].selection == "test":
-        note += f"\n{report.TEST_WARNING}"
+    note = studies.warned(note, [dataclasses.asdict(studies.SCALES[study.scale])])
     return "\n\n".join([*parts, note])
 
 
