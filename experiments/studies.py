@@ -36,7 +36,7 @@ _LARGER = _FEW_LEVELS | {"patience": 15}
 ON_CPU = {  # (data, model) -> what differs from the defaults at scale cpu
     ("ml-latest-small", "lightgcn"): _FEW_LEVELS | {"batch_size": 4096, "learning_rate": 0.02, "l2": 1e-3},
     ("kuairand", "mf"): _LARGER,
-    ("kuairand", "lightgcn"): _LARGER | {"batch_size": 16384, "learning_rate": 0.03, "l2": 1e-3},
+    ("kuairand", "lightgcn"): _LARGER | {"batch_size": 16384, "learning_rate": 0.03, "l2": 2e-3},
     ("tiktok-clickbait", "mf"): _LARGER | {"batch_size": 8192, "learning_rate": 0.005, "l2": 0.1},
     ("tiktok-clickbait", "lightgcn"): _LARGER | {"batch_size": 16384, "learning_rate": 0.03, "l2": 1e-2},
 }
