@@ -97,7 +97,8 @@ def measure(ticket: "Ticket", job: "Job", repeats: int) -> studies.Row:
       job: with the test part.
       repeats: of everything that is timed.
     """
-    from lthjax import compressed, exporting, jobs
+    from lthjax import compressed, costs, exporting, jobs
+    from lthjax.embeddings import Embeddings
 
     _, metrics = jobs.measure(job, job.program, ticket.trained)
     recall = functools.partial(_recall, job)
@@ -120,7 +121,7 @@ def measure(ticket: "Ticket", job: "Job", repeats: int) -> studies.Row:
         "bytes_file_int8": sizes["int8"]["file"],
         "load_ms": 1e3 * load,
         "multiply_adds_dense": tables["dense"].item.size,
-        "multiply_adds_sparse": multiply_adds(sparse_tables),
+        "multiply_adds_sparse": costs.scoring(Embeddings(*sparse_tables)),
         f"recall@{_K}": metrics[f"recall@{_K}"],
         f"recall@{_K}_float16": recall(tables["float16"]),
         f"recall@{_K}_int8": recall(tables["int8"]),
@@ -128,14 +129,6 @@ def measure(ticket: "Ticket", job: "Job", repeats: int) -> studies.Row:
     if propagates:
         row[f"recall@{_K}_{_PRUNED}"] = recall(tables[_PRUNED])
     return row | latencies(tables["dense"], sparse_tables, served["dense"], repeats)
-
-
-def multiply_adds(tables: "Tables") -> float:
-    """Multiply-adds without a factor of 0 to score all items for a user, on average over the users."""
-    import numpy as np
-
-    of_users, of_items = (np.count_nonzero(table, axis=0).astype(float) for table in tables)
-    return float(of_users @ of_items / len(tables.user))
 
 
 def latencies(tables: "Tables", sparse_tables: "Tables", served: "CompressedTicket", repeats: int) -> dict[str, float]:

@@ -15,7 +15,7 @@ _HOMES = {
     "load_ticket": "imp",
     "retrain": "imp",
     "load_run": "exploration",
-    "explore": "exploration",
+    "explore": "found",
     "fold_in": "folding",
     "load_split": "jobs",
     "keep_programs": "compilation",

@@ -15,13 +15,12 @@ import numpy as np
 import optax
 from scipy import sparse
 
-from lthjax import graph, jobs, losses, newcomers, optim, rows, tickets
+from lthjax import diagnostics, graph, jobs, losses, newcomers, optim, rows, tickets
 from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError, SettingsError
 from lthjax.graph import Graph
 from lthjax.losses import Triples
 from lthjax.rows import Rows
-from lthjax.splits import Split
 from lthjax.tickets import Ticket
 
 Side = Literal["user", "item"]
@@ -101,7 +100,7 @@ def fold_in(
             f"{split.name}: wanted the data that the ticket was found on; got others (fingerprints differ)."
         )
     other, ids = ("item", split.item_ids) if side == "user" else ("user", split.user_ids)
-    degrees = degrees_of(split)
+    degrees = diagnostics.degrees(split.train, split.num_users, split.num_items)
     others_degree, own_degree = getattr(degrees, other), getattr(degrees, side)
     met = newcomers.without_columns(newcomers.read(interactions, ids, other), others_degree == 0)
     met_degree = np.diff(met.indptr)  # [R]
@@ -150,12 +149,6 @@ def _check(side: str, keep: str, steps: int, learning_rate: float, seed: int, nu
             raise SettingsError(f"{name}: wanted a whole number from {least} to below 2^31; got {number!r}.")
     if not 0 < learning_rate < math.inf:
         raise SettingsError(f"learning_rate: wanted a positive number; got {learning_rate!r}.")
-
-
-def degrees_of(split: Split) -> Embeddings:
-    """Training interactions of each user [M] and item [N]."""
-    user, item = split.train.T
-    return Embeddings(np.bincount(user, minlength=split.num_users), np.bincount(item, minlength=split.num_items))
 
 
 _sum_of_layers = jax.jit(graph.propagate, static_argnums=2)

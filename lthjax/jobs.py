@@ -90,6 +90,27 @@ def settle(data: Any, settings: Settings, changes: dict[str, Any]) -> tuple[Sett
     return settings, load_split(data, settings)
 
 
+def split_of(data: Any, settings: Settings, fingerprint: str, whose: str) -> Split:
+    """The split that a run or ticket was made with.
+
+    Args:
+      data: as in `find_tickets`, or None for what the settings name.
+      settings: of the run or ticket.
+      fingerprint: what the split's must be.
+      whose: the run or ticket, for the error.
+
+    Raises:
+      DataError: the data are not at hand, or others.
+    """
+    _, split = settle(data, settings, {})
+    if split.fingerprint != fingerprint:
+        raise DataError(
+            f"{split.name}: wanted the data and the split of {whose}, with fingerprint {fingerprint}; "
+            f"got {split.fingerprint}."
+        )
+    return split
+
+
 def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransformation | None = None) -> Job:
     """Build graph, tasks and program of a run."""
     num_users, num_items = split.num_users, split.num_items

@@ -8,7 +8,7 @@ import pytest
 
 import lthjax
 from experiments import cli, cost_report
-from lthjax import compressed, exporting, imp, jobs, runs, tickets
+from lthjax import exporting, imp, jobs, runs, tickets
 from lthjax.embeddings import Embeddings
 from lthjax.errors import CheckpointError, SettingsError
 from lthjax.settings import Settings
@@ -95,12 +95,6 @@ def test_the_device_ranks_as_the_report_does(mf_run):
     users = np.array([3, 0, 19, 3])
     found = cost_report.on_device(served.embeddings(), served, users, k=5)()
     np.testing.assert_array_equal(split.item_ids[found], served.recommend(split.user_ids[users], k=5).found)
-
-
-def test_multiply_adds_by_hand():
-    user = np.array([[1, 0], [1, 1]], np.float32)
-    item = np.array([[2, 0], [2, 0], [0, 3]], np.float32)
-    assert cost_report.multiply_adds(compressed.Tables(user, item)) == (2 + 3) / 2
 
 
 def timed(sparsity, dense, sparse):
