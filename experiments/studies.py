@@ -33,8 +33,12 @@ SCALES = {
 # best on validation of those tried (dense; experiments/LOG.md); large batches cost LightGCN nothing but steps.
 _FEW_LEVELS: dict[str, Any] = {"sparsities": "0.271,0.4686,0.6513,0.7941,0.9529"}
 _LARGER = _FEW_LEVELS | {"patience": 15}
+_OF_MODEL: dict[str, dict[str, Any]] = {
+    "mf": {},
+    "lightgcn": {name: getattr(presets.lightgcn, name) for name in ("batch_size", "learning_rate", "l2")},
+}
 ON_CPU = {  # (data, model) -> what differs from the defaults at scale cpu
-    ("ml-latest-small", "lightgcn"): _FEW_LEVELS | {"batch_size": 4096, "learning_rate": 0.02, "l2": 1e-3},
+    ("ml-latest-small", "lightgcn"): _FEW_LEVELS | _OF_MODEL["lightgcn"],
     ("kuairand", "mf"): _LARGER,
     ("kuairand", "lightgcn"): _LARGER | {"batch_size": 16384, "learning_rate": 0.03, "l2": 2e-3},
     ("tiktok-clickbait", "mf"): _LARGER | {"batch_size": 8192, "learning_rate": 0.005, "l2": 0.1},
@@ -73,7 +77,7 @@ class Study:
 
 def settings_of(study: Study, data: str, model: str, **changes: Any) -> Settings:
     """Settings of the scale for data and model; a change of how much is pruned replaces levels of their own."""
-    own = dict(ON_CPU.get((data, model), {})) if study.scale == "cpu" else {}
+    own = dict(ON_CPU.get((data, model), _OF_MODEL[model])) if study.scale == "cpu" else {}
     if {"levels", "prune_rate", "sparsities"} & changes.keys():
         own.pop("sparsities", None)
     return dataclasses.replace(SCALES[study.scale], **({"data": data, "model": model} | own | changes))

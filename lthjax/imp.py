@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from lthjax import checkpoint, interrupts, jobs, progress, prune, rewind, runs, tickets, verdict
+from lthjax import checkpoint, interrupts, jobs, presets, progress, prune, rewind, runs, tickets, verdict
 from lthjax import masks as masking
 from lthjax.errors import DataError, SettingsError
 from lthjax.fitting import FitState, begin, fit_together
@@ -52,7 +52,7 @@ def find_tickets(
       optimizer: any Optax transformation; by default Adam with `settings.learning_rate`.
       out: run folder; with `seeds` each has its own in there, `seed_0` and so on. With one, the same call again goes on
         where it was stopped; without one nothing is written.
-      settings: where to start from; by default `Settings()`.
+      settings: where to start from; by default `Settings()`, or `presets.lightgcn` with `model="lightgcn"`.
       seeds: a number of runs that start from `settings.seed` and count up, or the seeds themselves.
       dense: finished dense models (level 0), each for the run with its seed, which then trains none of its own: runs
         that differ in how they prune can share it.
@@ -68,7 +68,8 @@ def find_tickets(
     """
     if isinstance(data, Split) and settings is None:
         changes.setdefault("data", f"<{data.name}>")
-    settings, split = jobs.settle(data, settings or Settings(), changes)
+    of_model = presets.for_model("none", changes.get("model", "mf"))
+    settings, split = jobs.settle(data, settings or presets.find(of_model), changes)
     job = jobs.prepare(split, settings, optimizer)
     if together is None:
         together = jax.default_backend() != "cpu"

@@ -16,7 +16,8 @@ class Settings:
     """What is trained, on what, and how it is pruned. Checked when made; see `check` for the ranges."""
 
     preset: str = "none"
-    """Start from published settings: paper_text, paper_code, lightgcn_pytorch, lightgcn_tf or recbole; flags win."""
+    """Start from published settings: paper_text, paper_code, lightgcn_pytorch, lightgcn_tf or recbole; flags win.
+    Without one, --model lightgcn starts from the preset lightgcn."""
 
     data: str = "ml-latest-small"
     """Bundled or known name, or path of a file or of a folder with train.txt, valid.txt and test.txt."""

@@ -11,11 +11,13 @@ from lthjax import presets
 from lthjax.errors import SettingsError
 from lthjax.settings import Settings
 
+PUBLISHED = {name: value for name, value in presets.ALL.items() if name != "lightgcn"}
+
 
 def test_the_points_in_which_publications_differ():
     table = {
         name: (p.init, p.combine, p.l2, p.l2_form, p.sampler, p.split, p.selection, p.test_mask, p.layers, p.dim)
-        for name, p in presets.ALL.items()
+        for name, p in PUBLISHED.items()
     }
     squared, valid, both = "squared", "valid", "train+valid"
     on_test = ("files", "test", "train")
@@ -28,8 +30,8 @@ def test_the_points_in_which_publications_differ():
         "recbole": ("xavier-each", "mean", 1e-5, "norm", "interactions", "random", valid, both, 2, 64),
         "recbole_bpr": ("xavier-normal-each", "mean", 0.0, "norm", "interactions", "random", valid, both, 2, 64),
     }
-    assert {p.learning_rate for p in presets.ALL.values()} == {1e-3}
-    assert {p.batch_size for p in presets.ALL.values()} == {2048}
+    assert {p.learning_rate for p in PUBLISHED.values()} == {1e-3}
+    assert {p.batch_size for p in PUBLISHED.values()} == {2048}
     assert presets.paper_code.prune_count == "threshold"
     assert presets.paper_text.prune_from == "last"
 
@@ -53,6 +55,23 @@ def test_what_is_overridden_is_named():
     assert presets.title(presets.recbole) == "preset recbole"
     assert presets.title(Settings()) == "defaults"
     assert presets.title(Settings(levels=3)) == "defaults but for levels 3"
+
+
+def test_without_a_preset_lightgcn_has_defaults_of_its_own(monkeypatch, tmp_path):
+    own = {"preset": "lightgcn", "model": "lightgcn", "batch_size": 4096, "learning_rate": 0.02, "l2": 1e-3}
+    assert presets.lightgcn == Settings(**own)
+    monkeypatch.setattr(sys, "argv", ["find_tickets", "--model", "lightgcn", "--l2", "0.5"])
+    config = cli._parse(find_tickets.Config, "")
+    assert presets.overridden(config) == {"l2": (1e-3, 0.5)}
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("\n".join(f"{user} {(user * 3 + step) % 12}" for user in range(9) for step in range(10)))
+    options = {"data": str(pairs), "format": "pairs", "levels": 0, "epochs": 1, "dim": 2}
+    (ticket,) = lthjax.find_tickets(model="lightgcn", **options)
+    assert {name: ticket.settings[name] for name in own} == own
+    (ticket,) = lthjax.find_tickets(settings=Settings(l2=0.25), model="lightgcn", **options)
+    assert (ticket.settings["preset"], ticket.settings["l2"]) == ("none", 0.25)
+    (ticket,) = lthjax.find_tickets(**options)
+    assert (ticket.settings["preset"], ticket.settings["batch_size"]) == ("none", 2048)
 
 
 def test_a_model_takes_the_twin_of_its_preset(monkeypatch):
