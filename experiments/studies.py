@@ -5,6 +5,7 @@ all studies use: what one has trained, the others read. Called again, a study go
 """
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import statistics
@@ -118,10 +119,13 @@ def tickets_of(study: Study, split: "Split", settings: Settings) -> "Iterator[Ti
     Seeds may come one after the other or level by level, as in `lthjax.find_tickets`.
     """
     for note in roundings(settings, (split.num_users + split.num_items) * settings.dim):
-        print(note)
+        _print_once(note)
     dense = dense_models(study, split, settings) if settings.rewind_epoch is None else ()
     _, place = folders(study, settings)
     yield from lthjax.find_tickets(split, settings=settings, out=place, seeds=study.seeds, dense=dense)
+
+
+_print_once = functools.cache(print)  # a study asks for the same sparsities with every variant
 
 
 def dense_models(study: Study, split: "Split", settings: Settings) -> "list[Ticket]":
