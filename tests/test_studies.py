@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import lthjax
 from experiments import (
@@ -340,6 +341,9 @@ def test_figure6_chooses_among_winners_that_get_there():
     chosen = figure6.chosen([row, sparse, never, row | {"verdict": "slower", "relative": 9.0}])
     assert list(chosen.values()) == [row, sparse]
     assert figure6.chosen([never]) == {}
+    band = {"relative_low": 1.0, "relative_high": 5.0}
+    ax = figure6.panel({"MF-8d": [row | band], "MF-4d": [never | band]}, Figure().add_subplot())
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["MF-8d", "MF-4d: no ticket gets there"]
 
 
 def test_figure7_counts_what_is_kept(data, out, monkeypatch):
