@@ -14,25 +14,29 @@ _HEADER = ("data", "model", "variant", "dense", "best ticket", "at", "sparsest w
 Panels = dict[tuple[str, str], studies.Rows]  # (data, model) -> variants
 
 
+Variants = Mapping[str, Mapping[str, Any]]  # name -> changed settings
+
+
 def compare(
-    study: studies.Study, name: str, variants: Mapping[str, Mapping[str, Any]], title: str
+    study: studies.Study, name: str, variants_of: Callable[[studies.Study, str], Variants], title: str
 ) -> list[studies.Row]:
     """Train what is missing of each variant on each data set and model, and write results; returns all rows.
 
     Args:
       study: the flags.
       name: of the figure, its folder.
-      variants: name -> changed settings.
+      variants_of: (flags, data) -> variants.
       title: what is compared.
     """
     panels: Panels = {}
     for data in study.data:
         for model in study.models:
-            panels[data, model] = studies.curves(study, data, model, variants)
+            panels[data, model] = studies.curves(study, data, model, variants_of(study, data))
     rows = [
         row for (data, model), found in panels.items() for row in studies.flat(found, data=Path(data).stem, model=model)
     ]
-    varied = sorted({setting for changes in variants.values() for setting in changes})
+    changed = (changes for data in study.data for changes in variants_of(study, data).values())
+    varied = sorted({setting for changes in changed for setting in changes})
     studies.write(study, name, rows, text_of(study, panels, title, varied), drawing_of(panels))
     return rows
 

@@ -23,7 +23,7 @@ VARIANTS = {
 
 def main(study: studies.Study) -> list[studies.Row]:
     """Train what is missing, and write table and picture; returns all rows."""
-    return comparison.compare(study, "figure2", VARIANTS, "IMP, OMP and RP")
+    return comparison.compare(study, "figure2", lambda study, data: VARIANTS, "IMP, OMP and RP")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ r"""The whole paper: every table and figure, and a line for each claim: it holds
 Each scale and number of seeds has a folder under --out (cpu-3-seeds), with one for each data set and model and one for
 each part in there. All share what they train, and a part that was stopped goes on when called again. report.md is made
 of everything that lies in that folder, from this call and from earlier ones: so a long reproduction can be run in
-pieces. A part whose training fails is named with the reason, and the others go on.
+pieces, and runs.csv remembers runs whose own folders are gone. A part whose training fails is named with the reason,
+and the others go on.
 
 Cost on 2 CPU cores, bundled data: the sum of the parts; each states its own.
 """
@@ -15,7 +16,7 @@ Cost on 2 CPU cores, bundled data: the sum of the parts; each states its own.
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -158,7 +159,7 @@ def text_of(config: studies.Study, out: Path) -> str:
     for one in done:
         lines.append(f"## {Path(one.about['data']).stem}, {plots.MODELS[one.about['model']]}: {one.part}")
         lines += section(one, out)
-    lines += ["## The runs behind it", runs_table(Path(config.out) / "runs")]
+    lines += ["## The runs behind it", runs_table(remembered(Path(config.out) / "runs", out / "runs.csv"))]
     return "\n\n".join(lines) + "\n"
 
 
@@ -196,21 +197,49 @@ def _below(markdown: str) -> str:
     return rest.strip() if first.startswith("## ") else markdown.strip()
 
 
-def runs_table(place: Path) -> str:
-    """A line a folder of runs: what, with which seeds, settings, commits and devices."""
-    lines = []
+_RUN = {
+    "folder": "folder",
+    "seeds": "seeds",
+    "settings": "settings other than the defaults",
+    "commit": "commit",
+    "device": "device",
+}
+
+
+def remembered(place: Path, ledger: Path) -> list[studies.Row]:
+    """A row a folder of runs, those on disk and those that an earlier call has written down; writes down all."""
+    import pandas as pd
+
+    known = {}
+    if ledger.exists():  # all of it text: 8438638 is a commit, not a number
+        table = pd.read_csv(ledger, dtype=str, keep_default_na=False)
+        known = {row["folder"]: row for row in table.to_dict("records")}
+    rows = [row for _, row in sorted((known | {row["folder"]: row for row in runs_in(place)}).items())]
+    if rows:
+        runs.write_table(ledger, rows)
+    return rows
+
+
+def runs_in(place: Path) -> Iterator[studies.Row]:
+    """A row a folder of runs on disk: what, with which seeds, settings, commits and devices."""
     for folder in sorted(path for path in place.glob("*") if path.is_dir()):
         configs = []
         for file in sorted(folder.glob("seed_*/config.json")):
             with contextlib.suppress(ValueError):  # a run that is being written this moment
                 configs.append(json.loads(file.read_text(encoding="utf-8")))
         if configs:
-            settings = configs[0]["settings"]
-            seeds = ", ".join(str(config["settings"]["seed"]) for config in configs)
-            commits = ", ".join(dict.fromkeys(_short(config["git_commit"]) for config in configs))
-            devices = ", ".join(dict.fromkeys(config["device"] for config in configs))
-            lines.append([folder.name, seeds, _changes(settings), commits, devices])
-    return studies.markdown(("folder", "seeds", "settings other than the defaults", "commit", "device"), lines)
+            yield {
+                "folder": folder.name,
+                "seeds": ", ".join(str(config["settings"]["seed"]) for config in configs),
+                "settings": _changes(configs[0]["settings"]),
+                "commit": ", ".join(dict.fromkeys(_short(config["git_commit"]) for config in configs)),
+                "device": ", ".join(dict.fromkeys(config["device"] for config in configs)),
+            }
+
+
+def runs_table(rows: Sequence[studies.Row]) -> str:
+    """The rows of runs as Markdown."""
+    return studies.markdown(tuple(_RUN.values()), [[row[name] for name in _RUN] for row in rows])
 
 
 def _short(commit: str | None) -> str:

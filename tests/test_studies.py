@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 import sys
 from types import SimpleNamespace
 from typing import get_args
@@ -246,7 +247,7 @@ def test_table3(data, out, monkeypatch, capsys):
     from lthjax.rivals import Search
 
     monkeypatch.setitem(table3.DIMS, "quick", (3,))
-    monkeypatch.setattr(table3, "searches_of", lambda study: [Search(epochs=1)])
+    monkeypatch.setattr(table3, "searches_of", lambda study, settings: [Search(epochs=1)])
     rows = table3.main(study(data, out, seeds=1))
     found = [(row["variant"], row["num_kept"]) for row in rows]
     assert found == [
@@ -259,7 +260,7 @@ def test_table3(data, out, monkeypatch, capsys):
     assert "50.0% of 3 dimensions is no whole number" in str([row.get("note") for row in rows])
     assert "| few | MF | 3 | PEP, ours |  |  |  |  |" in said
     quick = Search(granularity="row", start=-3.0, pull=1.0, learning_rate=0.3, epochs=100, check_every=1)
-    monkeypatch.setattr(table3, "searches_of", lambda study: [Search(epochs=1), quick])
+    monkeypatch.setattr(table3, "searches_of", lambda study, settings: [Search(epochs=1), quick])
     whole = table3.main(study(data, out, seeds=1))
     assert [row["recall@20"] for row in whole if row["variant"] != "PEP"] == [row["recall@20"] for row in rows]
     of_pep = [row["sparsity"] for row in whole if row["variant"] == "PEP"]
@@ -279,12 +280,52 @@ def test_the_schedule_of_table3_hits_its_sparsities():
 
 
 def test_variants():
-    assert figure4.variants_of(study("x", "y", scale="paper")) == {
+    assert figure4.variants_of(study("x", "y", scale="paper"), "kuairand") == {
         "IMP-5%": {"prune_rate": 0.05, "levels": 60},
         "IMP-10%": {"prune_rate": 0.1, "levels": 29},
         "IMP-20%": {"prune_rate": 0.2, "levels": 14},
     }
-    assert figure3.DIMS["paper"] == (16, 32, 64, 128)
+    assert list(figure3.variants_of(study("x", "y", scale="paper"), "kuairand")) == [
+        *("IMP-16d", "IMP-32d", "IMP-64d", "IMP-128d"),
+    ]
+
+
+def test_larger_data_have_fewer_variants_at_scale_cpu():
+    few = study("kuairand", "y", scale="cpu")
+    assert list(figure3.variants_of(few, "kuairand")) == ["IMP-16d", "IMP-32d", "IMP-64d"]
+    assert len(figure3.variants_of(few, "ml-latest-small")) == 4
+    rates = figure4.variants_of(few, "kuairand").values()
+    assert [(rate["prune_rate"], rate["levels"]) for rate in rates] == [(0.2, 7), (0.4, 3), (0.6, 2)]
+    assert (table3.dims_of(few, "kuairand"), table3.dims_of(few, "ml-latest-small")) == ((64,), (64, 128))
+
+
+def test_table3_and_figure3_share_runs_where_levels_are_few():
+    few = study("kuairand", "y", scale="cpu")
+    settings = table3.settings_of(few, "kuairand", "lightgcn", 64)
+    assert settings == studies.settings_of(
+        few, "kuairand", "lightgcn", **figure3.variants_of(few, "kuairand")["IMP-64d"]
+    )
+    assert {*table3.SPARSITIES, *table2.SPARSITIES[1:]} == set(settings.schedule)
+    assert len(table3.searches_of(few, settings)) == 2
+    assert table3.settings_of(few, "ml-latest-small", "mf", 64).sparsities == table3.schedule(7)
+
+
+def test_runs_are_remembered_when_their_folders_are_gone(tmp_path):
+    """What an earlier call wrote down stays, commits of digits too; what is on disk wins."""
+    ledger = tmp_path / "runs.csv"
+    assert reproduce.remembered(tmp_path / "runs", ledger) == []
+    row = {"folder": "b", "seeds": "0, 1", "settings": "", "commit": "0438638", "device": "1 x cpu"}
+    ledger.write_text("folder,seeds,settings,commit,device\n" + 'b,"0, 1",,0438638,1 x cpu\n' + "a,0,dim 8,abc,old\n")
+    config = {"settings": {"seed": 0, "dim": 8}, "git_commit": "f" * 40, "device": "new"}
+    (tmp_path / "runs" / "a" / "seed_0").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "seed_0" / "config.json").write_text(json.dumps(config))
+    rows = reproduce.remembered(tmp_path / "runs", ledger)
+    assert rows == [
+        {**row, "folder": "a", "seeds": "0", "settings": "dim 8", "commit": "fffffff", "device": "new"},
+        row,
+    ]
+    assert reproduce.remembered(tmp_path / "nowhere", ledger) == rows
+    assert "| b | 0, 1 |  | 0438638 | 1 x cpu |" in reproduce.runs_table(rows)
 
 
 def test_a_table_names_what_is_not_there():
