@@ -141,7 +141,6 @@ def read_rows(place: Path) -> list[studies.Row]:
 def text_of(config: studies.Study, out: Path) -> str:
     """The report: claims, tables, pictures, and the runs behind them."""
     done = list(finished(out))
-    cells = dict.fromkeys((one.about["data"], one.about["model"]) for one in done)
     seeds = f"{config.seeds} seed{'s' if config.seeds > 1 else ''}"
     lines = [
         "# The lottery ticket paper, run again",
@@ -152,15 +151,30 @@ def text_of(config: studies.Study, out: Path) -> str:
     ]
     if any(row.get("selection") == "test" for one in done for row in one.rows):
         lines.append(notes.TEST_WARNING)
-    lines.append("## The paper's claims")
-    for data, model in cells:
-        mine = {one.part: one for one in done if (one.about["data"], one.about["model"]) == (data, model)}
-        lines += [f"### {Path(data).stem}, {plots.MODELS[model]}", claims_table(mine)]
+    cells = dict.fromkeys(map(_cell, done))
+    by_cell = {_title(*cell): {one.part: one for one in done if _cell(one) == cell} for cell in cells}
+    lines += ["## The paper's claims", overview(by_cell)]
+    for title, mine in by_cell.items():
+        lines += [f"### {title}", claims_table(mine)]
     for one in done:
-        lines.append(f"## {Path(one.about['data']).stem}, {plots.MODELS[one.about['model']]}: {one.part}")
+        lines.append(f"## {_title(*_cell(one))}: {one.part}")
         lines += section(one, out)
     lines += ["## The runs behind it", runs_table(remembered(Path(config.out) / "runs", out / "runs.csv"))]
     return "\n\n".join(lines) + "\n"
+
+
+def _cell(one: Done) -> tuple[str, str]:
+    return one.about["data"], one.about["model"]
+
+
+def _title(data: str, model: str) -> str:
+    return f"{Path(data).stem}, {plots.MODELS[model]}"
+
+
+def overview(by_cell: Mapping[str, Mapping[str, Done]]) -> str:
+    """A line a claim, a column for each data set and model."""
+    lines = [[c.section, c.text, *(claim_line(c, mine)[2] for mine in by_cell.values())] for c in claims.ALL]
+    return studies.markdown(("paper", "claim", *by_cell), lines)
 
 
 def claims_table(done: Mapping[str, Done]) -> str:

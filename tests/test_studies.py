@@ -412,7 +412,10 @@ def test_reproduce_reports_what_lies_there(data, out, monkeypatch):
     monkeypatch.setitem(reproduce.PARTS, "figure5", fail)
     report = reproduce.main(reproduce.Reproduction(**whole, parts=("figure5",))).read_text()
     lines = [line for line in report.splitlines() if line.startswith("| 4.") or line.startswith("| 3.5")]
-    assert len(lines) == len(claims.ALL)
+    assert len(lines) == 2 * len(claims.ALL)  # an overview of all data sets and models, and this one's figures
+    assert "| paper | claim | few, MF |" in report
+    half = len(claims.ALL)
+    assert [line.split("|")[3] for line in lines[:half]] == [line.split("|")[3] for line in lines[half:]]
     words = {line.split("|")[2].strip(): line.split("|")[3].strip("* ") for line in lines}
     assert words["random pruning finds none (but for LightGCN on TikTok)"] in ("holds", "does not hold")
     assert words["they exist at every embedding size"] == "not run"
