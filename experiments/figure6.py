@@ -154,7 +154,7 @@ def panel(curves: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes") -> "Axe
         sparsity, relative = [100 * row["sparsity"] for row in whole], [row["relative"] for row in whole]
         low, high = ([row[f"relative_{end}"] for row in whole] for end in ("low", "high"))
         ax.fill_between(sparsity, low, high, color=look["color"], alpha=0.12, linewidth=0)
-        ax.plot(sparsity, relative, label=name if whole else f"{name}: no ticket gets there", **look)
+        ax.plot(sparsity, relative, label=name if whole else f"{name}: no ticket gets there with all seeds", **look)
         wins = [row for row in whole if row["verdict"] in WINNING]
         star = {"marker": "*", "markersize": 13, "linestyle": "none", "markeredgecolor": "white", "zorder": 3}
         ax.plot([100 * row["sparsity"] for row in wins], [row["relative"] for row in wins], color=look["color"], **star)
