@@ -384,7 +384,10 @@ def test_figure6_chooses_among_winners_that_get_there():
     assert figure6.chosen([never]) == {}
     band = {"relative_low": 1.0, "relative_high": 5.0}
     ax = figure6.panel({"MF-8d": [row | band], "MF-4d": [never | band]}, Figure().add_subplot())
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["MF-8d", "MF-4d: no ticket gets there with all seeds"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "MF-8d",
+        "MF-4d: no ticket gets there with all seeds",
+    ]
 
 
 def test_figure7_counts_what_is_kept(data, out, monkeypatch):
