@@ -1,4 +1,4 @@
-r"""The whole paper: every table and figure, and a line for each claim: it holds, it does not, or was not run.
+r"""The whole paper: every table and figure, and a line for each claim: it holds, does not, is open, or was not run.
 
     python -m experiments.reproduce                                      (minutes, to see that it works)
     python -m experiments.reproduce --scale cpu --models mf --seeds 3
@@ -146,8 +146,8 @@ def text_of(config: studies.Study, out: Path) -> str:
         "# The lottery ticket paper, run again",
         f"Scale {config.scale}, {seeds}. Means over the seeds, ± their standard deviations. A claim holds or does not "
         "by the means; a difference of two means that is no larger than the sum of their deviations is called within "
-        "the spread. Recall is Recall@20 on the test part. kuairand and tiktok-clickbait stand in for the paper's Kwai "
-        "and TikTok, which can no longer be had.",
+        "the spread; open is what these runs cannot tell. Recall is Recall@20 on the test part. kuairand and "
+        "tiktok-clickbait stand in for the paper's Kwai and TikTok, which can no longer be had.",
     ]
     if any(row.get("selection") == "test" for one in done for row in one.rows):
         lines.append(notes.TEST_WARNING)
@@ -191,7 +191,7 @@ def claim_line(claim: claims.Claim, done: Mapping[str, Done]) -> list[str]:
     if one.about["error"]:
         return [*label, "not run", one.about["error"]]
     holds, evidence = claim.judge(one.rows)
-    word = {True: "holds", False: "**does not hold**", None: "not run"}[holds]
+    word = {True: "holds", False: "**does not hold**", None: "open"}[holds]
     return [*label, word, f"{evidence} ({claim.part})"]
 
 

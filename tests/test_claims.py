@@ -42,6 +42,21 @@ def test_variants_against_each_other():
     assert judged(claims.about_as_sparse([*of("a", RUN), *of("b", RUN)]))
 
 
+def test_without_winners_what_is_said_of_them_is_open():
+    rows = [*of("init", [DENSE, RUN[3]]), *of("none", [DENSE, RUN[3]])]
+    assert claims.sparser("init", "none")(rows) == (None, "neither wins")
+    assert claims.about_as_sparse(rows).holds is None
+    assert claims.learns_faster([{"verdict": "matches", "seeds": 2, "seeds_that_reach": 2}]).holds is None
+
+
+def test_at_par():
+    matching = [DENSE, row(0.27, 0.19, "worse"), row(0.65, 0.19, "matches"), RUN[3]]
+    finding = claims.at_par(matching)
+    assert finding == (True, "the sparsest that is not worse beyond doubt: 0.1900 at 65.0%, dense 0.2000")
+    assert not judged(claims.at_par([DENSE, RUN[1], RUN[3]]))
+    assert claims.at_par([DENSE, RUN[3]]).holds is False  # the dense model itself is not pruned
+
+
 def test_where_levels_end_nothing_is_known_of_the_highest_sparsity():
     open_end = [DENSE, row(0.5, 0.21, "wins"), row(0.75, 0.21, "wins")]
     both = [*of("init", open_end), *of("none", open_end)]
