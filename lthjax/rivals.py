@@ -21,7 +21,7 @@ from lthjax import pep as thresholds
 from lthjax.fitting import Evaluation, FitState, begin, fit
 from lthjax.jobs import Job
 from lthjax.tickets import Record, Ticket
-from lthjax.train import Program, make_program
+from lthjax.train import Loss, Program, make_program
 
 _SEARCH, _RETRAIN, _MAPS, _TRAIN_MAPS = 4, 5, 6, 7  # purposes of `Job.key`; it takes 0 to 3 itself
 
@@ -35,13 +35,15 @@ class Search:
     Those want the many steps of large data: on small ones the threshold stays behind the weights, and the pull takes
     sigmoid(s) to 1/2 at most. On MovieLens latest-small (MF, F = 32) thresholds "row" from -10 with pull 1e-2 and
     learning rate 1e-2 reach 75% within 150 epochs. A higher start gets there sooner, with worse masks (Recall@20 at 50%
-    from -5, -8, -10, -15: .124, .165, .176, .180): entries are cut before they had time to grow.
+    from -5, -8, -10, -15: .124, .165, .176, .180): entries are cut before they had time to grow. Where weights grow
+    beyond 1/2, as with large learning rates, more L2 while it searches keeps them within reach.
     """
 
     granularity: thresholds.Granularity = "global"
     start: float = -10.0
     pull: float | None = None  # None = 0.1 / batch size
     learning_rate: float = 1e-3  # of Adam
+    l2: float | None = None  # weight of the L2 term while it searches; None = as the dense model has it
     epochs: int = 2000
     check_every: int = 600  # steps
 
@@ -53,7 +55,6 @@ def pep(
     targets: Sequence[float],
     *,
     search: Search | None = None,
-    search_parts: Mapping[str, Any] | None = None,
     report: Report = lambda name, epoch, loss, evaluation: None,
 ) -> Iterator[Record]:
     """PEP at each target: masks found by thresholds, then the first values under them trained like a ticket's.
@@ -66,7 +67,6 @@ def pep(
       dense: level 0 of the same job, whose first values PEP takes too.
       targets: sparsities.
       search: thresholds and how they train.
-      search_parts: where the search takes other parts, such as a loss with more L2.
       report: called while it trains.
 
     Raises:
@@ -82,7 +82,7 @@ def pep(
         optimizer=optax.adam(search.learning_rate),
         shape=(job.split.num_users, job.split.num_items, job.settings.dim),
         num_interactions=len(job.split.train),
-        **(parts | (search_parts or {})),
+        **(parts | {"loss": _searching_loss(job, search) or parts["loss"]}),
     )
     params = program.init(job.key(_SEARCH))
     found = thresholds.search(
@@ -154,6 +154,10 @@ def magnitude_pruning(job: Job, dense: Ticket, sparsities: Sequence[float]) -> I
         num_kept, size = masks.num_kept(pruned.masks), masks.num_entries(pruned.masks)
         note, reached = "; ".join(filter(None, notes)), 1 - num_kept / size
         yield _record(job, job.program, "MagPrune", pruned.params, num_kept, reached, fitting, dense, note)
+
+
+def _searching_loss(job: Job, search: Search) -> Loss | None:
+    return None if search.l2 is None else jobs.parts_of(dataclasses.replace(job.settings, l2=search.l2))["loss"]
 
 
 def _embed(job: Job, layer0: Any) -> Any:
