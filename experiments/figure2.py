@@ -7,9 +7,9 @@ r"""Figure 2: do tickets need iterative magnitude pruning, or would one jump (OM
 Test Recall@20 against sparsity of the three on each data set and model, the dense baseline dotted, a star on each one's
 sparsest winning ticket. All three are pruned to the same sizes and share their dense models.
 
-Cost on 2 CPU cores, bundled data: quick 30 s for two seeds of both models; cpu 5 minutes for three seeds of MF.
-LightGCN takes five times as long as MF. Scale paper is for a GPU: 3 x 29 trainings of up to 1000 epochs a model and
-data set.
+Cost on 2 CPU cores, bundled data: quick 30 s for two seeds of both models; cpu 5 minutes for three seeds of MF,
+or 7 of one core for those of LightGCN. Scale paper is for a GPU: 3 x 29 trainings of up to 1000 epochs a model and data
+set.
 """
 
 from experiments import cli, comparison, studies

@@ -7,8 +7,8 @@ r"""Figure 3: are there winning tickets in tables of every width?
 Test Recall@20 against sparsity for F = 16, 32, 64 and 128 (quick: 4 and 8; on larger data cpu: 16, 32 and 64), each
 with its own dense baseline dotted.
 
-Cost on 2 CPU cores, bundled data: not timed as a whole; a run of MF at F = 32 takes 36 s at scale cpu. LightGCN takes
-five times as long as MF. Scale paper is for a GPU: 4 x 29 trainings of up to 1000 epochs a model and data set.
+Cost, bundled data: a run of MF at F = 32 takes 36 s on 2 CPU cores at scale cpu (not timed as a whole), three seeds of
+LightGCN 20 minutes of one core. Scale paper is for a GPU: 4 x 29 trainings of up to 1000 epochs a model and data set.
 """
 
 from experiments import cli, comparison, studies

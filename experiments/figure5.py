@@ -8,8 +8,8 @@ Test Recall@20 against sparsity for five starts of a ticket: the first values (i
 values after a tenth of the epochs (epoch:K), fresh ones (reinit), the trained ones (none: the paper's "w/o rewind"),
 and the trained ones with a fresh optimizer (lr).
 
-Cost on 2 CPU cores, bundled data: quick 30 s for two seeds of both models; cpu 5 minutes for three seeds of MF.
-LightGCN takes five times as long as MF. Scale paper is for a GPU: 5 x 29 trainings of up to 1000 epochs a model and
+Cost on 2 CPU cores, bundled data: quick 30 s for two seeds of both models; cpu 5 minutes for three seeds of MF,
+or 10 of one core for those of LightGCN. Scale paper is for a GPU: 5 x 29 trainings of up to 1000 epochs a model and
 data set.
 """
 

@@ -8,8 +8,8 @@ One run of iterative pruning on each data set and model; figure2 uses the same. 
 levels do not reach stay empty. The paper's TikTok and Kwai can no longer be had: tiktok-clickbait and kuairand stand in
 for them, and their rows carry their own names; the paper's values beside them are of other data.
 
-Cost on 2 CPU cores, bundled data, one seed: cpu 36 s with MF, 3 minutes with LightGCN. Scale paper is for a GPU: 30
-trainings of up to 1000 epochs for each model.
+Cost, bundled data: cpu 36 s a seed with MF on 2 CPU cores, 1 minute of one core a seed with LightGCN, in five prunings.
+Scale paper is for a GPU: 30 trainings of up to 1000 epochs for each model.
 """
 
 import itertools

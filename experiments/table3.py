@@ -11,8 +11,8 @@ Tickets are pruned in seven steps to each half, or, where `studies.ON_CPU` has f
 hit the two sparsities exactly. A method that does not reach a sparsity says so, and leaves its cell empty. Larger data
 have F = 64 alone at scale cpu.
 
-Cost, bundled data: quick 20 s for two seeds of MF on 2 CPU cores; cpu 35 minutes of one core for three seeds of MF.
-Scale paper is for a GPU: some 20 trainings of up to 1000 epochs for each size and model.
+Cost, bundled data: quick 20 s for two seeds of MF on 2 CPU cores; cpu 35 minutes of one core for three seeds of MF,
+26 of LightGCN after figure3. Scale paper is for a GPU: some 20 trainings of up to 1000 epochs for each size and model.
 """
 
 import dataclasses
