@@ -12,8 +12,8 @@ come in steps of `eval_every`.
 
 The same runs as figure2's IMP (and at scale paper figure3's): where those have run, this only reads.
 
-Cost, bundled data: a run of MF takes 36 s on 2 CPU cores at scale cpu, one of LightGCN 1 minute of one core. Paper
-is for a GPU: 30 trainings of up to 1000 epochs for each size and model.
+Cost, bundled data, scale cpu: a run of MF 36 s on 2 CPU cores, one of LightGCN 1 minute of one core. Scale paper is for
+a GPU: 30 trainings of up to 1000 epochs for each size and model.
 """
 
 import json

@@ -11,8 +11,8 @@ keeps, and how the two models' magnitudes of the kept entries go together (Spear
 
 The same runs as figure2's IMP: where those have run, this only reads.
 
-Cost, bundled data: a run of MF takes 36 s on 2 CPU cores at scale cpu, one of LightGCN 1 minute of one core. Paper
-is for a GPU: 30 trainings of up to 1000 epochs for each model.
+Cost, bundled data, scale cpu: a run of MF 36 s on 2 CPU cores, one of LightGCN 1 minute of one core. Scale paper is for
+a GPU: 30 trainings of up to 1000 epochs for each model.
 """
 
 from collections.abc import Callable, Sequence
