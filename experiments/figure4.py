@@ -7,8 +7,8 @@ r"""Figure 4: how much may one pruning take?
 Test Recall@20 against sparsity for 5%, 10% and 20% a pruning, with as many levels as lead to the same sparsity. On
 larger data scale cpu takes 20%, 40% and 60%.
 
-Cost, bundled data: cpu 12 minutes at most for three seeds of MF on 2 CPU cores, beside other work, 23 of one core for those
-of LightGCN. Scale paper is for a GPU: 102 trainings of up to 1000 epochs a model and data set.
+Cost, bundled data: cpu 12 minutes at most for three seeds of MF on 2 CPU cores, beside other work, 23 of one core for
+those of LightGCN. Scale paper is for a GPU: 102 trainings of up to 1000 epochs a model and data set.
 """
 
 import math
