@@ -19,7 +19,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ from lthjax.errors import TrainingError
 from lthjax.settings import Settings
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from lthjax.rivals import Search
     from lthjax.splits import Split
     from lthjax.tickets import Record
@@ -106,7 +109,7 @@ def main(study: studies.Study) -> list[studies.Row]:
             of_seeds = [record for each in found for name, at, record in each if (name, at) == (method, sparsity)]
             if len(of_seeds) == study.seeds:
                 rows.append(labels | {"variant": method} | _mean(of_seeds))
-    studies.write(study, "table3", studies.same_columns(rows), text_of(study, rows), None)
+    studies.write(study, "table3", studies.same_columns(rows), text_of(study, rows), drawing_of(rows))
     return rows
 
 
@@ -192,16 +195,14 @@ def _mean(records: "list[Record]") -> studies.Row:
 def text_of(study: studies.Study, rows: list[studies.Row]) -> str:
     """A line for each method, ours and where there is one the paper's; winning tickets in bold."""
     lines = []
-    for data, model, dim in dict.fromkeys((row["data"], row["model"], row["dim"]) for row in rows):
-        ours = [row for row in rows if (row["data"], row["model"], row["dim"]) == (data, model, dim)]
+    for (data, model, dim), ours in _by_table(rows).items():
         dense = next(row for row in ours if row["variant"] == "dense")
         label = [data, plots.MODELS[model], dim]
         twice = [studies.value(dense, name) for name in ("recall@20", "ndcg@20")]
         lines.append([*label, "dense, ours", twice[0], None, twice[1], None])
         paper = PAPER.get((data, dim), {}) if model == "lightgcn" else {}
         for method in METHODS:
-            those = [row for row in ours if row["variant"] == method]
-            at = [studies.nearest(those, sparsity, within=0.02) if those else None for sparsity in SPARSITIES]
+            at = _at_sparsities(ours, method)
             written = studies.cell if method == "ticket" else studies.value  # only tickets are called winning
             lines.append(
                 [*label, f"{method}, ours", *(written(row, n) for n in ("recall@20", "ndcg@20") for row in at)]
@@ -216,6 +217,61 @@ def text_of(study: studies.Study, rows: list[studies.Row]) -> str:
     note += f"{studies.scale_of(study, varied=['dim', 'sparsities'])}. The dense model stands in the first column."
     table = studies.markdown(header, lines)
     return f"## Tickets beside other compressed tables\n\n{table}\n\n{studies.warned(note, rows)}"
+
+
+def _by_table(rows: Iterable[studies.Row]) -> dict[tuple[str, str, int], list[studies.Row]]:
+    found: dict[tuple[str, str, int], list[studies.Row]] = {}
+    for row in rows:
+        found.setdefault((row["data"], row["model"], row["dim"]), []).append(row)
+    return found
+
+
+def _at_sparsities(rows: Iterable[studies.Row], method: str) -> list[studies.Row | None]:
+    those = [row for row in rows if row["variant"] == method]
+    return [studies.nearest(those, sparsity, within=0.02) for sparsity in SPARSITIES]
+
+
+def drawing_of(rows: Sequence[studies.Row]) -> "Callable[[Figure], None]":
+    """A panel for each data set, model and size."""
+
+    def draw(figure: "Figure") -> None:
+        tables = _by_table(rows)
+        num_columns = min(2, len(tables))
+        num_lines = -(-len(tables) // num_columns)
+        figure.set_size_inches(5 * num_columns, 3.6 * num_lines)
+        every = figure.subplots(num_lines, num_columns, squeeze=False).ravel()
+        for ax in every[len(tables) :]:
+            ax.remove()
+        for ((data, model, dim), ours), ax in zip(tables.items(), every, strict=False):
+            panel(ours, ax)
+            ax.set_title(f"{data}, {plots.MODELS[model]}, F = {dim}", fontsize="medium", parse_math=False)
+
+    return draw
+
+
+def panel(rows: Sequence[studies.Row], ax: "Axes") -> "Axes":
+    """Recall@20 of all methods side by side at each sparsity, bars one standard deviation over seeds; dense dotted.
+
+    Args:
+      rows: of one data set, model and size.
+      ax: where to draw.
+    """
+    dense = next(row for row in rows if row["variant"] == "dense")["recall@20"]
+    ax.axhline(dense, color="0.35", linestyle=":", linewidth=1, label=f"dense, {dense:.4f}")
+    for number, method in enumerate(METHODS):
+        there = {place: row for place, row in enumerate(_at_sparsities(rows, method)) if row is not None}
+        look = plots.style("IMP" if method == "ticket" else method, 0) | {"linestyle": "none", "markersize": 7}
+        places = [place + 0.15 * (number - (len(METHODS) - 1) / 2) for place in there]
+        spread = [row.get("recall@20_sd") or 0 for row in there.values()]
+        label = method if there else f"{method}: not reached"
+        ax.errorbar(places, [row["recall@20"] for row in there.values()], spread, label=label, capsize=3, **look)
+    ax.set_xticks(range(len(SPARSITIES)), [f"{100 * sparsity:g}" for sparsity in SPARSITIES])
+    ax.set_xlim(-0.5, len(SPARSITIES) - 0.5)
+    ax.set_xlabel("entries pruned (%)")
+    ax.set_ylabel("test Recall@20")
+    ax.grid(alpha=0.25, axis="y")
+    ax.legend(frameon=False, fontsize="small", loc="lower left")
+    return ax
 
 
 if __name__ == "__main__":

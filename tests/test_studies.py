@@ -92,6 +92,7 @@ def test_table2_reads_the_runs_of_figure2(data, out, monkeypatch, capsys):
     monkeypatch.setattr(imp, "fit_together", None)
     table2.main(study(data, out))
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| few | MF | ours | 0."))
+    assert (out / "table2" / "figure.png").read_bytes().startswith(b"\x89PNG")
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
     assert [bool(cell) for cell in cells[3:]] == [True, False, False, False] * 2  # 40% and 64% are not asked for
 
@@ -242,6 +243,30 @@ def test_table2_sets_the_papers_values_beside_ours():
     assert "| yelp2018 | LightGCN | paper | 0.0600 | 0.0602 |" in text
 
 
+def test_table2_draws_values_in_percent_of_their_dense_models():
+    dense = {"recall@20": 0.5, "recall@20_sd": 0.05, "sparsity": 0.0}
+    rows = [dense, dense | {"sparsity": 0.2710, "recall@20": 0.6}, dense | {"sparsity": 0.6513, "recall@20": 0.4}]
+    ax = table2.panel(rows, "recall@20", (0.2, 0.3, 0.1, 0.05), "Kwai", Figure().add_subplot())
+    ours, paper = (next(line for line in ax.lines if list(line.get_xdata()) == list(range(n))) for n in (3, 4))
+    np.testing.assert_allclose(ours.get_ydata(), [100, 120, 80])
+    np.testing.assert_allclose(paper.get_ydata(), [100, 150, 50, 25])
+    (bars,) = ax.collections
+    np.testing.assert_allclose(np.asarray(bars.get_segments()[1][:, 1], dtype=float), [110, 130])
+    alone = table2.panel(rows, "recall@20", (), "x", Figure().add_subplot())
+    assert [text.get_text() for text in alone.get_legend().get_texts()] == ["ours"]
+
+
+def test_table3_draws_what_is_there_and_names_what_is_not():
+    row = {"data": "x", "model": "mf", "dim": 8, "variant": "dense", "sparsity": 0.0, "recall@20": 0.3}
+    rows = [row, row | {"variant": "ticket", "sparsity": 0.5, "recall@20_sd": 0.01}]
+    ax = table3.panel([*rows, row | {"variant": "LCM", "sparsity": 0.75}], Figure().add_subplot())
+    said = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert said == ["dense, 0.3000", "LCM", "PEP: not reached", "MagPrune: not reached", "ticket"]
+    figure = Figure()
+    table3.drawing_of([*rows, row | {"dim": 16}, row | {"dim": 32}])(figure)
+    assert [ax.get_title() for ax in figure.axes] == ["x, MF, F = 8", "x, MF, F = 16", "x, MF, F = 32"]
+
+
 def test_table3(data, out, monkeypatch, capsys):
     """First PEP stays out of reach and its cells empty; the same command again trains what is missing, then nothing."""
     from lthjax.rivals import Search
@@ -259,6 +284,7 @@ def test_table3(data, out, monkeypatch, capsys):
     assert "few, mf, F = 3: PEP: wanted 50.0% of the entries at 0 within 1 epochs; got 0." in said
     assert "50.0% of 3 dimensions is no whole number" in str([row.get("note") for row in rows])
     assert "| few | MF | 3 | PEP, ours |  |  |  |  |" in said
+    assert (out / "table3" / "figure.png").read_bytes().startswith(b"\x89PNG")
     quick = Search(granularity="row", start=-3.0, pull=1.0, learning_rate=0.3, epochs=100, check_every=1)
     monkeypatch.setattr(table3, "searches_of", lambda study, settings: [Search(epochs=1), quick])
     whole = table3.main(study(data, out, seeds=1))
