@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 _HEADER = ("data", "model", "variant", "dense", "best ticket", "at", "sparsest winner", "at", "epoch", "of dense")
 Panels = dict[tuple[str, str], studies.Rows]  # (data, model) -> variants
-
-
 Variants = Mapping[str, Mapping[str, Any]]  # name -> changed settings
 
 

@@ -105,7 +105,7 @@ def chosen(rows: Sequence[studies.Row]) -> dict[str, studies.Row]:
 def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
     """Two lines for each data set, model and size."""
     lines = []
-    for labels, those in _by_curve(rows).items():
+    for labels, those in studies.by_table(rows).items():
         label = [labels[0], plots.MODELS[labels[1]], labels[2]]
         found = chosen(those)
         for name, row in found.items():
@@ -121,18 +121,11 @@ def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
     return f"## Epochs to the dense model's best\n\n{table}\n\n{studies.warned(note, rows)}"
 
 
-def _by_curve(rows: Sequence[studies.Row]) -> dict[tuple[str, str, int], list[studies.Row]]:
-    found: dict[tuple[str, str, int], list[studies.Row]] = {}
-    for row in rows:
-        found.setdefault((row["data"], row["model"], row["dim"]), []).append(row)
-    return found
-
-
 def drawing_of(rows: Sequence[studies.Row]) -> "Callable[[Figure], None]":
     """A panel for each data set, a line for each model and size; the dense model at 1."""
 
     def draw(figure: "Figure") -> None:
-        every = _by_curve(rows)
+        every = studies.by_table(rows)
         data = list(dict.fromkeys(name for name, _, _ in every))
         figure.set_size_inches(5 * len(data) + 1, 4)
         for name, ax in zip(data, figure.subplots(1, len(data), squeeze=False)[0], strict=True):
@@ -154,6 +147,7 @@ def panel(curves: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes") -> "Axe
         sparsity, relative = [100 * row["sparsity"] for row in whole], [row["relative"] for row in whole]
         low, high = ([row[f"relative_{end}"] for row in whole] for end in ("low", "high"))
         ax.fill_between(sparsity, low, high, color=look["color"], alpha=0.12, linewidth=0)
+        ax.vlines(sparsity, low, high, color=look["color"], alpha=0.4, linewidth=1)  # a band of one level has no width
         ax.plot(sparsity, relative, label=name if whole else f"{name}: no ticket gets there with all seeds", **look)
         wins = [row for row in whole if row["verdict"] in WINNING]
         star = {"marker": "*", "markersize": 13, "linestyle": "none", "markeredgecolor": "white", "zorder": 3}

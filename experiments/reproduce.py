@@ -151,24 +151,21 @@ def text_of(config: studies.Study, out: Path) -> str:
     ]
     if any(row.get("selection") == "test" for one in done for row in one.rows):
         lines.append(notes.TEST_WARNING)
-    cells = dict.fromkeys(map(_cell, done))
-    by_cell = {_title(*cell): {one.part: one for one in done if _cell(one) == cell} for cell in cells}
+    by_cell: dict[str, dict[str, Done]] = {}
+    for one in done:
+        by_cell.setdefault(_title(one), {})[one.part] = one
     lines += ["## The paper's claims", overview(by_cell)]
     for title, mine in by_cell.items():
         lines += [f"### {title}", claims_table(mine)]
     for one in done:
-        lines.append(f"## {_title(*_cell(one))}: {one.part}")
+        lines.append(f"## {_title(one)}: {one.part}")
         lines += section(one, out)
-    lines += ["## The runs behind it", runs_table(remembered(Path(config.out) / "runs", out / "runs.csv"))]
+    lines += ["## The runs behind it", runs_table(remembered(config, out / "runs.csv"))]
     return "\n\n".join(lines) + "\n"
 
 
-def _cell(one: Done) -> tuple[str, str]:
-    return one.about["data"], one.about["model"]
-
-
-def _title(data: str, model: str) -> str:
-    return f"{Path(data).stem}, {plots.MODELS[model]}"
+def _title(one: Done) -> str:
+    return f"{Path(one.about['data']).stem}, {plots.MODELS[one.about['model']]}"
 
 
 def overview(by_cell: Mapping[str, Mapping[str, Done]]) -> str:
@@ -220,28 +217,33 @@ _RUN = {
 }
 
 
-def remembered(place: Path, ledger: Path) -> list[studies.Row]:
-    """A row a folder of runs, those on disk and those that an earlier call has written down; writes down all."""
+def remembered(config: studies.Study, ledger: Path) -> list[studies.Row]:
+    """A row a folder of runs: those on disk, and those that an earlier call has written down; writes down all."""
     import pandas as pd
 
     known = {}
     if ledger.exists():  # all of it text: 8438638 is a commit, not a number
         table = pd.read_csv(ledger, dtype=str, keep_default_na=False)
         known = {row["folder"]: row for row in table.to_dict("records")}
-    rows = [row for _, row in sorted((known | {row["folder"]: row for row in runs_in(place)}).items())]
+    known |= {row["folder"]: row for row in runs_in(Path(config.out) / "runs", config)}
+    rows = [row for _, row in sorted(known.items())]
     if rows:
         runs.write_table(ledger, rows)
     return rows
 
 
-def runs_in(place: Path) -> Iterator[studies.Row]:
-    """A row a folder of runs on disk: what, with which seeds, settings, commits and devices."""
+def runs_in(place: Path, config: studies.Study) -> Iterator[studies.Row]:
+    """A row a folder on disk with runs of the scale and all seeds: what, with which settings, commits and devices.
+
+    Those of other scales have other epochs; those with fewer seeds are under way, or of another report.
+    """
+    epochs = studies.SCALES[config.scale].epochs
     for folder in sorted(path for path in place.glob("*") if path.is_dir()):
         configs = []
         for file in sorted(folder.glob("seed_*/config.json")):
             with contextlib.suppress(ValueError):  # a run that is being written this moment
                 configs.append(json.loads(file.read_text(encoding="utf-8")))
-        if configs:
+        if len(configs) >= config.seeds and configs[0]["settings"]["epochs"] == epochs:
             yield {
                 "folder": folder.name,
                 "seeds": ", ".join(str(config["settings"]["seed"]) for config in configs),

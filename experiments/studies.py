@@ -33,19 +33,20 @@ SCALES = {
 # Table 2's three sparsities and table 3's two: a tenth at a time would take hours. L2, learning rate and batch size are
 # the best on validation of those tried (dense; experiments/LOG.md); large batches cost LightGCN nothing but steps.
 _FEW_LEVELS: dict[str, Any] = {"sparsities": "0.271,0.5,0.6513,0.75,0.9529"}
-_LARGER = _FEW_LEVELS | {"patience": 15}
+_OF_LARGER = _FEW_LEVELS | {"patience": 15}
 _OF_MODEL: dict[str, dict[str, Any]] = {
     "mf": {},
     "lightgcn": {name: getattr(presets.lightgcn, name) for name in ("batch_size", "learning_rate", "l2")},
 }
 ON_CPU = {  # (data, model) -> what differs from the defaults at scale cpu
     ("ml-latest-small", "lightgcn"): _FEW_LEVELS | _OF_MODEL["lightgcn"],
-    ("kuairand", "mf"): _LARGER,
-    ("kuairand", "lightgcn"): _LARGER | {"batch_size": 16384, "learning_rate": 0.03, "l2": 2e-3},
-    ("tiktok-clickbait", "mf"): _LARGER | {"batch_size": 8192, "learning_rate": 0.005, "l2": 0.1},
-    ("tiktok-clickbait", "lightgcn"): _LARGER | {"batch_size": 16384, "learning_rate": 0.03, "l2": 1e-2},
+    ("kuairand", "mf"): _OF_LARGER,
+    ("kuairand", "lightgcn"): _OF_LARGER | {"batch_size": 16384, "learning_rate": 0.03, "l2": 2e-3},
+    ("tiktok-clickbait", "mf"): _OF_LARGER | {"batch_size": 8192, "learning_rate": 0.005, "l2": 0.1},
+    ("tiktok-clickbait", "lightgcn"): _OF_LARGER | {"batch_size": 16384, "learning_rate": 0.03, "l2": 1e-2},
 }
 LARGER = ("kuairand", "tiktok-clickbait")  # at scale cpu with fewer variants
+STANDS_FOR = {"tiktok-clickbait": "TikTok", "kuairand": "Kwai"}  # the paper's own, which can no longer be had
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]  # variant -> rows of its levels, the dense one first
 
@@ -59,7 +60,8 @@ class Study:
     models: tuple[Literal["mf", "lightgcn"], ...] = ("mf", "lightgcn")
     """Backbones."""
     scale: Literal["quick", "cpu", "paper"] = "quick"
-    """Seconds, to see that it works; the defaults of find_tickets; or the settings of the paper's code (for a GPU)."""
+    """Seconds, to see that it works; the defaults of find_tickets, in fewer levels where they would take hours; or the
+    settings of the paper's code (for a GPU)."""
     seeds: int = 1
     """Runs of each variant, that differ in their seed."""
     out: str = "runs/paper"
@@ -125,7 +127,7 @@ def tickets_of(study: Study, split: "Split", settings: Settings) -> "Iterator[Ti
     Seeds may come one after the other or level by level, as in `lthjax.find_tickets`.
     """
     for note in roundings(settings, (split.num_users + split.num_items) * settings.dim):
-        _print_once(note)
+        _print_once(f"{Path(settings.data).stem}: {note}")
     dense = dense_models(study, split, settings) if settings.rewind_epoch is None else ()
     _, place = folders(study, settings)
     yield from lthjax.find_tickets(split, settings=settings, out=place, seeds=study.seeds, dense=dense)
@@ -182,6 +184,14 @@ def over_seeds(each: Sequence[Mapping[str, float]]) -> Row:
     for name in each[0]:
         values = [float(one[name]) for one in each]
         found |= {name: statistics.fmean(values), f"{name}_sd": statistics.stdev(values)}
+    return found
+
+
+def by_table(rows: Iterable[Row]) -> dict[tuple[str, str, int], list[Row]]:
+    """Rows by data, model and size."""
+    found: dict[tuple[str, str, int], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["data"], row["model"], row["dim"]), []).append(row)
     return found
 
 

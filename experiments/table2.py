@@ -35,7 +35,6 @@ PAPER = {  # (data, model) -> Recall@20, then NDCG@20, at SPARSITIES; Wang et al
     ("Kwai", "mf"): ((0.0411, 0.0464, 0.0525, 0.0529), (0.0318, 0.0353, 0.0393, 0.0431)),
     ("Kwai", "lightgcn"): ((0.0779, 0.0847, 0.0857, 0.0751), (0.0638, 0.0679, 0.0689, 0.0614)),
 }
-STANDS_FOR = {"tiktok-clickbait": "TikTok", "kuairand": "Kwai"}
 
 
 def main(study: studies.Study) -> list[studies.Row]:
@@ -62,7 +61,7 @@ def text_of(study: studies.Study, found: dict[tuple[str, str], list[studies.Row]
         ours = [studies.nearest(rows, sparsity) for sparsity in SPARSITIES]
         cells = [studies.cell(row, metric) for metric in METRICS for row in ours]
         lines.append([name, plots.MODELS[model], "ours", *cells])
-        theirs = STANDS_FOR.get(name, name)
+        theirs = studies.STANDS_FOR.get(name, name)
         if (theirs, model) in PAPER:
             paper = [f"{value:.4f}" for values in PAPER[theirs, model] for value in values]
             lines.append([theirs if theirs == name else f"{theirs}, other data", plots.MODELS[model], "paper", *paper])
@@ -80,7 +79,7 @@ def drawing_of(found: dict[tuple[str, str], list[studies.Row]]) -> "Callable[[Fi
         grid = figure.subplots(len(found), len(METRICS), squeeze=False)
         for ((data, model), rows), line in zip(found.items(), grid, strict=True):
             name = Path(data).stem
-            theirs = STANDS_FOR.get(name, name)
+            theirs = studies.STANDS_FOR.get(name, name)
             paper = PAPER.get((theirs, model), ((), ()))
             for metric, published, ax in zip(METRICS, paper, line, strict=True):
                 panel(rows, metric, published, theirs, ax)

@@ -15,6 +15,7 @@ Cost, bundled data: quick 20 s for two seeds of MF on 2 CPU cores; cpu 35 minute
 26 of LightGCN after figure3. Scale paper is for a GPU: some 20 trainings of up to 1000 epochs for each size and model.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -100,37 +101,43 @@ def main(study: studies.Study) -> list[studies.Row]:
         settings = settings_of(study, data, model, dim)
         split = lthjax.load_split(None, settings)
         labels = {"data": Path(data).stem, "model": model, "dim": dim}
-        search = chosen_search(study, split, settings)
-        found = [list(rivals_of(study, split, settings, place, search)) for place in range(study.seeds)]
+        with _folders_of_rivals(study, split, settings):
+            search, worth = chosen_search(study, split, settings)
+            found = [list(rivals_of(study, split, settings, place, search)) for place in range(study.seeds)]
         tickets = studies.rows_of(studies.find(study, split, settings))
         rows += [labels | {"variant": "dense"} | tickets[0]]
         rows += [labels | {"variant": "ticket"} | row for row in tickets[1:]]
         for method, sparsity in itertools.product(METHODS[:-1], SPARSITIES):
             of_seeds = [record for each in found for name, at, record in each if (name, at) == (method, sparsity)]
             if len(of_seeds) == study.seeds:
-                rows.append(labels | {"variant": method} | _mean(of_seeds))
+                of_pep = {"search": f"{name_of(search, settings)} ({worth})"} if method == "PEP" else {}
+                rows.append(labels | {"variant": method} | _mean(of_seeds) | of_pep)
     studies.write(study, "table3", studies.same_columns(rows), text_of(study, rows), drawing_of(rows))
     return rows
 
 
-def chosen_search(study: studies.Study, split: "Split", settings: Settings) -> "Search":
-    """The search that serves PEP best: the highest mean validation Recall@20 over the sparsities, of the first seed.
+def name_of(search: "Search", settings: Settings) -> str:
+    """The search in words."""
+    l2 = settings.l2 if search.l2 is None else search.l2
+    return f"{search.granularity} from {search.start:g}, L2 {l2:g}"
 
-    One that does not reach a sparsity counts as 0 there.
+
+def chosen_search(study: studies.Study, split: "Split", settings: Settings) -> "tuple[Search, str]":
+    """The search that serves PEP best, and what it was chosen by in words.
+
+    Chosen by the highest mean validation Recall@20 over the sparsities, of the first seed; one that does not reach a
+    sparsity counts as 0 there.
     """
     choices = searches_of(study, settings)
     if len(choices) == 1:
-        return choices[0]
+        return choices[0], "the only one tried"
 
     def worth(search: "Search") -> float:
         return sum(record.metrics["valid_recall@20"] for _, record in pep_of(study, split, settings, 0, search))
 
-    worths = [worth(search) for search in choices]
-    for search, value in zip(choices, worths, strict=True):
-        l2 = settings.l2 if search.l2 is None else search.l2
-        name = f"PEP, {search.granularity} from {search.start:g}, L2 {l2:g}"
-        print(f"{name}: validation Recall@20 {value / len(SPARSITIES):.4f}")
-    return choices[worths.index(max(worths))]
+    worths = [worth(search) / len(SPARSITIES) for search in choices]
+    said = [f"{name_of(search, settings)}: {value:.4f}" for search, value in zip(choices, worths, strict=True)]
+    return choices[worths.index(max(worths))], f"validation Recall@20 of {'; '.join(said)}"
 
 
 def rivals_of(
@@ -168,8 +175,23 @@ def _of_seed(study: studies.Study, split: "Split", settings: Settings, place: in
 
     job = jobs.with_seed(jobs.prepare(split, settings), settings.seed + place)
     dense = studies.dense_models(study, split, settings)[place]
-    folder = Path(study.out) / "runs" / f"rivals-{studies.name_of(settings)}" / f"seed_{job.settings.seed}"
-    return job, jobs.parts_of(settings), dense, folder
+    return job, jobs.parts_of(settings), dense, _folder(study, job.settings)
+
+
+def _folder(study: studies.Study, settings: Settings) -> Path:
+    return Path(study.out) / "runs" / f"rivals-{studies.name_of(settings)}" / f"seed_{settings.seed}"
+
+
+@contextlib.contextmanager
+def _folders_of_rivals(study: studies.Study, split: "Split", settings: Settings) -> Iterator[None]:
+    """Keep other processes out of the folders of all seeds, whose config.json says what was run with which commit."""
+    from lthjax import runs
+
+    with contextlib.ExitStack() as stack:
+        for seed in range(settings.seed, settings.seed + study.seeds):
+            of_seed = dataclasses.replace(settings, seed=seed)
+            stack.enter_context(runs.open_folder(_folder(study, of_seed), runs.describe(of_seed, "adam", split)))
+        yield
 
 
 def _kept(
@@ -195,7 +217,7 @@ def _mean(records: "list[Record]") -> studies.Row:
 def text_of(study: studies.Study, rows: list[studies.Row]) -> str:
     """A line for each method, ours and where there is one the paper's; winning tickets in bold."""
     lines = []
-    for (data, model, dim), ours in _by_table(rows).items():
+    for (data, model, dim), ours in studies.by_table(rows).items():
         dense = next(row for row in ours if row["variant"] == "dense")
         label = [data, plots.MODELS[model], dim]
         twice = [studies.value(dense, name) for name in ("recall@20", "ndcg@20")]
@@ -215,15 +237,11 @@ def text_of(study: studies.Study, rows: list[studies.Row]) -> str:
     steps = sorted({sum(sparsity <= SPARSITIES[-1] for sparsity in schedule) for schedule in schedules})
     note = f"Bold: winning tickets, pruned in {' or '.join(map(str, steps))} steps to {SPARSITIES[-1]:.0%}; "
     note += f"{studies.scale_of(study, varied=['dim', 'sparsities'])}. The dense model stands in the first column."
+    for (data, model, dim), ours in studies.by_table(rows).items():
+        searches = dict.fromkeys(row["search"] for row in ours if row["variant"] == "PEP")
+        note += "".join(f" PEP's search, {data}, {plots.MODELS[model]}, F = {dim}: {search}." for search in searches)
     table = studies.markdown(header, lines)
     return f"## Tickets beside other compressed tables\n\n{table}\n\n{studies.warned(note, rows)}"
-
-
-def _by_table(rows: Iterable[studies.Row]) -> dict[tuple[str, str, int], list[studies.Row]]:
-    found: dict[tuple[str, str, int], list[studies.Row]] = {}
-    for row in rows:
-        found.setdefault((row["data"], row["model"], row["dim"]), []).append(row)
-    return found
 
 
 def _at_sparsities(rows: Iterable[studies.Row], method: str) -> list[studies.Row | None]:
@@ -235,7 +253,7 @@ def drawing_of(rows: Sequence[studies.Row]) -> "Callable[[Figure], None]":
     """A panel for each data set, model and size."""
 
     def draw(figure: "Figure") -> None:
-        tables = _by_table(rows)
+        tables = studies.by_table(rows)
         num_columns = min(2, len(tables))
         num_lines = -(-len(tables) // num_columns)
         figure.set_size_inches(5 * num_columns, 3.6 * num_lines)

@@ -157,7 +157,7 @@ def for_model(name: str, model: str) -> str:
     twins = {"lightgcn_pytorch": "lightgcn_pytorch_mf", "recbole": "recbole_bpr", "lightgcn": "none"}
     if model == "mf":
         return twins.get(name, name)
-    return {mf: lightgcn for lightgcn, mf in twins.items()}.get(name, name)
+    return {of_mf: of_lightgcn for of_lightgcn, of_mf in twins.items()}.get(name, name)
 
 
 def overridden(settings: Settings) -> dict[str, tuple[Any, Any]]:

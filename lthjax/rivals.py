@@ -21,7 +21,7 @@ from lthjax import pep as thresholds
 from lthjax.fitting import Evaluation, FitState, begin, fit
 from lthjax.jobs import Job
 from lthjax.tickets import Record, Ticket
-from lthjax.train import Loss, Program, make_program
+from lthjax.train import Program, make_program
 
 _SEARCH, _RETRAIN, _MAPS, _TRAIN_MAPS = 4, 5, 6, 7  # purposes of `Job.key`; it takes 0 to 3 itself
 
@@ -43,7 +43,7 @@ class Search:
     start: float = -10.0
     pull: float | None = None  # None = 0.1 / batch size
     learning_rate: float = 1e-3  # of Adam
-    l2: float | None = None  # weight of the L2 term while it searches; None = as the dense model has it
+    l2: float | None = None  # of the loss while it searches, which must take it; None = as the dense model has it
     epochs: int = 2000
     check_every: int = 600  # steps
 
@@ -82,7 +82,7 @@ def pep(
         optimizer=optax.adam(search.learning_rate),
         shape=(job.split.num_users, job.split.num_items, job.settings.dim),
         num_interactions=len(job.split.train),
-        **(parts | {"loss": _searching_loss(job, search) or parts["loss"]}),
+        **(parts | {"loss": parts["loss"] if search.l2 is None else functools.partial(parts["loss"], l2=search.l2)}),
     )
     params = program.init(job.key(_SEARCH))
     found = thresholds.search(
@@ -154,10 +154,6 @@ def magnitude_pruning(job: Job, dense: Ticket, sparsities: Sequence[float]) -> I
         num_kept, size = masks.num_kept(pruned.masks), masks.num_entries(pruned.masks)
         note, reached = "; ".join(filter(None, notes)), 1 - num_kept / size
         yield _record(job, job.program, "MagPrune", pruned.params, num_kept, reached, fitting, dense, note)
-
-
-def _searching_loss(job: Job, search: Search) -> Loss | None:
-    return None if search.l2 is None else jobs.parts_of(dataclasses.replace(job.settings, l2=search.l2))["loss"]
 
 
 def _embed(job: Job, layer0: Any) -> Any:

@@ -50,11 +50,15 @@ def test_without_winners_what_is_said_of_them_is_open():
 
 
 def test_at_par():
-    matching = [DENSE, row(0.27, 0.19, "worse"), row(0.65, 0.19, "matches"), RUN[3]]
-    finding = claims.at_par(matching)
-    assert finding == (True, "the sparsest that is not worse beyond doubt: 0.1900 at 65.0%, dense 0.2000")
-    assert not judged(claims.at_par([DENSE, RUN[1], RUN[3]]))
-    assert claims.at_par([DENSE, RUN[3]]).holds is False  # the dense model itself is not pruned
+    dense, few, some, most = (one | {"data": "x"} for one in (DENSE, *RUN[1:]))
+    finding = claims.at_par([dense, few | {"verdict": "worse"}, some | {"verdict": "matches"}, most])
+    said = "wanted 48% kept or less; the sparsest that is not worse beyond doubt: 0.2000 at 65.0%, dense 0.2000"
+    assert finding == (True, said)
+    assert claims.at_par([dense, few, row(0.5, 0.2, "matches"), most]).holds is None  # 52% lies between two levels
+    assert claims.at_par([dense, few, row(0.5, 0.2, "worse"), most]).holds is False
+    of_kwai = dense | {"data": "kuairand"}  # where 83% pruned are wanted
+    assert claims.at_par([of_kwai, few, some, row(0.8, 0.1, "worse")]).holds is False
+    assert claims.at_par([of_kwai, few, some, row(0.85, 0.1, "worse")]).holds is None
 
 
 def test_where_levels_end_nothing_is_known_of_the_highest_sparsity():
@@ -64,12 +68,16 @@ def test_where_levels_end_nothing_is_known_of_the_highest_sparsity():
     assert claims.about_as_sparse(both).holds is None
     assert judged(claims.sparser("init", "none")([*of("init", open_end), *of("none", RUN)]))
     assert judged(claims.sparser("none", "init")([*of("init", open_end), *of("none", RUN)])) is False
+    early = [DENSE, row(0.4, 0.21, "wins"), row(0.75, 0.1, "worse")]
+    assert claims.about_as_sparse([*of("5%", open_end), *of("10%", RUN)]).holds is None  # 75% at least, and 65%
+    assert claims.about_as_sparse([*of("5%", open_end), *of("10%", early)]).holds is False  # whatever comes after 75%
 
 
 def test_a_difference_within_the_spread_is_called_so():
     first, second = ([DENSE, row(0.5, recall, "wins") | {"recall@20_sd": 0.01}] for recall in (0.21, 0.20))
     rows = [*of("init", first), *of("none", second)]
     assert claims.higher("init", "none")(rows).evidence.endswith("(within the spread)")
+    assert claims.higher("init", "none")([*of("init", first), *of("none", first)]).holds is None
     far = [*of("init", first), *of("none", [DENSE, second[1] | {"recall@20": 0.15}])]
     assert not claims.higher("init", "none")(far).evidence.endswith("(within the spread)")
 

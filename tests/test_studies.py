@@ -338,20 +338,26 @@ def test_table3_and_figure3_share_runs_where_levels_are_few():
 
 
 def test_runs_are_remembered_when_their_folders_are_gone(tmp_path):
-    """What an earlier call wrote down stays, commits of digits too; what is on disk wins."""
+    """What an earlier call wrote down stays, commits of digits too; what is on disk wins, if it is of the report."""
     ledger = tmp_path / "runs.csv"
-    assert reproduce.remembered(tmp_path / "runs", ledger) == []
+    report = reproduce.Reproduction(scale="cpu", seeds=2, out=str(tmp_path))
+    assert reproduce.remembered(report, ledger) == []
     row = {"folder": "b", "seeds": "0, 1", "settings": "", "commit": "0438638", "device": "1 x cpu"}
     ledger.write_text("folder,seeds,settings,commit,device\n" + 'b,"0, 1",,0438638,1 x cpu\n' + "a,0,dim 8,abc,old\n")
-    config = {"settings": {"seed": 0, "dim": 8}, "git_commit": "f" * 40, "device": "new"}
-    (tmp_path / "runs" / "a" / "seed_0").mkdir(parents=True)
-    (tmp_path / "runs" / "a" / "seed_0" / "config.json").write_text(json.dumps(config))
-    rows = reproduce.remembered(tmp_path / "runs", ledger)
+    epochs = studies.SCALES["cpu"].epochs
+    for folder, seeds, of_epochs in (("a", 2, epochs), ("one_seed", 1, epochs), ("other_scale", 2, epochs + 1)):
+        for seed in range(seeds):
+            settings = {"seed": seed, "dim": 8, "epochs": of_epochs}
+            file = tmp_path / "runs" / folder / f"seed_{seed}" / "config.json"
+            file.parent.mkdir(parents=True)
+            file.write_text(json.dumps({"settings": settings, "git_commit": "f" * 40, "device": "new"}))
+    rows = reproduce.remembered(report, ledger)
     assert rows == [
-        {**row, "folder": "a", "seeds": "0", "settings": "dim 8", "commit": "fffffff", "device": "new"},
+        {**row, "folder": "a", "seeds": "0, 1", "settings": "dim 8", "commit": "fffffff", "device": "new"},
         row,
     ]
-    assert reproduce.remembered(tmp_path / "nowhere", ledger) == rows
+    elsewhere = reproduce.Reproduction(scale="cpu", seeds=2, out=str(tmp_path / "nowhere"))
+    assert reproduce.remembered(elsewhere, ledger) == rows
     assert "| b | 0, 1 |  | 0438638 | 1 x cpu |" in reproduce.runs_table(rows)
 
 
@@ -454,8 +460,9 @@ def test_reproduce_reports_what_lies_there(data, out, monkeypatch):
         assert f"![{part}](few-mf/{part}/figure.png)" in report
     assert tuple(reproduce.PARTS) == get_args(reproduce.Part)
     assert (out / "quick-2-seeds" / "few-mf" / "figure2" / "figure.png").exists()
-    runs = [place.name for place in (out / "runs").iterdir() if not place.name.startswith("rivals-")]
-    assert [report.count(f"| {name} | 0") for name in runs] == [1] * len(runs)  # with the seeds that follow
+    runs = [place.parent.parent.name for place in (out / "runs").glob("*/seed_1/config.json")]
+    assert runs
+    assert [report.count(f"| {name} | 0, 1") for name in runs] == [1] * len(runs)
     assert list(reproduce.finished(out / "quick-3-seeds")) == []
 
 
