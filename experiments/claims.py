@@ -50,14 +50,13 @@ def some_are_better(rows: Sequence[Row]) -> Finding:
 
 def at_par(rows: Sequence[Row]) -> Finding:
     """Is a ticket with no more of the entries than in the paper (the most that it names) not worse beyond doubt?"""
-    data = rows[0]["data"]
-    share = SHARES[studies.STANDS_FOR.get(data, "Yelp2018")]
+    share = SHARES[studies.STANDS_FOR.get(rows[0]["data"], "Yelp2018")]
     last = max((row for row in rows if row["verdict"] != "worse"), key=lambda row: row["sparsity"])
-    next_one = min((row["sparsity"] for row in rows if row["sparsity"] > last["sparsity"]), default=1.0)
+    beyond = min((row["sparsity"] for row in rows if row["sparsity"] > last["sparsity"]), default=1.0)
     said = f"wanted {share:.0%} kept or less; the sparsest that is not worse beyond doubt: {_at(last)}, "
     said += f"dense {_recall(rows[0])}"
-    if last["sparsity"] < 1 - share < next_one:
-        return Finding(None, f"{said}; the next level is {next_one:.1%}")
+    if last["sparsity"] < 1 - share < beyond:
+        return Finding(None, f"{said}; the next level is {beyond:.1%}")
     return Finding(last["sparsity"] >= 1 - share, said)
 
 

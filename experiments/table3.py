@@ -22,7 +22,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lthjax
 from experiments import cli, studies
@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from lthjax.jobs import Job
     from lthjax.rivals import Search
     from lthjax.splits import Split
-    from lthjax.tickets import Record
+    from lthjax.tickets import Record, Ticket
 
 SPARSITIES = (0.5, 0.75)
 METHODS = ("LCM", "PEP", "MagPrune", "ticket")
@@ -101,97 +102,92 @@ def main(study: studies.Study) -> list[studies.Row]:
         settings = settings_of(study, data, model, dim)
         split = lthjax.load_split(None, settings)
         labels = {"data": Path(data).stem, "model": model, "dim": dim}
-        with _folders_of_rivals(study, split, settings):
-            search, worth = chosen_search(study, split, settings)
-            found = [list(rivals_of(study, split, settings, place, search)) for place in range(study.seeds)]
+        with starts(study, split, settings) as each_seed:
+            search, why = chosen_search(study, settings, each_seed[0])
+            found = [list(rivals_of(start, search)) for start in each_seed]
         tickets = studies.rows_of(studies.find(study, split, settings))
         rows += [labels | {"variant": "dense"} | tickets[0]]
         rows += [labels | {"variant": "ticket"} | row for row in tickets[1:]]
         for method, sparsity in itertools.product(METHODS[:-1], SPARSITIES):
             of_seeds = [record for each in found for name, at, record in each if (name, at) == (method, sparsity)]
             if len(of_seeds) == study.seeds:
-                of_pep = {"search": f"{name_of(search, settings)} ({worth})"} if method == "PEP" else {}
+                of_pep = {"search": why} if method == "PEP" else {}
                 rows.append(labels | {"variant": method} | _mean(of_seeds) | of_pep)
     studies.write(study, "table3", studies.same_columns(rows), text_of(study, rows), drawing_of(rows))
     return rows
 
 
-def name_of(search: "Search", settings: Settings) -> str:
-    """The search in words."""
-    l2 = settings.l2 if search.l2 is None else search.l2
-    return f"{search.granularity} from {search.start:g}, L2 {l2:g}"
+class Start(NamedTuple):
+    """What the rivals of one seed start from, and where their records go."""
+
+    job: "Job"
+    parts: dict[str, Any]  # of its program
+    dense: "Ticket"
+    folder: Path
 
 
-def chosen_search(study: studies.Study, split: "Split", settings: Settings) -> "tuple[Search, str]":
-    """The search that serves PEP best, and what it was chosen by in words.
+@contextlib.contextmanager
+def starts(study: studies.Study, split: "Split", settings: Settings) -> "Iterator[list[Start]]":
+    """Each seed's start, its dense model trained where it is missing.
 
-    Chosen by the highest mean validation Recall@20 over the sparsities, of the first seed; one that does not reach a
-    sparsity counts as 0 there.
+    Other processes are kept out of the folders, whose config.json says what was run with which commit.
     """
+    from lthjax import jobs, runs
+
+    job, parts = jobs.prepare(split, settings), jobs.parts_of(settings)
+    found = []
+    with contextlib.ExitStack() as stack:
+        for place, dense in enumerate(studies.dense_models(study, split, settings)):
+            of_seed = jobs.with_seed(job, settings.seed + place)
+            folder = Path(study.out) / "runs" / f"rivals-{studies.name_of(settings)}" / f"seed_{of_seed.settings.seed}"
+            stack.enter_context(runs.open_folder(folder, runs.describe(of_seed.settings, "adam", split)))
+            found.append(Start(of_seed, parts, dense, folder))
+        yield found
+
+
+def chosen_search(study: studies.Study, settings: Settings, start: Start) -> "tuple[Search, str]":
+    """The search that serves PEP best, and in words which it is and what it was chosen by.
+
+    Chosen by the highest mean validation Recall@20 over the sparsities, of the seed that is given; one that does not
+    reach a sparsity counts as 0 there.
+    """
+
+    def name_of(search: "Search") -> str:
+        l2 = settings.l2 if search.l2 is None else search.l2
+        return f"{search.granularity} from {search.start:g}, L2 {l2:g}"
+
     choices = searches_of(study, settings)
     if len(choices) == 1:
-        return choices[0], "the only one tried"
-
-    def worth(search: "Search") -> float:
-        return sum(record.metrics["valid_recall@20"] for _, record in pep_of(study, split, settings, 0, search))
-
-    worths = [worth(search) / len(SPARSITIES) for search in choices]
-    said = [f"{name_of(search, settings)}: {value:.4f}" for search, value in zip(choices, worths, strict=True)]
-    return choices[worths.index(max(worths))], f"validation Recall@20 of {'; '.join(said)}"
+        return choices[0], f"{name_of(choices[0])} (the only one tried)"
+    worths = [sum(record.metrics["valid_recall@20"] for _, record in pep_of(start, search)) for search in choices]
+    said = [f"{name_of(search)}: {worth / len(SPARSITIES):.4f}" for search, worth in zip(choices, worths, strict=True)]
+    best = choices[worths.index(max(worths))]
+    return best, f"{name_of(best)} (validation Recall@20 of {'; '.join(said)})"
 
 
-def rivals_of(
-    study: studies.Study, split: "Split", settings: Settings, place: int, search: "Search"
-) -> "Iterator[tuple[str, float, Record]]":
-    """(method, sparsity asked for, record) of one seed, the `place`-th; those that are on disk are read."""
+def rivals_of(start: Start, search: "Search") -> "Iterator[tuple[str, float, Record]]":
+    """(method, sparsity asked for, record) of one seed; those that are on disk are read."""
     from lthjax import rivals
 
-    job, parts, dense, folder = _of_seed(study, split, settings, place)
+    job, parts, dense, folder = start
     for sparsity, record in _kept(folder, "LCM", functools.partial(rivals.lcm, job, parts, dense)):
         yield "LCM", sparsity, record
     for sparsity, record in _kept(folder, "MagPrune", functools.partial(rivals.magnitude_pruning, job, dense)):
         yield "MagPrune", sparsity, record
-    for sparsity, record in pep_of(study, split, settings, place, search):
+    for sparsity, record in pep_of(start, search):
         yield "PEP", sparsity, record
 
 
-def pep_of(
-    study: studies.Study, split: "Split", settings: Settings, place: int, search: "Search"
-) -> "Iterator[tuple[float, Record]]":
+def pep_of(start: Start, search: "Search") -> "Iterator[tuple[float, Record]]":
     """(sparsity asked for, record) of PEP with one seed, as far as it gets; says so where that is not all the way."""
     from lthjax import rivals
 
-    job, parts, dense, folder = _of_seed(study, split, settings, place)
+    job, parts, dense, folder = start
     name = f"PEP-{hashlib.sha256(repr(search).encode()).hexdigest()[:8]}"
     try:
         yield from _kept(folder, name, functools.partial(rivals.pep, job, parts, dense, search=search))
     except TrainingError as error:
-        print(f"{Path(settings.data).stem}, {settings.model}, F = {settings.dim}: {error}")
-
-
-def _of_seed(study: studies.Study, split: "Split", settings: Settings, place: int) -> tuple[Any, ...]:
-    """Job, parts of its program, dense model, and the folder of the rivals' records."""
-    from lthjax import jobs
-
-    job = jobs.with_seed(jobs.prepare(split, settings), settings.seed + place)
-    dense = studies.dense_models(study, split, settings)[place]
-    return job, jobs.parts_of(settings), dense, _folder(study, job.settings)
-
-
-def _folder(study: studies.Study, settings: Settings) -> Path:
-    return Path(study.out) / "runs" / f"rivals-{studies.name_of(settings)}" / f"seed_{settings.seed}"
-
-
-@contextlib.contextmanager
-def _folders_of_rivals(study: studies.Study, split: "Split", settings: Settings) -> Iterator[None]:
-    """Keep other processes out of the folders of all seeds, whose config.json says what was run with which commit."""
-    from lthjax import runs
-
-    with contextlib.ExitStack() as stack:
-        for seed in range(settings.seed, settings.seed + study.seeds):
-            of_seed = dataclasses.replace(settings, seed=seed)
-            stack.enter_context(runs.open_folder(_folder(study, of_seed), runs.describe(of_seed, "adam", split)))
-        yield
+        print(f"{Path(job.settings.data).stem}, {job.settings.model}, F = {job.settings.dim}: {error}")
 
 
 def _kept(

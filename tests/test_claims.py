@@ -55,6 +55,8 @@ def test_at_par():
     said = "wanted 48% kept or less; the sparsest that is not worse beyond doubt: 0.2000 at 65.0%, dense 0.2000"
     assert finding == (True, said)
     assert claims.at_par([dense, few, row(0.5, 0.2, "matches"), most]).holds is None  # 52% lies between two levels
+    assert claims.at_par([dense, most]).holds is None
+    assert claims.at_par([dense, few | {"verdict": "worse"}]).holds is False  # the dense model itself is not pruned
     assert claims.at_par([dense, few, row(0.5, 0.2, "worse"), most]).holds is False
     of_kwai = dense | {"data": "kuairand"}  # where 83% pruned are wanted
     assert claims.at_par([of_kwai, few, some, row(0.8, 0.1, "worse")]).holds is False
