@@ -13,8 +13,9 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from lthjax import compilation, presets
+from lthjax import presets
 from lthjax.errors import LthjaxError
+from lthjax.runtime import compilation
 from lthjax.settings import Settings
 
 Config = TypeVar("Config")
@@ -25,7 +26,7 @@ def run(main: Callable[[Config], Any], config_type: type[Config], description: s
 
     Exit codes: 0 done; 2 bad input, or a machine that would not play along (disk full, no permission); 130 Ctrl-C. Runs
     (a config that is Settings) have everything saved by then, and start from the preset that the flags name. Compiled
-    programs are kept for the next start (`lthjax.compilation`).
+    programs are kept for the next start (`lthjax.runtime.compilation`).
     """
     warnings.showwarning = _show_warning
     for name in ("absl", "asyncio"):

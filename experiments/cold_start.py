@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 import lthjax
-from experiments import cli, studies
+from experiments import cli
+from experiments.paper import studies
 from lthjax import plots, presets
 from lthjax.errors import DataError, SettingsError
 from lthjax.settings import Settings
@@ -34,10 +35,10 @@ from lthjax.settings import Settings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lthjax.data.split import Split
     from lthjax.embeddings import Embeddings
-    from lthjax.evaluate import RankingTask
-    from lthjax.splits import Split
-    from lthjax.tickets import Ticket
+    from lthjax.evaluation.ranking import RankingTask
+    from lthjax.tickets.ticket import Ticket
 
 SHARE = 0.2  # of users, and of items, that are new
 SPARSITIES = {"quick": "0.5", "cpu": "0.25,0.5,0.75,0.9", "paper": "0.25,0.5,0.75,0.9"}
@@ -132,7 +133,7 @@ def hold_out(whole: "Split", side: Literal["user", "item"], new: np.ndarray, set
     """
     from scipy import sparse
 
-    from lthjax import evaluate
+    from lthjax.evaluation import ranking as evaluate
 
     column = ("user", "item").index(side)
     sizes = [whole.num_users, whole.num_items]
@@ -167,8 +168,9 @@ def hold_out(whole: "Split", side: Literal["user", "item"], new: np.ndarray, set
 
 def compare(config: Config, settings: Settings, whole: "Split", held: Holdout) -> list[studies.Row]:
     """Rows of one model on one holdout: each task, way and level, means over the seeds."""
-    from lthjax import jobs, tickets
-    from lthjax.evaluate import evaluate
+    from lthjax.evaluation.ranking import evaluate
+    from lthjax.search import problem as jobs
+    from lthjax.tickets import ticket as tickets
 
     found: dict[tuple[str, str, int], list[_Measured]] = {}
 
@@ -216,7 +218,7 @@ def popularity(split: "Split") -> "Embeddings":
 
 def _summary(each: list[_Measured], retrained: list[_Measured]) -> studies.Row:
     """Means over seeds of one way at one level, and its difference to "retrained" at the same level."""
-    from lthjax import statistics
+    from lthjax.evaluation import statistics
 
     row: studies.Row = {"sparsity": each[0].sparsity, "kept": float(np.mean([one.kept for one in each]))}
     for name in ("recall@20", "ndcg@20"):

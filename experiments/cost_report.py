@@ -23,16 +23,18 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 import lthjax
-from experiments import cli, studies
+from experiments import cli
+from experiments.paper import studies
 from lthjax import plots
 from lthjax.errors import CheckpointError, SettingsError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lthjax.compressed import CompressedTicket, Tables
-    from lthjax.jobs import Job
-    from lthjax.tickets import Ticket
+    from lthjax.search.problem import Job
+    from lthjax.serving.compressed import CompressedTicket
+    from lthjax.serving.file_format import Tables
+    from lthjax.tickets.ticket import Ticket
 
 _K = 20
 _MANY = 1000  # users of the larger request; with fewer in the data, some ask twice
@@ -69,8 +71,9 @@ def main(config: Config) -> list[studies.Row]:
     """Measure every finished ticket, print the table and leave the report; returns a row a ticket."""
     if not config.run:
         raise SettingsError("RUN: wanted the run folder of find_tickets; got none.")
-    from experiments import benchmarks  # here: with them comes JAX, and --help does without
-    from lthjax import exploration, jobs
+    from experiments.speed import timing as benchmarks  # here: with them comes JAX, and --help does without
+    from lthjax.exploration import run as exploration
+    from lthjax.search import problem as jobs
 
     run = lthjax.load_run(config.run, config.data)
     if isinstance(run, exploration.SeedRuns):
@@ -97,8 +100,11 @@ def measure(ticket: "Ticket", job: "Job", repeats: int) -> studies.Row:
       job: with the test part.
       repeats: of everything that is timed.
     """
-    from lthjax import compressed, costs, exporting, jobs
     from lthjax.embeddings import Embeddings
+    from lthjax.evaluation import costs
+    from lthjax.search import problem as jobs
+    from lthjax.serving import compressed
+    from lthjax.serving import export as exporting
 
     _, metrics = jobs.measure(job, job.program, ticket.trained)
     recall = functools.partial(_recall, job)
@@ -144,8 +150,8 @@ def latencies(tables: "Tables", sparse_tables: "Tables", served: "CompressedTick
     import numpy as np
     from scipy import sparse
 
-    from experiments import benchmarks
-    from lthjax import recommend
+    from experiments.speed import timing as benchmarks
+    from lthjax.serving import top_k as recommend
 
     kinds = {
         "dense": tables,
@@ -176,8 +182,8 @@ def on_device(tables: "Tables", served: "CompressedTicket", users: Any, k: int =
     import jax.numpy as jnp
     import numpy as np
 
-    from lthjax import rows
     from lthjax.embeddings import Embeddings
+    from lthjax.graph import id_sets as rows
 
     final = Embeddings(*(jax.device_put(table) for table in tables))
     seen = rows.from_pairs(served.seen.pairs(), len(tables.user))
@@ -197,15 +203,15 @@ def on_device(tables: "Tables", served: "CompressedTicket", users: Any, k: int =
 def _recall(job: "Job", tables: "Tables") -> float:
     import jax
 
-    from lthjax import evaluate
     from lthjax.embeddings import Embeddings
+    from lthjax.evaluation import ranking as evaluate
 
     final = Embeddings(*(jax.device_put(table) for table in tables))
     return evaluate.evaluate(final, job.test, job.plan.ks).means()[f"recall@{_K}"]
 
 
 def _seconds(run: Callable[[], Any], repeats: int) -> list[float]:
-    from experiments import benchmarks
+    from experiments.speed import timing as benchmarks
 
     return benchmarks.in_turns({"run": run}, repeats)["run"]
 

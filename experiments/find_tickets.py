@@ -20,13 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 import lthjax
 from experiments import cli
-from lthjax import plots, presets, report
+from lthjax import plots, presets
 from lthjax.errors import SettingsError
-from lthjax.settings import Settings, roundings
+from lthjax.pruning.schedule import roundings
+from lthjax.runtime import files
+from lthjax.settings import Settings
+from lthjax.tickets import report
 
 if TYPE_CHECKING:
-    from lthjax.splits import Split
-    from lthjax.tickets import Record
+    from lthjax.data.split import Split
+    from lthjax.tickets.ticket import Record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,8 @@ class Config(Settings):
 
 def main(config: Config) -> list[dict[str, Any]]:
     """Find tickets with each seed, print table and sentence, leave the picture; returns the rows of the table."""
-    from lthjax import runs, seeds  # here: with them comes JAX, and --help does without
+    from lthjax.tickets import folder as runs
+    from lthjax.tickets import seeds  # here: with them comes JAX, and --help does without
 
     settings = Settings(**{name: value for name, value in dataclasses.asdict(config).items() if name not in _OWN})
     out = Path(config.out or _default_out(config))
@@ -67,7 +71,7 @@ def main(config: Config) -> list[dict[str, Any]]:
         with runs.open_folder(out, several):
             found = _find(split, settings, out, seeds=config.seeds, together=config.together)
             rows = seeds.combine(found)
-            runs.write_table(out / "results.csv", rows)
+            files.write_table(out / "results.csv", rows)
     print(report.table(rows).to_string(index=False))
     print("\n".join([*report.remarks(rows), report.sentence(rows, len(found[0][0].per_user["recall@20"]))]))
     if settings.num_levels:
@@ -84,7 +88,7 @@ def main(config: Config) -> list[dict[str, Any]]:
 
 def _find(split: "Split", settings: Settings, out: Path, **options: Any) -> "list[list[Record]]":
     """Records of each seed's tickets, dense one first; the tickets themselves lie in the run folder."""
-    from lthjax import tickets
+    from lthjax.tickets import ticket as tickets
 
     found = {}
     for ticket in lthjax.find_tickets(split, settings=settings, out=out, **options):

@@ -11,22 +11,22 @@ Names below load what they need when they are first used, so that `import lthjax
 import importlib
 
 _HOMES = {
-    "find_tickets": "imp",
-    "load_ticket": "imp",
-    "retrain": "imp",
-    "load_run": "exploration",
-    "explore": "found",
-    "fold_in": "folding",
-    "load_split": "jobs",
-    "keep_programs": "compilation",
-    "export": "exporting",
-    "load_compressed": "compressed",
-    "CompressedTicket": "compressed",
+    "find_tickets": "search.imp",
+    "load_ticket": "tickets.ticket",
+    "retrain": "search.imp",
+    "load_run": "exploration.run",
+    "explore": "exploration.ticket",
+    "fold_in": "serving.fold_in",
+    "load_split": "data.resolve",
+    "keep_programs": "runtime.compilation",
+    "export": "serving.export",
+    "load_compressed": "serving.compressed",
+    "CompressedTicket": "serving.compressed",
     "Settings": "settings",
-    "Ticket": "tickets",
-    "Verdict": "verdict",
-    "Interactions": "data",
-    "Split": "splits",
+    "Ticket": "tickets.ticket",
+    "Verdict": "evaluation.verdict",
+    "Interactions": "data.interactions",
+    "Split": "data.split",
     "Embeddings": "embeddings",
     "LthjaxError": "errors",
     "DataError": "errors",
@@ -35,14 +35,14 @@ _HOMES = {
     "CheckpointError": "errors",
 }
 
-_MODULES = ("pictures", "plots", "presets")
+_MODULES = {"pictures": "plots.tables", "plots": "plots", "presets": "presets"}
 
 __all__ = sorted([*_HOMES, *_MODULES])
 
 
 def __getattr__(name: str):
     if name in _MODULES:
-        return importlib.import_module(f"lthjax.{name}")
+        return importlib.import_module(f"lthjax.{_MODULES[name]}")
     if name not in _HOMES:
         raise AttributeError(f"module 'lthjax' has no attribute {name!r}")
     return getattr(importlib.import_module(f"lthjax.{_HOMES[name]}"), name)

@@ -3,6 +3,8 @@
 Command lines print that line and end with exit code 2; from Python they are ordinary exceptions.
 """
 
+import difflib
+
 
 class LthjaxError(Exception):
     """Base of every error that lthjax raises on purpose."""
@@ -22,3 +24,9 @@ class TrainingError(LthjaxError, ArithmeticError):
 
 class CheckpointError(LthjaxError, OSError):
     """A ticket or a run folder that cannot be read or written."""
+
+
+def nearest(word, words) -> str:
+    """A hint for an error, empty where no word is close."""
+    close = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -14,8 +14,7 @@ test part, and every table that they touch says so.
 import dataclasses
 from typing import Any
 
-from lthjax.catalog import nearest
-from lthjax.errors import SettingsError
+from lthjax.errors import SettingsError, nearest
 from lthjax.settings import Settings, flag
 
 lightgcn = Settings(preset="lightgcn", model="lightgcn", batch_size=4096, learning_rate=0.02, l2=1e-3)

@@ -6,9 +6,7 @@ import math
 import numbers
 from typing import Literal, get_args, get_origin
 
-from lthjax import counts
-from lthjax.catalog import nearest
-from lthjax.errors import SettingsError
+from lthjax.errors import SettingsError, nearest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,51 +145,6 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"--min-per-row: wanted --prune-scope row; got {settings.prune_scope}.")
     if settings.prune_parent == "dense" and settings.rewind == "none":
         raise SettingsError("--prune-parent: wanted previous, since --rewind none goes on from there; got dense.")
-
-
-def num_kept_at(settings: Settings, num_entries: int) -> list[int]:
-    """Entries kept at each level, the dense one first, of a table of (M + N) F entries pruned as a whole.
-
-    Raises:
-      SettingsError: a level would find no entry to prune, or leave none.
-    """
-    kept = [num_entries]
-    for sparsity in settings.schedule:
-        kept.append(counts.at_sparsity(sparsity, num_entries).kept)
-        if not 0 < kept[-1] < kept[-2]:
-            raise SettingsError(
-                f"--sparsities: wanted entries to fall at each level and some to stay; got {sparsity:g} "
-                f"for a table of {num_entries:,}, which would keep {kept[-1]:,} of {kept[-2]:,}."
-            )
-    for level in range(1, 0 if settings.schedule else settings.levels + 1):
-        fall = round(settings.prune_rate * kept[-1])
-        if fall == 0 or fall == kept[-1]:
-            raise SettingsError(
-                f"--levels: wanted at most {level - 1} prunings of {settings.prune_rate:g} for a table of "
-                f"{num_entries:,} entries; got {settings.levels}: of the {kept[-1]} left then, {fall} would fall."
-            )
-        kept.append(kept[-1] - fall)
-    return kept
-
-
-def roundings(settings: Settings, num_entries: int) -> list[str]:
-    """A line for each sparsity of the schedule that is no whole number of entries: what it is rounded to."""
-    notes = [counts.at_sparsity(sparsity, num_entries).note for sparsity in settings.schedule]
-    return [f"{note}." for note in notes if note]
-
-
-def rate_of(settings: Settings, level: int, num_entries: int) -> float:
-    """Share of its parent's entries that a level prunes.
-
-    Args:
-      settings: the schedule, and which ticket is the parent.
-      level: from 1.
-      num_entries: (M + N) F.
-    """
-    if settings.prune_parent == "previous" and not settings.schedule:
-        return settings.prune_rate
-    kept = num_kept_at(settings, num_entries)
-    return 1 - kept[level] / kept[0 if settings.prune_parent == "dense" else level - 1]
 
 
 def flag(name: str) -> str:

@@ -10,9 +10,14 @@ import numpy as np
 import optax
 import pytest
 
-from lthjax import backbones, embeddings, evaluate, graph, losses, sampling, tables, train
-from lthjax.tickets import Ticket
-from lthjax.verdict import Verdict
+from lthjax import embeddings
+from lthjax.evaluation import ranking as evaluate
+from lthjax.evaluation.verdict import Verdict
+from lthjax.graph import graph
+from lthjax.model import backbones, losses, tables
+from lthjax.tickets.ticket import Ticket
+from lthjax.training import sampling
+from lthjax.training import step as train
 
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"  # of processes that tests start: the user's cache stays as it is
 jax.config.update("jax_enable_compilation_cache", False)  # of this one
@@ -69,7 +74,7 @@ def make_program():
 
     def make(optimizer, backbone=backbones.mf):
         return train.make_program(
-            table=tables.dense(embeddings.normal(0.5)),
+            table=tables.dense(tables.normal(0.5)),
             backbone=backbone,
             optimizer=optimizer,
             sampler=sampling.every_interaction(Tiny.batch_size),

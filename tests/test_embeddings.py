@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lthjax import embeddings
+from lthjax.model import tables
+from lthjax.model.tables import xavier_uniform
 
-DRAWS = [embeddings.xavier_uniform, embeddings.normal(0.1)]
+DRAWS = [xavier_uniform, tables.normal(0.1)]
 
 
 @pytest.mark.parametrize("draw", DRAWS)
@@ -22,7 +23,7 @@ def test_a_draw_depends_on_its_key_alone(draw, assert_same):
 
 
 def test_xavier_bound_is_that_of_the_joint_table():
-    values = np.concatenate(embeddings.xavier_uniform(jax.random.key(0), 400, 568, 32))
+    values = np.concatenate(xavier_uniform(jax.random.key(0), 400, 568, 32))
     bound = np.sqrt(6 / 1000)  # a bound for the users alone would be 1.5 times as large
     assert 0.999 * bound < np.abs(values).max() <= bound
     np.testing.assert_allclose(values.std(), bound / np.sqrt(3), rtol=0.01)
@@ -31,6 +32,6 @@ def test_xavier_bound_is_that_of_the_joint_table():
 
 @pytest.mark.parametrize("std", [0.01, 1.0])
 def test_normal_has_its_standard_deviation(std):
-    values = np.concatenate(embeddings.normal(std)(jax.random.key(0), 400, 568, 32))
+    values = np.concatenate(tables.normal(std)(jax.random.key(0), 400, 568, 32))
     np.testing.assert_allclose(values.std(), std, rtol=0.02)
     np.testing.assert_allclose((np.abs(values) < std).mean(), 0.6827, rtol=0.02)

@@ -5,9 +5,11 @@ import inspect
 
 import pytest
 
-from lthjax import data, splits
+from lthjax.data import split as splits
+from lthjax.data.formats import FORMATS
 from lthjax.errors import SettingsError
-from lthjax.settings import Settings, flag, num_kept_at, rate_of, roundings
+from lthjax.pruning.schedule import num_kept_at, rate_of, roundings
+from lthjax.settings import Settings, flag
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,4 @@ def test_every_field_has_a_help_text():
 
 def test_split_methods_are_those_of_the_splits_module():
     assert set(Settings.__annotations__["split"].__args__) == set(splits.METHODS)
-    assert set(Settings.__annotations__["format"].__args__) == {"auto", *data.readers.FORMATS} | set(
-        data.readers.FORMATS
-    )
+    assert set(Settings.__annotations__["format"].__args__) == {"auto", *FORMATS} | set(FORMATS)

@@ -1,0 +1,275 @@
+r"""The whole paper: every table and figure, and a line for each claim: it holds, does not, is open, or was not run.
+
+    python -m experiments.paper.reproduce                                      (minutes, to see that it works)
+    python -m experiments.paper.reproduce --scale cpu --models mf --seeds 3
+    python -m experiments.paper.reproduce --scale paper --data yelp2018 --models mf --parts table2 figure6
+
+Each scale and number of seeds has a folder under --out (cpu-3-seeds), with one for each data set and model and one for
+each part in there. All share what they train, and a part that was stopped goes on when called again. report.md is made
+of everything that lies in that folder, from this call and from earlier ones: so a long reproduction can be run in
+pieces, and runs.csv remembers runs whose own folders are gone. A part whose training fails is named with the reason,
+and the others go on.
+
+Cost on 2 CPU cores, bundled data: the sum of the parts; each states its own.
+"""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from experiments import cli
+from experiments.paper import (
+    claims,
+    complexity,
+    figure2,
+    figure3,
+    figure4,
+    figure5,
+    figure6,
+    figure7,
+    studies,
+    table2,
+    table3,
+    who_pays,
+)
+from lthjax import plots
+from lthjax.errors import SettingsError, TrainingError
+from lthjax.runtime import environment, files
+from lthjax.tickets import report as notes
+
+Part = Literal[
+    *("table2", "figure2", "figure6", "figure7", "complexity", "who_pays"),
+    *("figure5", "figure4", "figure3", "table3"),
+]
+
+
+def _who_pays(study: studies.Study) -> list[studies.Row]:
+    return who_pays.main(who_pays.Payers(**dataclasses.asdict(study)))
+
+
+PARTS: dict[Part, Callable[[studies.Study], Any]] = {  # those that share their runs follow one another
+    "table2": table2.main,
+    "figure2": figure2.main,
+    "figure6": figure6.main,
+    "figure7": figure7.main,
+    "complexity": complexity.main,
+    "who_pays": _who_pays,
+    "figure5": figure5.main,
+    "figure4": figure4.main,
+    "figure3": figure3.main,
+    "table3": table3.main,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reproduction(studies.Study):
+    """The flags of the whole."""
+
+    parts: tuple[Part, ...] = get_args(Part)
+    """What to run; the report holds what earlier calls have run too."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.parts:
+            raise SettingsError("--parts: wanted at least one; got none.")
+
+
+def main(config: Reproduction) -> Path:
+    """Run the parts, write the report; returns its path."""
+    out = Path(config.out) / f"{config.scale}-{config.seeds}-seeds"
+    for data in config.data:
+        for model in config.models:
+            place = out / f"{Path(data).stem}-{model}"
+            study = studies.Study(
+                data=(data,),
+                models=(model,),
+                scale=config.scale,
+                seeds=config.seeds,
+                out=config.out,
+                results=str(place),
+            )
+            for part in PARTS:
+                if part in config.parts:
+                    print(f"== {data}, {plots.MODELS[model]}: {part}")
+                    run_part(study, part, place)
+    report = out / "report.md"
+    files.write_text(report, text_of(config, out))
+    print(f"report: {report}")
+    return report
+
+
+def run_part(study: studies.Study, part: str, place: Path) -> None:
+    """Run a part, and keep beside its results with which scale and seeds; or why there are none."""
+    about = {"data": study.data[0], "model": study.models[0], "commit": environment.git_commit(), "error": None}
+    try:
+        PARTS[part](study)
+    except TrainingError as error:
+        about["error"] = str(error)
+        print(f"{part} is left out: {error}")
+    files.write_text(place / part / "about.json", json.dumps(about, indent=1) + "\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """A part of one data set and model that lies on disk."""
+
+    place: Path
+    part: str
+    about: Mapping[str, Any]
+    rows: list[studies.Row]
+
+
+def finished(out: Path) -> Iterator[Done]:
+    """The parts under a folder that were run."""
+    for about_file in sorted(out.glob("*/*/about.json")):
+        place = about_file.parent
+        about = json.loads(about_file.read_text(encoding="utf-8"))
+        if place.name in PARTS:
+            yield Done(place, place.name, about, [] if about["error"] else read_rows(place / "results.csv"))
+
+
+def read_rows(place: Path) -> list[studies.Row]:
+    """The rows of a results.csv, numbers as numbers, empty cells as ""."""
+    import pandas as pd
+
+    table = pd.read_csv(place)
+    return table.astype(object).where(table.notna(), "").to_dict("records")
+
+
+def text_of(config: studies.Study, out: Path) -> str:
+    """The report: claims, tables, pictures, and the runs behind them."""
+    done = list(finished(out))
+    seeds = f"{config.seeds} seed{'s' if config.seeds > 1 else ''}"
+    lines = [
+        "# The lottery ticket paper, run again",
+        f"Scale {config.scale}, {seeds}. Means over the seeds, ± their standard deviations. A claim holds or does not "
+        "by the means; a difference of two means that is no larger than the sum of their deviations is called within "
+        "the spread; open is what these runs cannot tell. Recall is Recall@20 on the test part. kuairand and "
+        "tiktok-clickbait stand in for the paper's Kwai and TikTok, which can no longer be had.",
+    ]
+    if any(row.get("selection") == "test" for one in done for row in one.rows):
+        lines.append(notes.TEST_WARNING)
+    by_cell: dict[str, dict[str, Done]] = {}
+    for one in done:
+        by_cell.setdefault(_title(one), {})[one.part] = one
+    lines += ["## The paper's claims", overview(by_cell)]
+    for title, mine in by_cell.items():
+        lines += [f"### {title}", claims_table(mine)]
+    for one in done:
+        lines.append(f"## {_title(one)}: {one.part}")
+        lines += section(one, out)
+    lines += ["## The runs behind it", runs_table(remembered(config, out / "runs.csv"))]
+    return "\n\n".join(lines) + "\n"
+
+
+def _title(one: Done) -> str:
+    return f"{Path(one.about['data']).stem}, {plots.MODELS[one.about['model']]}"
+
+
+def overview(by_cell: Mapping[str, Mapping[str, Done]]) -> str:
+    """A line a claim, a column for each data set and model."""
+    lines = [[c.section, c.text, *(claim_line(c, mine)[2] for mine in by_cell.values())] for c in claims.ALL]
+    return studies.markdown(("paper", "claim", *by_cell), lines)
+
+
+def claims_table(done: Mapping[str, Done]) -> str:
+    """A line a claim for one data set and model."""
+    return studies.markdown(("paper", "claim", "here", "figures behind it"), [claim_line(c, done) for c in claims.ALL])
+
+
+def claim_line(claim: claims.Claim, done: Mapping[str, Done]) -> list[str]:
+    """A claim, and what came of it."""
+    label = [claim.section, claim.text]
+    one = done.get(claim.part)
+    if one is None:
+        return [*label, "not run", ""]
+    if one.about["error"]:
+        return [*label, "not run", one.about["error"]]
+    holds, evidence = claim.judge(one.rows)
+    word = {True: "holds", False: "**does not hold**", None: "open"}[holds]
+    return [*label, word, f"{evidence} ({claim.part})"]
+
+
+def section(one: Done, out: Path) -> list[str]:
+    """Table and picture of a part."""
+    if one.about["error"]:
+        return [f"Not run: {one.about['error']}"]
+    lines = [_below(one.place.joinpath("table.md").read_text(encoding="utf-8"))]
+    if (one.place / "figure.png").exists():
+        lines.append(f"![{one.part}]({(one.place / 'figure.png').relative_to(out).as_posix()})")
+    return lines
+
+
+def _below(markdown: str) -> str:
+    """A table's own title is the section's already."""
+    first, _, rest = markdown.strip().partition("\n")
+    return rest.strip() if first.startswith("## ") else markdown.strip()
+
+
+_RUN = {
+    "folder": "folder",
+    "seeds": "seeds",
+    "settings": "settings other than the defaults",
+    "commit": "commit",
+    "device": "device",
+}
+
+
+def remembered(config: studies.Study, ledger: Path) -> list[studies.Row]:
+    """A row a folder of runs: those on disk, and those that an earlier call has written down; writes down all."""
+    import pandas as pd
+
+    known = {}
+    if ledger.exists():  # all of it text: 8438638 is a commit, not a number
+        table = pd.read_csv(ledger, dtype=str, keep_default_na=False)
+        known = {row["folder"]: row for row in table.to_dict("records")}
+    known |= {row["folder"]: row for row in runs_in(Path(config.out) / "runs", config)}
+    rows = [row for _, row in sorted(known.items())]
+    if rows:
+        files.write_table(ledger, rows)
+    return rows
+
+
+def runs_in(place: Path, config: studies.Study) -> Iterator[studies.Row]:
+    """A row a folder on disk with runs of the scale and all seeds: what, with which settings, commits and devices.
+
+    Those of other scales have other epochs; those with fewer seeds are under way, or of another report.
+    """
+    epochs = studies.SCALES[config.scale].epochs
+    for folder in sorted(path for path in place.glob("*") if path.is_dir()):
+        configs = []
+        for file in sorted(folder.glob("seed_*/config.json")):
+            with contextlib.suppress(ValueError):  # a run that is being written this moment
+                configs.append(json.loads(file.read_text(encoding="utf-8")))
+        if len(configs) >= config.seeds and configs[0]["settings"]["epochs"] == epochs:
+            yield {
+                "folder": folder.name,
+                "seeds": ", ".join(str(config["settings"]["seed"]) for config in configs),
+                "settings": _changes(configs[0]["settings"]),
+                "commit": ", ".join(dict.fromkeys(_short(config["git_commit"]) for config in configs)),
+                "device": ", ".join(dict.fromkeys(config["device"] for config in configs)),
+            }
+
+
+def runs_table(rows: Sequence[studies.Row]) -> str:
+    """The rows of runs as Markdown."""
+    return studies.markdown(tuple(_RUN.values()), [[row[name] for name in _RUN] for row in rows])
+
+
+def _short(commit: str | None) -> str:
+    if commit is None:
+        return "unknown"
+    return commit[:7] + ("+changes" if commit.endswith("+changes") else "")
+
+
+def _changes(settings: Mapping[str, Any]) -> str:
+    default = dataclasses.asdict(studies.SCALES["cpu"])
+    changes = {name: value for name, value in settings.items() if name != "seed" and default.get(name) != value}
+    return ", ".join(f"{name} {value}" for name, value in changes.items())
+
+
+if __name__ == "__main__":
+    cli.run(main, Reproduction, __doc__)

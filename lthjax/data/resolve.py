@@ -1,0 +1,60 @@
+"""From whatever names or holds data, and settings, to a split."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from lthjax.data import interactions as loading
+from lthjax.data import split as splitting
+from lthjax.data.split import Split
+from lthjax.errors import DataError
+from lthjax.settings import Settings
+
+
+def load_split(data: Any, settings: Settings) -> Split:
+    """Load and split the data that the settings name (or `data`, in any form that `find_tickets` takes)."""
+    if isinstance(data, Split):
+        return data
+    interactions = loading.load(
+        settings.data if data is None else data,
+        format=settings.format,
+        columns=settings.columns,
+        min_rating=settings.min_rating,
+        items_after_users=settings.items_after_users,
+    )
+    return splitting.split(interactions, method=settings.split, seed=settings.split_seed)
+
+
+def settle(data: Any, settings: Settings, changes: dict[str, Any]) -> tuple[Settings, Split]:
+    """The settings with their changes, naming the data, and the split."""
+    if isinstance(data, str | Path):
+        data, changes = None, changes | {"data": str(data)}
+    elif data is not None and not isinstance(data, Split):
+        changes = changes | {"data": f"<{type(data).__name__}>"}
+    settings = dataclasses.replace(settings, **changes)
+    if data is None and settings.data.startswith("<"):
+        raise DataError(
+            f"wanted the data, as data=...: this ticket was found on a {settings.data} that was given in code."
+        )
+    return settings, load_split(data, settings)
+
+
+def split_of(data: Any, settings: Settings, fingerprint: str, whose: str) -> Split:
+    """The split that a run or ticket was made with.
+
+    Args:
+      data: as in `find_tickets`, or None for what the settings name.
+      settings: of the run or ticket.
+      fingerprint: what the split's must be.
+      whose: the run or ticket, for the error.
+
+    Raises:
+      DataError: the data are not at hand, or others.
+    """
+    _, split = settle(data, settings, {})
+    if split.fingerprint != fingerprint:
+        raise DataError(
+            f"{split.name}: wanted the data and the split of {whose}, with fingerprint {fingerprint}; "
+            f"got {split.fingerprint}."
+        )
+    return split

@@ -1,0 +1,228 @@
+"""A finished run, opened again: its table, its log, and its tickets, each read from disk when it is asked for.
+
+    run = lthjax.load_run("runs/mine")
+    run.table()                                    # results.csv as a DataFrame
+    run.tickets[7].masks.user                      # [M, F] bool
+    run.sparsest_winner.recommend([user_id], k=10)
+
+A run tells what stood in its folder when it was first looked at; of a run that is still at work that is the finished
+part, and `load_run` called again shows what came since.
+"""
+
+import dataclasses
+import functools
+import html
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lthjax.data import resolve
+from lthjax.data.split import Split
+from lthjax.errors import CheckpointError, LthjaxError
+from lthjax.evaluation.verdict import sparsest_winner
+from lthjax.exploration.ticket import FoundTicket
+from lthjax.settings import Settings
+from lthjax.tickets import folder as runs
+from lthjax.tickets import report, seeds
+from lthjax.tickets import ticket as tickets
+from lthjax.tickets.ticket import Record, load_ticket
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What results.csv must have; metrics and whatever else stands there are numbers unless named here.
+_COLUMNS = {
+    **{"level": "int64", "sparsity": "float64", "num_kept": "int64"},
+    **{"best_epoch": "int64", "epochs": "int64", "seconds": "float64", "verdict": "str"},
+}
+_TEXT = ("verdict", "selection", "settings")
+
+
+def load_run(folder: str | Path, data: Any = None) -> "Run | SeedRuns":
+    """Open a run folder; nothing is read yet.
+
+    Args:
+      folder: what `find_tickets` was given as `out`, or `python -m experiments.find_tickets` left under runs/.
+      data: what the tickets were found on, as in `find_tickets`; by default what the run's settings name. Wanted where
+        the data were given in code, or lie elsewhere now.
+
+    Returns:
+      The run; or, of a folder with runs of several seeds, all of them.
+
+    Raises:
+      CheckpointError: there is no run. What is damaged in it is told when it is asked for.
+    """
+    folder = Path(folder)
+    of_seeds = {int(found[1]): place for place in folder.glob("seed_*") if (found := _SEED.fullmatch(place.name))}
+    if of_seeds:
+        return SeedRuns(folder, {seed: Run(of_seeds[seed], data) for seed in sorted(of_seeds)})
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder}: wanted a run folder, which has a config.json; there is none.")
+    return Run(folder, data)
+
+
+_SEED = re.compile(r"seed_(\d+)")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    """One run of `find_tickets`, on disk.
+
+    Attributes:
+      path: its folder.
+      data: what it was found on, or None for what its settings name.
+    """
+
+    path: Path
+    data: Any = None
+
+    @functools.cached_property
+    def config(self) -> dict[str, Any]:
+        """All of config.json: settings, versions, device, commit, what the data are."""
+        place = self.path / "config.json"
+        try:
+            config = json.loads(place.read_text(encoding="utf-8"))
+            _ = config["settings"].keys(), config["data"]["name"], config["data"]["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{place} is missing or damaged ({error}).") from error
+        return config
+
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """The settings that the run was made with."""
+        known = {field.name for field in dataclasses.fields(Settings)}
+        try:
+            return Settings(**{name: value for name, value in self.config["settings"].items() if name in known})
+        except LthjaxError as error:
+            raise CheckpointError(f"{self.path / 'config.json'}: {error}") from error
+
+    @functools.cached_property
+    def split(self) -> Split:
+        """Train, validation and test part that the tickets were found on.
+
+        Raises:
+          DataError: the data are not at hand, or are not those of the run.
+        """
+        return resolve.split_of(self.data, self.settings, self.config["data"]["fingerprint"], str(self.path))
+
+    @functools.cached_property
+    def _results(self) -> "pd.DataFrame":
+        return _read_results(self.path / "results.csv")
+
+    def table(self) -> "pd.DataFrame":
+        """results.csv: one row a finished level, numbers as numbers, NaN where nothing was measured."""
+        return self._results.copy()
+
+    def log(self) -> "pd.DataFrame":
+        """log.jsonl: one row an evaluation of every level, the unfinished one too; empty before the first."""
+        import pandas as pd
+
+        try:
+            return pd.DataFrame(runs.read_log(self.path))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.path / 'log.jsonl'} is damaged ({error}).") from error
+
+    @functools.cached_property
+    def tickets(self) -> tuple[FoundTicket, ...]:
+        """The finished levels, the dense model first: `run.tickets[7]` is level 7, `run.tickets[-1]` the sparsest.
+
+        A ticket that was looked at stays in memory as long as the run.
+        """
+
+        def found(row: Mapping[str, Any]) -> FoundTicket:
+            place = runs.ticket_place(self.path, row["level"])
+            return FoundTicket(row, lambda: load_ticket(place), lambda: self.split)
+
+        return tuple(found(row) for row in self._results.to_dict("records"))
+
+    @property
+    def sparsest_winner(self) -> FoundTicket | None:
+        """The sparsest winning ticket, or None."""
+        best = sparsest_winner(self._results.to_dict("records"))
+        return None if best is None else next(found for found in self.tickets if found.level == best["level"])
+
+    def records(self, num_levels: int | None = None) -> list[Record]:
+        """What tables and statistics need of the first levels, of all by default; arrays are not kept."""
+        levels = self._results["level"].tolist()[:num_levels]
+        return [tickets.record(load_ticket(runs.ticket_place(self.path, level))) for level in levels]
+
+    def _title(self) -> str:
+        done, all_levels = len(self._results), self.settings.num_levels + 1
+        levels = f"{done} levels" if done == all_levels else f"{done} of {all_levels} levels so far"
+        best = self.sparsest_winner
+        winner = f"sparsest winner level {best.level}, {best.sparsity:.1%} pruned" if best else "no winning ticket"
+        about = f"{self.config['data']['name']}, {self.settings.model}, F = {self.settings.dim}"
+        return f"{self.path}: {about}; {levels}, {winner}"
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"Run({self._title()})"
+
+    def _repr_html_(self) -> str:
+        """The line and the table, for notebooks."""
+        return _html(self._title(), self._results)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class SeedRuns:
+    """Runs that differ in their seed only: `runs.seeds[0].tickets[7]`.
+
+    Attributes:
+      path: the folder that holds seed_0, seed_1, ...
+      seeds: seed -> its run, ascending.
+    """
+
+    path: Path
+    seeds: Mapping[int, Run]
+
+    @functools.cached_property
+    def _results(self) -> "pd.DataFrame":
+        import pandas as pd
+
+        num_levels = min(len(run.tickets) for run in self.seeds.values())  # those that every seed has finished
+        if not num_levels:
+            return _no_results()
+        return pd.DataFrame(seeds.combine([run.records(num_levels) for run in self.seeds.values()]))
+
+    def table(self) -> "pd.DataFrame":
+        """One row a level that every seed has finished: means, standard deviations, verdicts over users and seeds."""
+        return self._results.copy()
+
+    def _title(self) -> str:
+        return f"{self.path}: seeds {', '.join(map(str, self.seeds))}; {len(self._results)} levels of all of them"
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"SeedRuns({self._title()})"
+
+    def _repr_html_(self) -> str:
+        """The line and the table, for notebooks."""
+        return _html(self._title(), self._results)
+
+
+def _read_results(place: Path) -> "pd.DataFrame":
+    """results.csv with a dtype for each column; no rows where there is none yet."""
+    import pandas as pd
+
+    if not place.exists():
+        return _no_results()
+    try:
+        table = pd.read_csv(place, dtype=dict.fromkeys(_TEXT, "str"))
+        return table.astype({name: "float64" for name in table.columns if name not in _TEXT} | _COLUMNS)
+    except (OSError, ValueError, KeyError) as error:  # pandas' own errors are ValueErrors
+        raise CheckpointError(f"{place} is damaged ({str(error).strip().splitlines()[0]}).") from error
+
+
+def _no_results() -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _COLUMNS.items()})
+
+
+def _html(title: str, results: "pd.DataFrame") -> str:
+    text = f"<b>{html.escape(title)}</b>"
+    if len(results):
+        text += report.table(results.to_dict("records")).to_html(index=False, border=0)
+    return text

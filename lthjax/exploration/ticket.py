@@ -1,0 +1,238 @@
+"""A ticket to work with: its masks and tables, recommendations, measurements, comparisons, exports.
+
+    found = lthjax.explore(ticket)
+    found.recommend([user_id], k=10)
+    found.compare(other).user
+
+Letters: M users, N items, F dimensions, B ids asked for, K places, U users with test items.
+"""
+
+import dataclasses
+import functools
+import html
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optax
+
+from lthjax.data import resolve
+from lthjax.data.split import Split
+from lthjax.embeddings import Embeddings
+from lthjax.errors import DataError
+from lthjax.evaluation import ranking as evaluate
+from lthjax.evaluation.ranking import RankingMetrics
+from lthjax.evaluation.verdict import Verdict
+from lthjax.pruning import masks as masking
+from lthjax.search import imp
+from lthjax.search import problem as jobs
+from lthjax.serving import export as exporting
+from lthjax.serving import fold_in as folding
+from lthjax.serving.compressed import CompressedTicket
+from lthjax.serving.ids import Ranked
+from lthjax.settings import Settings
+from lthjax.tickets import ticket as tickets
+from lthjax.tickets.ticket import Ticket
+
+_OF_DATA = ("data", "format", "columns", "min_rating", "items_after_users", "split", "split_seed")
+
+
+def explore(ticket: Ticket, data: Any = None) -> "FoundTicket":
+    """A ticket in memory, as those of a run are: to recommend with, to evaluate, to compare.
+
+    Args:
+      ticket: of `find_tickets`, `retrain` or `load_ticket`.
+      data: what it was found or trained on, as in `find_tickets`; by default what its settings name.
+    """
+    split = functools.cache(
+        lambda: resolve.split_of(data, tickets.settings_of(ticket), ticket.fingerprint, "the ticket")
+    )
+    return FoundTicket(tickets.row(ticket), lambda: ticket, split)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class FoundTicket:
+    """A ticket of a run: what its table says is there at once, the arrays are read at the first look at one of them.
+
+    Attributes:
+      row: its row of results.csv.
+    """
+
+    row: Mapping[str, Any]
+    _load: Callable[[], Ticket]
+    _split: Callable[[], Split]
+
+    @property
+    def level(self) -> int:
+        """Prunings so far."""
+        return self.row["level"]
+
+    @property
+    def sparsity(self) -> float:
+        """Share of entries pruned."""
+        return self.row["sparsity"]
+
+    @functools.cached_property
+    def ticket(self) -> Ticket:
+        """All of it, as `find_tickets` yielded it.
+
+        Raises:
+          CheckpointError: it is not there, or damaged.
+        """
+        return self._load()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that it was found with."""
+        return tickets.settings_of(self.ticket)
+
+    @property
+    def masks(self) -> Embeddings:
+        """Which entries are kept: user [M, F] and item [N, F] bool."""
+        return self.ticket.masks
+
+    @property
+    def start(self) -> Embeddings:
+        """Layer-0 values before the first step, 0 where pruned."""
+        return self.ticket.start
+
+    @property
+    def trained(self) -> Embeddings:
+        """Layer-0 values of the best epoch, 0 where pruned."""
+        return self.ticket.trained
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Means over users of the test part, and as `valid_...` of the validation part."""
+        return self.ticket.metrics
+
+    @property
+    def verdict(self) -> Verdict:
+        """Against the dense model of its run."""
+        return self.ticket.verdict
+
+    @functools.cached_property
+    def _final(self) -> Embeddings:
+        if self.settings.model == "mf":
+            return self.trained  # so that no data are needed
+        return exporting.final_embeddings(self.ticket, self._split())
+
+    @functools.cached_property
+    def _serving(self) -> CompressedTicket:
+        return exporting.serving(self.ticket, self._split())
+
+    def embeddings(self) -> Embeddings:
+        """Final embeddings, whose inner products are the scores: MF's table, LightGCN's propagated layers."""
+        return self._final
+
+    def kept_per_row(self) -> Embeddings:
+        """Entries kept of every user [M] and of every item [N]."""
+        return masking.kept_per_row(self.masks)
+
+    def compare(self, other: "FoundTicket | Ticket") -> masking.Overlap:
+        """How much of the masks two tickets have in common.
+
+        Raises:
+          DataError: they are of different sizes.
+        """
+        one, two = ([part.shape for part in masks] for masks in (self.masks, other.masks))
+        if one != two:
+            raise DataError(f"wanted a ticket with masks of the same shapes, {one}; got {two}.")
+        return masking.overlap(self.masks, other.masks)
+
+    def retrain(
+        self,
+        data: Any = None,
+        *,
+        optimizer: optax.GradientTransformation | None = None,
+        show_progress: bool | None = None,
+        **changes: Any,
+    ) -> Ticket:
+        """Train it again from where it started, as `lthjax.retrain`; `explore` makes of that what this is.
+
+        Args:
+          data: as in `find_tickets`; by default what it was found on.
+          optimizer: any Optax transformation; by default Adam.
+          show_progress: progress bars; None shows them on a terminal.
+          **changes: single settings, such as `model="lightgcn"`.
+        """
+        if data is None and not changes.keys() & set(_OF_DATA):
+            data = self._split()
+        return imp.retrain(self.ticket, data, optimizer=optimizer, show_progress=show_progress, **changes)
+
+    def evaluate(self, data: Any = None, ks: tuple[int, ...] = (20,)) -> RankingMetrics:
+        """Recall@K and NDCG@K of every user with test items; `.means()` are the published numbers.
+
+        Args:
+          data: another split of the same users and items, whose test part counts and whose other parts are left out of
+            the ranking (LightGCN propagates over its training part); by default the ticket's own.
+          ks: places.
+
+        Raises:
+          DataError: the data do not have the ticket's users and items.
+        """
+        if data is None:
+            return evaluate.evaluate(self._final, jobs.test_task(self._split(), self.settings), ks)
+        split = _other(self._split(), data, self.settings)
+        final = exporting.final_embeddings(self.ticket, split)
+        return evaluate.evaluate(final, jobs.test_task(split, self.settings), ks)
+
+    def fold_in(self, interactions: Any, side: folding.Side = "user", **options: Any) -> folding.Folded:
+        """Give new users, or items, an embedding inside the ticket; as `lthjax.fold_in`, on the data of the run."""
+        return folding.fold_in(self.ticket, self._split(), interactions, side, **options)
+
+    def recommend(self, user_ids: Any, k: int = 20, exclude_seen: bool = True, items: Any = None) -> Ranked:
+        """The k items with the highest scores for each user, by original ids.
+
+        Args:
+          user_ids: [B] original ids of users, or one.
+          k: places.
+          exclude_seen: leave out what the user has in the training and validation part.
+          items: original ids of the only items to rank; all by default.
+
+        Returns:
+          Ids [B, K] and scores [B, K], best first.
+
+        Raises:
+          DataError: ids that the data do not have.
+        """
+        return self._serving.recommend(user_ids, k, exclude_seen, items)
+
+    def similar_items(self, item_ids: Any, k: int = 20) -> Ranked:
+        """The k items with the highest cosine to each item, itself left out, by original ids."""
+        return self._serving.similar_items(item_ids, k)
+
+    def similar_users(self, user_ids: Any, k: int = 20) -> Ranked:
+        """The k users with the highest cosine to each user, themselves left out, by original ids."""
+        return self._serving.similar_users(user_ids, k)
+
+    def export(self, path: str | Path, **options: Any) -> Path:
+        """Write one small file that `lthjax.load_compressed` serves without JAX; options as in `lthjax.export`."""
+        return exporting.export(self.ticket, self._split(), path, **options)
+
+    def __repr__(self) -> str:
+        """One line, of the table alone."""
+        return f"FoundTicket({self._title()})"
+
+    def _title(self) -> str:
+        scores = ", ".join(f"{name} {self.row[name]:.4f}" for name in ("recall@20", "ndcg@20") if name in self.row)
+        kept = f"{self.row['num_kept']:,} entries kept"
+        return f"level {self.level}, {self.sparsity:.1%} pruned, {kept}, {scores}, {self.row['verdict']}"
+
+    def _repr_html_(self) -> str:
+        """The line, for notebooks."""
+        return f"<b>Ticket</b> {html.escape(self._title())}"
+
+
+def _other(own: Split, data: Any, settings: Settings) -> Split:
+    """Another split, with the same users and items."""
+    _, split = resolve.settle(data, settings, {})
+    for what in ("user_ids", "item_ids"):
+        wanted, came = getattr(own, what), getattr(split, what)
+        if not np.array_equal(wanted, came):
+            raise DataError(
+                f"{split.name}: wanted the {what.removesuffix('_ids')}s of {own.name}, {len(wanted):,} of them; "
+                f"got {len(came):,}, or others."
+            )
+    return split

@@ -1,0 +1,144 @@
+"""Pruning: scores and masks -> sparser masks, by exact count.
+
+A rule is a score (`magnitude`, `uniform`: the entry with the smallest falls first) and a scope, the groups of entries
+among which the smallest fall: the joint table, each of the two tables, one of them, each row.
+
+Letters: S entries of a group, R rows, F dimensions.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lthjax.embeddings import Embeddings
+from lthjax.errors import SettingsError
+from lthjax.pruning.masks import Masks, all_kept, apply, num_kept
+
+Scope = Literal["joint", "table", "row", "user", "item"]
+Count = Literal["exact", "threshold"]
+
+
+def magnitude(params: Any, key: jax.Array | None = None) -> Any:
+    """|w|: the smallest weights fall (paper, algorithm 1, line 5)."""
+    del key
+    return jax.tree.map(jnp.abs, params)
+
+
+def uniform(params: Any, key: jax.Array) -> Any:
+    """Uniform random numbers: any entry may fall (the paper's random pruning, RP)."""
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    return structure.unflatten(jax.random.uniform(k, x.shape) for k, x in zip(keys, leaves, strict=True))
+
+
+def prune(
+    scores: Any, masks: Masks, rate: float, scope: Scope = "joint", min_per_row: int = 0, count: Count = "exact"
+) -> Masks:
+    """Masks without the round(rate * n) smallest-scored of the n kept entries of each group.
+
+    By count, not by threshold: a threshold would take all ties with it. Among equal scores the lower index falls first.
+    The masks only ever shrink.
+
+    Args:
+      scores: like the parameters; entries already pruned do not count, whatever their score.
+      masks: the entries kept so far.
+      rate: share to prune of what is kept, in (0, 1).
+      scope: "joint" ranks all tables together, users and items alike, as the paper does; "table" each table by itself;
+        "row" each row by itself; "user" and "item" that table alone, so that the whole gets less sparse than by `rate`.
+      min_per_row: with "row", entries that every row keeps (a row that has fewer keeps those).
+      count: "exact", or "threshold": what is not strictly above the sorted scores' entry number int(rate * n) falls,
+        one entry more, and all that tie with it (`wangyf6891/LTH-MRS:utils/pruning_emb.py`); not by row.
+    """
+    if scope == "joint":
+        flat_scores, flat_masks = _flatten(scores), _flatten(masks)
+        return _unflatten(_drop(flat_scores, flat_masks, _num_drop(flat_scores, flat_masks, rate, count)), masks)
+    if scope == "table":
+        return jax.tree.map(
+            lambda s, m: _drop(s.ravel(), m.ravel(), _num_drop(s, m, rate, count)).reshape(m.shape), scores, masks
+        )
+    if scope in ("user", "item"):
+        score, mask = getattr(scores, scope), getattr(masks, scope)
+        return masks._replace(**{scope: prune(score, mask, rate, "joint", count=count)})
+    return jax.tree.map(lambda s, m: _drop_by_row(s, m, rate, min_per_row), scores, masks)
+
+
+def _num_drop(scores: jax.Array, mask: jax.Array, rate: float, count: Count) -> int:
+    if count == "exact":
+        return round(rate * num_kept(mask))
+    kept = np.sort(np.asarray(scores)[np.asarray(mask)])
+    return int(np.searchsorted(kept, kept[int(rate * len(kept))], side="right")) if len(kept) else 0
+
+
+def _drop_by_row(scores: jax.Array, mask: jax.Array, rate: float, min_per_row: int) -> jax.Array:
+    kept = np.count_nonzero(np.asarray(mask), axis=-1)  # [R]
+    num_drop = np.minimum(np.rint(rate * kept), np.maximum(kept - min_per_row, 0)).astype(np.int32)
+    return jax.vmap(_drop)(scores, mask, jnp.asarray(num_drop))
+
+
+@jax.jit
+def _drop(scores: jax.Array, mask: jax.Array, num_drop: jax.Array) -> jax.Array:
+    """[S] bool, `mask` without its `num_drop` smallest scores."""
+    order = jnp.argsort(jnp.where(mask, scores, jnp.inf), stable=True)
+    falls = jnp.zeros_like(mask).at[order].set(jnp.arange(mask.size) < num_drop, unique_indices=True)
+    return mask & ~falls
+
+
+def _flatten(tree: Any) -> jax.Array:
+    return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
+
+
+def _unflatten(flat: jax.Array, like: Any) -> Any:
+    leaves, structure = jax.tree.flatten(like)
+    cuts = np.cumsum([leaf.size for leaf in leaves])[:-1].tolist()
+    return structure.unflatten(
+        part.reshape(leaf.shape) for part, leaf in zip(jnp.split(flat, cuts), leaves, strict=True)
+    )
+
+
+class Pruned(NamedTuple):
+    """A trained table without its smallest weights."""
+
+    params: Embeddings  # 0 where pruned
+    masks: Embeddings  # True where kept
+    min_per_row: int  # entries that every row keeps
+
+
+def prune_to_sparsity(
+    trained: Embeddings, sparsity: float, *, min_per_row: int = 0, scope: Literal["table", "joint"] = "table"
+) -> Pruned:
+    """Without the round(sparsity * n) smallest of n weights, but for the `min_per_row` largest of each row.
+
+    Args:
+      trained: layer-0 table.
+      sparsity: share that falls, from 0 up to below 1.
+      min_per_row: m, at most the whole part of F (1 - sparsity).
+      scope: "table" takes the share of users and items each; "joint" of both together, as tickets are pruned.
+
+    Raises:
+      SettingsError: no such share, or more to keep than it leaves.
+    """
+    dim = trained.user.shape[1]
+    if not 0 <= sparsity < 1:
+        raise SettingsError(f"sparsity: wanted a share from 0 to below 1; got {sparsity!r}.")
+    if not 0 <= min_per_row <= most_per_row(dim, sparsity):
+        raise SettingsError(
+            f"min_per_row: wanted 0 to {most_per_row(dim, sparsity)} of {dim} entries at a sparsity of {sparsity:.1%}; "
+            f"got {min_per_row}."
+        )
+    scores = jax.tree.map(lambda w: _protected(jnp.abs(w), min_per_row), trained)
+    kept = prune(scores, all_kept(trained), sparsity, scope)
+    return Pruned(apply(kept, trained), kept, min_per_row)
+
+
+def most_per_row(dim: int, sparsity: float) -> int:
+    """The largest m that a sparsity leaves room for: the whole part of F (1 - sparsity)."""
+    return int(dim * (1 - sparsity) + 1e-9)
+
+
+def _protected(scores: jax.Array, min_per_row: int) -> jax.Array:
+    """[R, F], infinite for the highest `min_per_row` of each row; of equals the higher place, as in `prune`."""
+    order = jnp.argsort(scores, axis=1, stable=True)
+    place = jnp.argsort(order, axis=1)  # 0 for the smallest of its row
+    return jnp.where(place >= scores.shape[1] - min_per_row, jnp.inf, scores)

@@ -1,0 +1,82 @@
+"""What a person reads of a finished run: the table, the lines under it, the sentence."""
+
+from typing import TYPE_CHECKING, Any
+
+from lthjax.evaluation.verdict import sparsest_winner
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEST_WARNING = "WARNING: best epochs were chosen on the test part (selection test): these numbers flatter."
+
+Row = dict[str, Any]  # of `tickets.row`, or of `seeds.combine`: then with standard deviations
+
+
+def table(rows: list[Row], k: int = 20) -> "pd.DataFrame":
+    """One row a level, written out for reading.
+
+    Args:
+      rows: the dense level first.
+      k: places of Recall and NDCG.
+    """
+    import pandas as pd
+
+    dense, best = rows[0][f"recall@{k}"], sparsest_winner(rows)
+    return pd.DataFrame(
+        {
+            "level": row["level"],
+            "pruned": f"{row['sparsity']:.1%}",
+            "entries kept": f"{row['num_kept']:,}",
+            f"Recall@{k}": _with_deviation(row, f"recall@{k}", ".4f"),
+            f"NDCG@{k}": _with_deviation(row, f"ndcg@{k}", ".4f"),
+            "against dense": f"{row['difference'] / dense:+.1%}" if row["level"] and dense else "",
+            "95% interval": f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}" if row["level"] else "",
+            "best epoch": _with_deviation(row, "best_epoch", ".0f"),
+            "verdict": row["verdict"] + (" *" if row is best else ""),
+        }
+        for row in rows
+    )
+
+
+def remarks(rows: list[Row]) -> list[str]:
+    """Lines that stand under a table: the settings behind it, and a warning where the test part chose the epochs."""
+    lines = [f"settings: {rows[0]['settings']}"]
+    if "num_seeds" in rows[0]:
+        lines[0] += f"; {rows[0]['num_seeds']} seeds, mean ± standard deviation"
+    if any(row["selection"] == "test" for row in rows):
+        lines.append(TEST_WARNING)
+    return lines
+
+
+def sentence(rows: list[Row], num_users: int, k: int = 20) -> str:
+    """The sparsest winning ticket in one plain sentence.
+
+    Args:
+      rows: the dense level first.
+      num_users: users with test items.
+      k: places of Recall.
+    """
+    name, dense, best = f"recall@{k}", rows[0], sparsest_winner(rows)
+    if len(rows) == 1:
+        return (
+            f"Only the dense model was trained: test Recall@{k} {dense[name]:.4f} at epoch {dense['best_epoch']:.0f}."
+        )
+    if best is None:
+        return (
+            f"No ticket wins: none of the {len(rows) - 1} is as good as the dense model "
+            f"(test Recall@{k} {dense[name]:.4f} at epoch {dense['best_epoch']:.0f}) as early."
+        )
+    test = f"paired t-test over {num_users:,} users"
+    if best.get("num_seeds", 1) > 1:
+        test = f"t-test over {num_users:,} users and {best['num_seeds']} seeds, both random"
+    return (
+        f"The sparsest winning ticket is level {best['level']}: with {best['sparsity']:.1%} of the entries pruned it "
+        f"reaches test Recall@{k} {best[name]:.4f} at epoch {best['best_epoch']:.0f}, the dense model "
+        f"{dense[name]:.4f} at epoch {dense['best_epoch']:.0f} (difference {best['difference']:+.4f}, 95% interval "
+        f"{best['interval_low']:+.4f} to {best['interval_high']:+.4f}, {test})."
+    )
+
+
+def _with_deviation(row: Row, name: str, form: str) -> str:
+    deviation = row.get(f"{name}_sd")
+    return f"{row[name]:{form}}" + ("" if deviation is None else f" ± {deviation:{form}}")

@@ -1,0 +1,216 @@
+"""A ticket: which entries are kept, the values they start from, the values they were trained to, and how good that is.
+
+Letters: M users, N items, F dimensions, U users with test items, S entries kept.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lthjax import presets
+from lthjax.embeddings import Embeddings
+from lthjax.evaluation.ranking import RankingMetrics
+from lthjax.evaluation.verdict import Verdict
+from lthjax.pruning import masks as masking
+from lthjax.runtime import checkpoint
+from lthjax.settings import Settings
+from lthjax.training.step import TrainState
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Ticket:
+    """One level of iterative pruning, trained and measured. Level 0 is the dense model.
+
+    Attributes:
+      level: prunings so far.
+      masks: True where an entry is kept.
+      start: layer-0 values before the first step, 0 where pruned; by default the dense model's first values.
+      trained: layer-0 values of the best epoch, 0 where pruned.
+      metrics: means over users of the test part, "recall@20" and so on, and of the validation part, "valid_recall@20".
+      users: [U] users with test items.
+      per_user: the test metrics of each of those users, name -> [U].
+      best_epoch: epoch of `trained`, from 1.
+      epochs: epochs trained until patience or the limit.
+      seconds: wall-clock time of this level.
+      verdict: against the dense model of the same run.
+      parent: the level whose trained weights were pruned, None for the dense model.
+      settings: of the run, and what else it was made with.
+      fingerprint: of the data split.
+      origin: state with an optimizer that is not fresh: of the dense model, what later levels rewind to (epoch:K); of a
+        ticket, what it started from (epoch:K, none).
+      final: state that children are pruned from, where it is not `trained` with a fresh optimizer.
+      saved_states: `origin` and `final` as named arrays, of a ticket that was loaded alone.
+    """
+
+    level: int
+    masks: Embeddings
+    start: Embeddings
+    trained: Embeddings
+    metrics: dict[str, float]
+    users: np.ndarray
+    per_user: dict[str, np.ndarray]
+    best_epoch: int
+    epochs: int
+    seconds: float
+    verdict: Verdict
+    parent: int | None
+    settings: dict[str, Any]
+    fingerprint: str
+    origin: TrainState | None = None
+    final: TrainState | None = None
+    saved_states: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    @property
+    def num_kept(self) -> int:
+        """S, entries kept of (M + N) F."""
+        return masking.num_kept(self.masks)
+
+    @property
+    def sparsity(self) -> float:
+        """Share of entries pruned."""
+        return masking.sparsity(self.masks)
+
+    def __repr__(self) -> str:
+        """One line that says what it is worth."""
+        (num_users, dim), num_items = self.masks.user.shape, self.masks.item.shape[0]
+        shape = f"{num_users:,} users, {num_items:,} items, {dim} dimensions"
+        scores = ", ".join(
+            f"{name} {value:.4f}" for name, value in self.metrics.items() if not name.startswith("valid")
+        )
+        return f"Ticket(level {self.level}, {self.sparsity:.1%} pruned, {scores}, {self.verdict.name}; {shape})"
+
+
+def whole(ticket: Any) -> Ticket:
+    """The ticket itself, of what `load_run` gives too."""
+    return ticket if isinstance(ticket, Ticket) else ticket.ticket
+
+
+def row(ticket: Ticket) -> dict[str, Any]:
+    """The ticket as a row of results.csv."""
+    return {
+        "level": ticket.level,
+        "sparsity": ticket.sparsity,
+        "num_kept": ticket.num_kept,
+        "valid_recall@20": "",  # where the split has no validation part
+        **ticket.metrics,
+        "best_epoch": ticket.best_epoch,
+        "epochs": ticket.epochs,
+        "seconds": ticket.seconds,
+        "verdict": ticket.verdict.name,
+        "difference": ticket.verdict.difference,
+        "interval_low": ticket.verdict.low,
+        "interval_high": ticket.verdict.high,
+        "selection": ticket.settings["selection"],
+        "settings": presets.title(settings_of(ticket)),
+    }
+
+
+class Record(NamedTuple):
+    """What tables need of a ticket, without its arrays: runs with many seeds keep these."""
+
+    row: dict[str, Any]
+    sparsity: float
+    best_epoch: int
+    metrics: dict[str, float]
+    per_user: dict[str, np.ndarray]
+
+
+def record(ticket: Ticket) -> Record:
+    """The ticket's record."""
+    return Record(row(ticket), ticket.sparsity, ticket.best_epoch, ticket.metrics, ticket.per_user)
+
+
+def settings_of(ticket: Ticket) -> Settings:
+    """The settings that the ticket was found with."""
+    known = {field.name for field in dataclasses.fields(Settings)}
+    return Settings(**{name: value for name, value in ticket.settings.items() if name in known})
+
+
+def per_user(measured: RankingMetrics) -> dict[str, np.ndarray]:
+    """Ranking metrics by name, "recall@20" -> [U]."""
+    return {f"recall@{k}": v for k, v in measured.recall.items()} | {f"ndcg@{k}": v for k, v in measured.ndcg.items()}
+
+
+_STATES = ("origin/", "final/")
+_FACTS = ("level", "metrics", "best_epoch", "epochs", "seconds", "parent", "settings", "fingerprint")
+
+
+def to_checkpoint(ticket: Ticket) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(arrays, facts) to save: masks as bits, values of kept entries only (so a sparse ticket is a small file)."""
+    arrays: dict[str, np.ndarray] = {"users": ticket.users}
+    for side in Embeddings._fields:
+        mask = np.asarray(getattr(ticket.masks, side))
+        arrays[f"mask/{side}"] = masking.pack(mask)
+        arrays[f"start/{side}"] = np.asarray(getattr(ticket.start, side))[mask]
+        arrays[f"trained/{side}"] = np.asarray(getattr(ticket.trained, side))[mask]
+    arrays |= {f"per_user/{name}": values for name, values in ticket.per_user.items()}
+    for name in ("origin", "final"):
+        state = getattr(ticket, name)
+        if state is not None:
+            arrays |= checkpoint.named_leaves(state, f"{name}/")
+    facts = {name: getattr(ticket, name) for name in _FACTS}
+    facts |= {"verdict": ticket.verdict._asdict(), "dim": int(ticket.masks.user.shape[1])}
+    return arrays, facts
+
+
+def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state: TrainState | None = None) -> Ticket:
+    """The ticket that `to_checkpoint` took apart.
+
+    Args:
+      arrays: named arrays.
+      facts: the rest.
+      state: a state of the run's model and optimizer, to restore `origin` and `final` after; without it (a ticket
+        loaded alone) they stay as they were saved, for `with_states`.
+    """
+    masks, start, trained = {}, {}, {}
+    for side in Embeddings._fields:
+        mask = masking.unpack(arrays[f"mask/{side}"], facts["dim"])
+        masks[side] = mask
+        start[side] = _scatter(mask, arrays[f"start/{side}"])
+        trained[side] = _scatter(mask, arrays[f"trained/{side}"])
+    states = {}
+    for prefix in _STATES:
+        if state is not None and f"{prefix}step" in arrays:
+            states[prefix.rstrip("/")] = checkpoint.restore_leaves(state, arrays, prefix)
+    prefix = "per_user/"
+    return Ticket(
+        masks=jax.tree.map(jax.numpy.asarray, Embeddings(**masks)),
+        start=jax.tree.map(jax.numpy.asarray, Embeddings(**start)),
+        trained=jax.tree.map(jax.numpy.asarray, Embeddings(**trained)),
+        users=arrays["users"],
+        per_user={name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)},
+        verdict=Verdict(**facts["verdict"]),
+        **{name: facts[name] for name in _FACTS},
+        **states,
+        saved_states={} if state is not None else {n: a for n, a in arrays.items() if n.startswith(_STATES)},
+    )
+
+
+def with_states(ticket: Ticket, state: TrainState) -> Ticket:
+    """A ticket that was loaded alone, with `origin` and `final` restored after a state of its model and optimizer."""
+    if not ticket.saved_states:
+        return ticket
+    found = {
+        prefix.rstrip("/"): checkpoint.restore_leaves(state, ticket.saved_states, prefix)
+        for prefix in _STATES
+        if f"{prefix}step" in ticket.saved_states
+    }
+    return dataclasses.replace(ticket, **found, saved_states={})
+
+
+def _scatter(mask: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    values = np.zeros(mask.shape, kept.dtype)
+    values[mask] = kept
+    return values
+
+
+def load_ticket(path: str | Path) -> Ticket:
+    """A ticket by itself, from its folder (`RUN/tickets/level_03`); the rest of its run is not needed.
+
+    Raises:
+      CheckpointError: there is none, or it is damaged.
+    """
+    return from_checkpoint(*checkpoint.load(Path(path)))

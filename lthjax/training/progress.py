@@ -1,0 +1,62 @@
+"""Two progress bars, levels and epochs: quiet where nobody watches a terminal."""
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+
+from lthjax.training.fit import Evaluation, Plan
+
+Report = Callable[[int, float, Evaluation | None], None]
+
+
+class Bars:
+    """Bars of a run: `level` opens the epoch bar of a level and returns what training reports to."""
+
+    def __init__(self, levels, epochs, plan: Plan, part: str):
+        self._levels, self._epochs, self._plan, self._part = levels, epochs, plan, part
+        self._best = None
+
+    def level(self, number: int, sparsity: float, epoch: int) -> Report:
+        """Start the epoch bar of a level that stands at `epoch`."""
+        self._levels.set_postfix_str(f"level {number}, {sparsity:.1%} pruned")
+        self._epochs.reset(total=self._plan.epochs)
+        self._epochs.update(epoch)
+        self._best = None
+        return self._report
+
+    def levels_done(self, number: int) -> None:
+        """Move the level bar."""
+        self._levels.update(number)
+
+    def _report(self, epoch: int, loss: float, evaluation: Evaluation | None) -> None:
+        if evaluation is not None:
+            self._best = evaluation.means[f"recall@{self._plan.ks[0]}"]
+        shown = f"loss {loss:.4f}"
+        if self._best is not None:
+            shown += f", {self._part} Recall@{self._plan.ks[0]} {self._best:.4f}"
+        self._epochs.set_postfix_str(shown, refresh=False)
+        self._epochs.update(epoch - self._epochs.n)
+
+
+@contextlib.contextmanager
+def bars(num_levels: int, plan: Plan, show: bool | None, selection: str) -> Iterator[Bars]:
+    """Open the bars.
+
+    Args:
+      num_levels: levels of the run, the dense one included.
+      plan: of each level.
+      show: True or False; None shows them where standard error is a terminal.
+      selection: part that the shown Recall is of, "valid" or "test".
+    """
+    with warnings.catch_warnings():  # a notebook without ipywidgets shows bars of text; nobody need be told
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+
+    disable = None if show is None else not show
+    with (
+        tqdm(total=num_levels, desc="levels", unit="level", disable=disable, dynamic_ncols=True) as levels,
+        tqdm(
+            total=plan.epochs, desc="epochs", unit="epoch", disable=disable, dynamic_ncols=True, leave=False
+        ) as epochs,
+    ):
+        yield Bars(levels, epochs, plan, {"valid": "validation"}.get(selection, selection))

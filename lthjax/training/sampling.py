@@ -1,0 +1,137 @@
+"""Samplers: one batch of triples a step, drawn on the device inside the training loop.
+
+A batch depends on the key and the number of the step alone. So a run can stop after any step and go on with the same
+batches, and no shuffled copy of the interactions is ever made.
+
+Letters: E training interactions, B batch.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lthjax.graph import id_sets as rows
+from lthjax.graph.graph import Graph
+from lthjax.model.losses import Triples
+
+_NUM_ROUNDS = 6  # of the Feistel network; 4 already pass a chi-square test of uniformity
+
+
+class Sampler(NamedTuple):
+    """Where batches come from, and how many make an epoch."""
+
+    sample: Callable[[jax.Array, jax.Array, Graph], Triples]  # (key, step, graph) -> batch
+    steps_per_epoch: Callable[[int], int]  # E -> steps
+
+
+def every_interaction(batch_size: int) -> Sampler:
+    """Each epoch takes every training interaction once, in an order of its own, with one fresh negative each.
+
+    ceil(E / B) steps; the last batch may be short.
+    """
+
+    def sample(key: jax.Array, step: jax.Array, graph: Graph) -> Triples:
+        place, counts, epoch = _places(step, graph, batch_size)
+        order_key, draw_key = jax.random.split(key)
+        index = shuffled(jax.random.fold_in(order_key, epoch), place, graph.num_interactions)
+        users, positives = graph.pair_users[index], graph.positives.ids[index]
+        negatives, exists = _negatives(jax.random.fold_in(draw_key, step), users, graph)
+        return Triples(users, positives, negatives, (counts & exists).astype(jnp.float32))
+
+    return Sampler(sample, lambda num_interactions: _ceil(num_interactions, batch_size))
+
+
+def users_with_replacement(batch_size: int) -> Sampler:
+    """Each epoch draws E users uniformly, and one of each one's positives (`wangyf6891/LTH-MRS:utils/dataset.py`)."""
+
+    def sample(key: jax.Array, step: jax.Array, graph: Graph) -> Triples:
+        _, counts, _ = _places(step, graph, batch_size)
+        user_key, rest = jax.random.split(jax.random.fold_in(key, step))
+        users = jax.random.choice(user_key, graph.active_users, (batch_size,))
+        return _with_items(rest, users, graph, counts)
+
+    return Sampler(sample, lambda num_interactions: _ceil(num_interactions, batch_size))
+
+
+def distinct_users(batch_size: int) -> Sampler:
+    """Each step draws B different users, and one of each one's positives; floor(E / B) + 1 steps an epoch.
+
+    As in `kuandeng/LightGCN:LightGCN.py`. With fewer than B users that have positives they are drawn with replacement.
+    """
+
+    def sample(key: jax.Array, step: jax.Array, graph: Graph) -> Triples:
+        user_key, rest = jax.random.split(jax.random.fold_in(key, step))
+        num_active = graph.active_users.shape[0]
+        if num_active >= batch_size:
+            users = graph.active_users[shuffled(user_key, jnp.arange(batch_size, dtype=jnp.int32), num_active)]
+        else:
+            users = jax.random.choice(user_key, graph.active_users, (batch_size,))
+        return _with_items(rest, users, graph, jnp.ones(batch_size, bool))
+
+    return Sampler(sample, lambda num_interactions: num_interactions // batch_size + 1)
+
+
+def _with_items(key: jax.Array, users: jax.Array, graph: Graph, counts: jax.Array) -> Triples:
+    """Triples of [B] users: one uniform positive and one uniform negative each."""
+    positive_key, negative_key = jax.random.split(key)
+    starts, stops = graph.positives.starts[users], graph.positives.starts[users + 1]
+    positives = graph.positives.ids[jax.random.randint(positive_key, users.shape, starts, stops)]
+    negatives, exists = _negatives(negative_key, users, graph)
+    return Triples(users, positives, negatives, (counts & exists).astype(jnp.float32))
+
+
+def _ceil(number: int, size: int) -> int:
+    return -(-number // size)
+
+
+def _places(step: jax.Array, graph: Graph, batch_size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Places of the batch within its epoch ([B], kept below E), which of them count ([B] bool), and the epoch."""
+    steps = _ceil(graph.num_interactions, batch_size)
+    place = (step % steps) * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
+    return jnp.minimum(place, graph.num_interactions - 1), place < graph.num_interactions, step // steps
+
+
+def _negatives(key: jax.Array, users: jax.Array, graph: Graph) -> tuple[jax.Array, jax.Array]:
+    """[B] items, each uniform among those that are no training positive of its user; [B] bool, is there any?"""
+    lengths = graph.positives.starts[users + 1] - graph.positives.starts[users]
+    num_absent = graph.num_items - lengths
+    draw = jax.random.randint(key, users.shape, 0, jnp.maximum(num_absent, 1))
+    negatives = rows.nth_absent(graph.positives, users, draw)
+    return jnp.minimum(negatives, graph.num_items - 1), num_absent > 0
+
+
+def shuffled(key: jax.Array, place: jax.Array, size: int) -> jax.Array:
+    """[...] int32, the `place`-th number of a random order of 0..size-1: a bijection, computed place by place.
+
+    A Feistel network over the numbers x = a * R + r below a grid just larger than `size`, walked again from the few
+    values that fall outside (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"). Unlike a sorted
+    permutation it costs nothing per epoch and stores nothing.
+    """
+    right = max(int(size**0.5), 2)
+    left = _ceil(size, right)
+    round_keys = jax.random.bits(key, (_NUM_ROUNDS,), jnp.uint32)
+
+    def permute(x):
+        a, r = x // right, x % right
+        for number in range(_NUM_ROUNDS):
+            if number % 2 == 0:
+                a = (a + _hash(r, round_keys[number]) % left) % left
+            else:
+                r = (r + _hash(a, round_keys[number]) % right) % right
+        return a * right + r
+
+    def outside(x):
+        return jnp.any(x >= size)
+
+    first = permute(place.astype(jnp.uint32))
+    walked = jax.lax.while_loop(outside, lambda x: jnp.where(x >= size, permute(x), x), first)
+    return walked.astype(jnp.int32)
+
+
+def _hash(x: jax.Array, key: jax.Array) -> jax.Array:
+    """A 32-bit mixer: multiply and shift, each a bijection of uint32."""
+    x = (x ^ key) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16) ^ key

@@ -1,0 +1,138 @@
+"""A training step: the state, and the compiled functions of a model.
+
+Letters: M users, N items, F dimensions, B batch, T tickets.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from lthjax.embeddings import Embeddings
+from lthjax.graph.graph import Graph
+from lthjax.model import losses
+from lthjax.model.tables import Table
+from lthjax.pruning import masks as masking
+from lthjax.training import optimizer as optim
+from lthjax.training import sampling
+
+Backbone = Callable[[Embeddings, Graph], Embeddings]
+Loss = Callable[[Embeddings, Embeddings, losses.Triples], jax.Array]
+
+
+@struct.dataclass
+class TrainState:
+    """What the next step needs."""
+
+    step: jax.Array  # [] int32, updates done in this level
+    params: Any  # pruned entries are exactly 0
+    opt_state: optax.OptState
+
+
+@struct.dataclass
+class LossMeter:
+    """The loss since the last evaluation, summed on the device."""
+
+    total: jax.Array  # [] float32
+    num_steps: jax.Array  # [] int32
+    first_bad_step: jax.Array  # [] int32, number of the first step with a non-finite loss, or -1
+
+    @classmethod
+    def zero(cls) -> "LossMeter":
+        """An empty meter."""
+        return cls(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32))
+
+    def mean(self) -> float:
+        """Mean loss a step; 0 before the first."""
+        return float(self.total) / max(int(self.num_steps), 1)
+
+    def add(self, loss: jax.Array, step: jax.Array) -> "LossMeter":
+        """The meter after one more step."""
+        bad = (self.first_bad_step < 0) & ~jnp.isfinite(loss)
+        return LossMeter(self.total + loss, self.num_steps + 1, jnp.where(bad, step, self.first_bad_step))
+
+
+class Program(NamedTuple):
+    """The compiled functions of a model; masks, graph and weights are arguments, so one program serves all tickets."""
+
+    init: Callable[[jax.Array], Any]  # key -> first parameters
+    start: Callable[[Any, Any], TrainState]  # (parameters, masks) -> state before the first step
+    run_steps: Callable[..., tuple[TrainState, LossMeter]]  # (state, meter, masks, graph, key, num_steps); donates two
+    run_together: Callable[..., tuple[TrainState, LossMeter]]  # the same for T tickets: all but graph and num_steps [T]
+    embed: Callable[[Any, Graph], Embeddings]  # (parameters, graph) -> final embeddings
+    mask_state: Callable[[TrainState, Any], TrainState]  # state with pruned weights and moments at 0
+    steps_per_epoch: int
+
+
+def make_program(
+    *,
+    table: Table,
+    backbone: Backbone,
+    optimizer: optax.GradientTransformation,
+    sampler: sampling.Sampler,
+    shape: tuple[int, int, int],
+    num_interactions: int,
+    loss: Loss,
+) -> Program:
+    """Build the program of a model.
+
+    Args:
+      table: how parameters are drawn and read.
+      backbone: layer-0 embeddings and graph -> final embeddings.
+      optimizer: any Optax transformation; it is masked here.
+      sampler: where batches come from.
+      shape: (M, N, F).
+      num_interactions: training interactions, for the steps of an epoch.
+      loss: (final embeddings, layer-0 embeddings, batch) -> loss.
+    """
+    masked_optimizer = optim.masked(optimizer)
+
+    def loss_of(params, graph, batch):
+        layer0 = table.lookup(params)
+        return loss(backbone(layer0, graph), layer0, batch)
+
+    def one_step(state, meter, masks, graph, key):
+        batch = sampler.sample(key, state.step, graph)
+        value, gradients = jax.value_and_grad(loss_of)(state.params, graph, batch)
+        updates, opt_state = masked_optimizer.update(gradients, state.opt_state, state.params, masks=masks)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, opt_state), meter.add(value, state.step)
+
+    # Only state and meter are donated: masks and rewind weights outlive the call.
+    @functools.partial(jax.jit, donate_argnames=("state", "meter"))
+    def run_steps(state, meter, masks, graph, key, num_steps):
+        def step(_, carry):
+            return one_step(*carry, masks, graph, key)
+
+        return jax.lax.fori_loop(0, num_steps, step, (state, meter))
+
+    @functools.partial(jax.jit, donate_argnames=("state", "meter"))
+    def run_together(state, meter, masks, graph, key, num_steps):
+        def step(_, carry):
+            return jax.vmap(one_step, in_axes=(0, 0, 0, None, 0))(*carry, masks, graph, key)
+
+        return jax.lax.fori_loop(0, num_steps, step, (state, meter))
+
+    def start(params, masks):
+        params = masking.apply(masks, params)  # a copy: the caller's weights are not given away with the state
+        return TrainState(jnp.zeros((), jnp.int32), params, masked_optimizer.init(params))
+
+    def mask_state(state, masks):
+        return state.replace(
+            params=masking.apply(masks, state.params),
+            opt_state=optim.mask_state(masked_optimizer, state.opt_state, masks),
+        )
+
+    return Program(
+        init=lambda key: table.init(key, *shape),
+        start=start,
+        run_steps=run_steps,
+        run_together=run_together,
+        embed=jax.jit(lambda params, graph: backbone(table.lookup(params), graph)),
+        mask_state=mask_state,
+        steps_per_epoch=sampler.steps_per_epoch(num_interactions),
+    )

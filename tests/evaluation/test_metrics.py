@@ -1,0 +1,37 @@
+"""Recall and NDCG by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lthjax.evaluation.metrics import ndcg_at, recall_at
+
+LOG3 = np.log2(3)
+
+
+@pytest.mark.parametrize(
+    ("k", "hits", "num_relevant", "recall", "ndcg"),
+    [
+        (3, [1, 0, 1], 2, 1, 1.5 / (1 + 1 / LOG3)),
+        (3, [0, 0, 0], 2, 0, 0),
+        (3, [1, 1, 1], 3, 1, 1),
+        (3, [1, 1, 1], 5, 3 / 5, 1),  # more relevant items than places: the best list is full of hits
+        (3, [0, 0, 1], 1, 1, 0.5),  # fewer relevant items than places: the best list has one hit
+        (3, [0, 1, 0], 4, 1 / 4, (1 / LOG3) / (1 + 1 / LOG3 + 0.5)),
+        (1, [0, 1, 1], 2, 0, 0),  # hits behind place k do not count
+        (2, [0, 1, 1, 1], 3, 1 / 3, (1 / LOG3) / (1 + 1 / LOG3)),
+        (5, [1, 0], 1, 1, 1),  # fewer items than places
+        (5, [0, 1], 2, 1 / 2, (1 / LOG3) / (1 + 1 / LOG3)),
+        (1, [1], 1, 1, 1),
+    ],
+)
+def test_by_hand(k, hits, num_relevant, recall, ndcg):
+    hits = jnp.array(hits, bool)
+    np.testing.assert_allclose(recall_at(k, hits, jnp.int32(num_relevant)), recall, rtol=1e-6)
+    np.testing.assert_allclose(ndcg_at(k, hits, jnp.int32(num_relevant)), ndcg, rtol=1e-6)
+
+
+def test_an_earlier_hit_is_worth_more():
+    values = [float(ndcg_at(20, jnp.arange(20) == place, jnp.int32(3))) for place in range(20)]
+    assert values == sorted(values, reverse=True)
+    assert len(set(values)) == 20

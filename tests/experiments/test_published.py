@@ -1,0 +1,65 @@
+"""The comparison sets ours beside what was published for the same data, model, size and epochs only."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import cli
+from experiments import published as baselines
+from lthjax import presets
+
+
+def from_preset(name, **changes):
+    """A config as the command line makes it: the preset's values, then the flags."""
+    values = {field: getattr(presets.find(name), field) for field in presets.Settings.__dataclass_fields__}
+    return baselines.Config(**(values | {"data": "gowalla"} | changes))
+
+
+def test_published_rows_of_the_same_model_size_and_epochs():
+    lightgcn = baselines.settings_of(from_preset("lightgcn_pytorch"), "lightgcn")
+    assert {row.recall for row in baselines.comparable(lightgcn)} == {0.1824, 0.18236}
+    early = baselines.settings_of(from_preset("lightgcn_pytorch", epochs=5), "lightgcn")
+    assert [row.recall for row in baselines.comparable(early)] == [0.10711]
+    mf = baselines.settings_of(from_preset("paper_code", data="some/folder/yelp2018"), "mf")
+    assert [row.recall for row in baselines.comparable(mf)] == [0.0459]
+    assert baselines.comparable(baselines.settings_of(from_preset("paper_code", dim=48), "mf")) == []
+
+
+def test_mf_uses_the_twin_of_its_preset_and_keeps_what_flags_say():
+    settings = baselines.settings_of(from_preset("lightgcn_pytorch", epochs=7), "mf")
+    assert (settings.preset, settings.init, settings.epochs, settings.model) == (
+        "lightgcn_pytorch_mf",
+        "normal-1",
+        7,
+        "mf",
+    )
+    settings = baselines.settings_of(from_preset("recbole"), "mf")
+    assert (settings.init, settings.l2) == ("xavier-normal-each", 0.0)
+    settings = baselines.settings_of(from_preset("lightgcn_tf"), "mf")
+    assert (settings.preset, settings.init) == ("lightgcn_tf", "normal-0.01")
+
+
+def test_it_runs_and_leaves_the_comparison(tmp_path, monkeypatch, capsys):
+    draws = np.random.default_rng(0)
+    data = tmp_path / "gowalla"
+    data.mkdir()
+    for name, size in (("train", 6), ("test", 3)):
+        lines = [f"{u} " + " ".join(str(i) for i in sorted(draws.choice(30, size, replace=False))) for u in range(20)]
+        (data / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    words = (
+        f"x --preset lightgcn_pytorch --data {data} --epochs 2 --eval-every 1 --batch-size 32 --out {tmp_path / 'out'}"
+    )
+    monkeypatch.setattr(sys, "argv", words.split())
+    with pytest.raises(SystemExit) as end:
+        cli.run(baselines.main, baselines.Config, "")
+    said = capsys.readouterr()
+    assert end.value.code == 0, said.err
+    assert "WARNING: best epochs were chosen on the test part" in said.out
+    table = pd.read_csv(tmp_path / "out" / "comparison.csv")
+    assert table["source"].tolist().count("ours") == 2
+    assert set(table["model"]) == {"mf", "lightgcn"}
+    assert 0.1627 in table["Recall@20"].tolist()
+    for model in ("mf", "lightgcn"):
+        assert (tmp_path / "out" / model / "results.csv").exists()

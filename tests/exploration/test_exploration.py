@@ -1,0 +1,260 @@
+"""A run opened again says what the run said, reads only what is asked for, and names what is damaged."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import optax
+import pytest
+from scipy import sparse
+
+import lthjax
+from lthjax.data import interactions as data
+from lthjax.data import split as splits
+from lthjax.errors import CheckpointError, DataError
+from lthjax.exploration import run as exploration
+from lthjax.pruning import masks
+from lthjax.runtime import checkpoint
+
+TINY = {"dim": 4, "epochs": 3, "batch_size": 64, "levels": 2, "prune_rate": 0.4, "show_progress": False}
+
+
+@pytest.fixture(scope="module")
+def split():
+    """20 users and 30 items with text and number ids, 250 interactions."""
+    rng = np.random.default_rng(0)
+    pairs = np.unique(np.stack([rng.integers(0, 20, 330), rng.integers(0, 30, 330)], axis=1), axis=0)
+    found = splits.split(data.load(sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(20, 30))))
+    names = np.array([f"user {number:02d}" for number in range(20)])  # ascending, as `data.load` has them
+    return dataclasses.replace(found, user_ids=names, item_ids=100 + found.item_ids)
+
+
+@pytest.fixture(scope="module")
+def made(split, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "mine"
+    return out, list(lthjax.find_tickets(split, out=out, **TINY))
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """A copy of the run folder, to damage."""
+    return shutil.copytree(made[0], tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def run(made, split):
+    return lthjax.load_run(made[0], data=split)
+
+
+def test_table_log_and_settings(run, made):
+    table, found = run.table(), made[1]
+    assert table["level"].tolist() == [0, 1, 2]
+    assert table["num_kept"].tolist() == [ticket.num_kept for ticket in found]
+    np.testing.assert_allclose(table["recall@20"], [ticket.metrics["recall@20"] for ticket in found], atol=1e-6)
+    assert [table[name].dtype.kind for name in ("level", "sparsity", "best_epoch", "interval_low")] == list("ifif")
+    assert table["verdict"].tolist() == [ticket.verdict.name for ticket in found]
+    assert run.log().groupby("level")["is_best"].any().tolist() == [True] * 3
+    assert run.settings.levels == 2
+    table.loc[:, "level"] = 9  # somebody else's copy
+    assert run.tickets[-1].level == 2
+
+
+def test_a_ticket_is_what_was_found(run, made):
+    assert [one.level for one in run.tickets] == [0, 1, 2]
+    for one, ticket in zip(run.tickets, made[1], strict=True):
+        assert one.sparsity == pytest.approx(ticket.sparsity, abs=1e-6)
+        assert (one.metrics, one.verdict) == (ticket.metrics, ticket.verdict)
+        for name in ("masks", "start", "trained"):
+            np.testing.assert_array_equal(getattr(one, name).item, getattr(ticket, name).item)
+        assert one.kept_per_row().user.sum() + one.kept_per_row().item.sum() == ticket.num_kept
+
+
+def test_nothing_is_read_before_it_is_asked_for(made, split, monkeypatch):
+    """The table, the sentence and the levels need neither tickets nor data."""
+    monkeypatch.setattr(checkpoint, "load", None)
+    monkeypatch.setattr("lthjax.data.resolve.load_split", None)
+    run = lthjax.load_run(made[0])
+    assert run.__dict__.keys() == {"path", "data"}
+    assert f"{run.tickets[1].sparsity:.1%} pruned" in repr(run.tickets[1])
+    assert "3 levels" in repr(run)
+    with pytest.raises(TypeError):
+        _ = run.tickets[1].masks
+
+
+def test_names_are_escaped_in_notebooks(copied):
+    config = json.loads((copied / "config.json").read_text())
+    config["data"]["name"] = "<script>"
+    (copied / "config.json").write_text(json.dumps(config))
+    shown = lthjax.load_run(copied)._repr_html_()
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
+    assert shown.count("<tr") == 4
+    assert "level 1" in lthjax.load_run(copied).tickets[1]._repr_html_()
+
+
+def test_evaluating_again_gives_the_same_numbers(run, made, split):
+    for one, ticket in zip(run.tickets, made[1], strict=True):
+        assert one.evaluate().means()["recall@20"] == pytest.approx(ticket.metrics["recall@20"], abs=1e-7)
+        np.testing.assert_array_equal(one.evaluate().users, ticket.users)
+    swapped = dataclasses.replace(split, valid=split.valid[:0], test=split.valid)
+    again = run.tickets[1].evaluate(swapped, ks=(5,))
+    assert again.users.tolist() == np.unique(split.valid[:, 0]).tolist()
+    with pytest.raises(DataError, match=r"wanted the items of .*, 30 of them"):
+        run.tickets[1].evaluate(dataclasses.replace(split, item_ids=split.item_ids + 1))
+
+
+def test_recommending_by_hand(run, split):
+    ticket, seen = run.tickets[1], np.concatenate([split.train, split.valid])
+    scores = np.array(ticket.trained.user @ ticket.trained.item.T)
+    scores[seen[:, 0], seen[:, 1]] = -np.inf
+    ranked = ticket.recommend(["user 03", "user 07"], k=4)
+    for place, user in enumerate((3, 7)):
+        assert ranked.found[place].tolist() == (100 + np.argsort(-scores[user], kind="stable")[:4]).tolist()
+    with_seen = ticket.recommend("user 03", k=30, exclude_seen=False).found[0]
+    assert sorted(with_seen.tolist()) == split.item_ids.tolist()
+    assert set(ticket.recommend("user 03", exclude_seen=False, items=[104, 117]).found[0].tolist()) == {104, 117}
+    item = np.asarray(ticket.trained.item)
+    cosines = item @ item[5] / np.linalg.norm(item, axis=1) / np.linalg.norm(item[5])
+    cosines[5] = -np.inf
+    assert ticket.similar_items(105, k=1).found.tolist() == [[100 + int(np.argmax(cosines))]]
+    assert "user 02" not in ticket.similar_users("user 02", k=19).found[0]
+    with pytest.raises(DataError, match="unknown user id: 'user 99'"):
+        ticket.recommend(["user 99"])
+
+
+def test_an_exported_ticket_says_the_same(run, tmp_path):
+    file = run.tickets[2].export(tmp_path / "small.ticket")
+    served = lthjax.load_compressed(file).recommend(["user 03", "user 07"], k=4)
+    np.testing.assert_array_equal(served.found, run.tickets[2].recommend(["user 03", "user 07"], k=4).found)
+
+
+def test_lightgcn_is_propagated(made, split):
+    """One layer over the dense adjacency, in NumPy."""
+    ticket = made[1][1]
+    settings = ticket.settings | {"model": "lightgcn", "layers": 1}
+    final = lthjax.explore(dataclasses.replace(ticket, settings=settings), split).embeddings()
+    adjacency = np.zeros((20, 30))
+    adjacency[split.train[:, 0], split.train[:, 1]] = 1
+    degrees = np.outer(adjacency.sum(1), adjacency.sum(0))
+    adjacency = np.divide(adjacency, np.sqrt(degrees), where=degrees > 0, out=np.zeros((20, 30)))
+    user, item = map(np.asarray, ticket.trained)
+    np.testing.assert_allclose(final.user, (user + adjacency @ item) / 2, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(final.item, (item + adjacency.T @ user) / 2, rtol=1e-5, atol=1e-7)
+
+
+def test_comparing_and_retraining(run, made):
+    inner, outer = run.tickets[2], run.tickets[1]
+    common = inner.compare(outer)
+    assert common.overlap == 1
+    assert common.jaccard == pytest.approx(inner.row["num_kept"] / outer.row["num_kept"])
+    assert common == inner.compare(made[1][1])
+    again = inner.retrain(optimizer=optax.sgd(0.1), epochs=1, show_progress=False)
+    assert masks.are_nested(lthjax.explore(again).masks, inner.masks)
+    assert again.settings["optimizer"] != "adam"
+    assert again.verdict.name != "unjudged"
+    with pytest.raises(DataError, match=r"wanted the data, as data="):
+        inner.retrain(split_seed=1)
+    shorter = made[1][1].masks._replace(item=made[1][1].masks.item[:7])
+    with pytest.raises(DataError, match="wanted a ticket with masks of the same shapes"):
+        inner.compare(dataclasses.replace(made[1][1], masks=shorter))
+
+
+def test_a_run_at_work_shows_what_is_finished(copied):
+    lines = (copied / "results.csv").read_text().splitlines(keepends=True)
+    (copied / "results.csv").write_text("".join(lines[:2]))
+    (copied / "log.jsonl").write_text((copied / "log.jsonl").read_text()[:-20])
+    run = lthjax.load_run(copied)
+    assert len(run.tickets) == 1
+    assert "1 of 3 levels so far, no winning ticket" in repr(run)
+    assert run.log()["level"].tolist() == [0, 1]  # the last line is cut short
+    (copied / "results.csv").unlink()
+    (copied / "log.jsonl").unlink()
+    run = lthjax.load_run(copied)
+    assert (len(run.table()), run.tickets, run.sparsest_winner, len(run.log())) == (0, (), None, 0)
+    assert "0 of 3 levels so far" in run._repr_html_()
+
+
+def test_the_sparsest_winner(copied):
+    table = (copied / "results.csv").read_text().splitlines()
+    place = table[0].split(",").index("verdict")
+    rows = [line.split(",", place + 1) for line in table]
+    for row, name in zip(rows[1:], ("dense", "wins", "worse"), strict=True):
+        row[place] = name
+    (copied / "results.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    assert lthjax.load_run(copied).sparsest_winner.level == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "ask"),
+    [
+        ("config.json", b"{", lambda run: run.settings),
+        ("config.json", b'{"settings": {"dim": "x"}, "data": {"fingerprint": ""}}', lambda run: run.settings),
+        ("results.csv", b"", lambda run: run.table()),
+        ("results.csv", b"level,sparsity\n0,0.0\n", lambda run: run.tickets),
+        ("results.csv", b"\xff\xfe\x00", lambda run: run.tickets),
+        ("log.jsonl", b"\xff\xfe\x00", lambda run: run.log()),
+        ("tickets/level_01/facts.json", b"{}", lambda run: run.tickets[1].masks),
+    ],
+)
+def test_damage_is_one_line(copied, name, content, ask):
+    (copied / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"config|results\.csv|log\.jsonl|level_01") as caught:
+        ask(lthjax.load_run(copied))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_run_and_what_are_other_data(made, split, tmp_path):
+    with pytest.raises(CheckpointError, match="wanted a run folder"):
+        lthjax.load_run(tmp_path)
+    with pytest.raises(DataError, match="wanted the data, as data="):
+        _ = lthjax.load_run(made[0]).split
+    other = dataclasses.replace(split, train=split.train[1:])
+    with pytest.raises(DataError, match="with fingerprint"):
+        _ = lthjax.load_run(made[0], data=other).split
+    assert lthjax.load_run(made[0], data=split).split is split
+
+
+def test_runs_of_several_seeds(made, tmp_path):
+    for seed in (10, 2):
+        shutil.copytree(made[0], tmp_path / f"seed_{seed}")
+    several = lthjax.load_run(tmp_path)
+    assert isinstance(several, exploration.SeedRuns)
+    assert list(several.seeds) == [2, 10]
+    assert several.table()["recall@20_sd"].tolist() == [0, 0, 0]
+    np.testing.assert_allclose(several.table()["recall@20"], [t.metrics["recall@20"] for t in made[1]])
+    assert several.seeds[10].tickets[1].compare(several.seeds[2].tickets[1]).hamming == 0
+    assert "seeds 2, 10; 3 levels" in repr(several)
+    (tmp_path / "seed_2" / "results.csv").unlink()
+    assert len(lthjax.load_run(tmp_path).table()) == 0
+
+
+def test_the_public_functions_take_tickets_of_a_run(run, split, tmp_path):
+    ticket = run.tickets[1]
+    lthjax.export(ticket, split, tmp_path / "t.npz")
+    assert lthjax.load_compressed(tmp_path / "t.npz").facts["level"] == 1
+    interactions = [[100, 104], [111]]
+    folded = [lthjax.fold_in(ticket, split, interactions, steps=2), ticket.fold_in(interactions, steps=2)]
+    np.testing.assert_array_equal(folded[0].final, folded[1].final)
+    assert lthjax.retrain(ticket, split, show_progress=False, epochs=1).level == 1
+
+
+def test_looking_at_a_finished_run_leaves_its_table(copied, split):
+    before = (copied / "results.csv").read_text()
+    found = lthjax.find_tickets(split, out=copied, **TINY)
+    next(found)
+    found.close()
+    assert (copied / "results.csv").read_text() == before
+    (copied / "results.csv").unlink()
+    assert len(list(lthjax.find_tickets(split, out=copied, **TINY))) == 3
+    assert (copied / "results.csv").read_text() == before
+
+
+def test_a_damaged_line_of_the_log_is_named(copied):
+    place = copied / "log.jsonl"
+    lines = place.read_text().splitlines(keepends=True)
+    place.write_text("".join(lines[:-1]) + lines[-1][:9])
+    assert len(lthjax.load_run(copied).log()) == len(lines) - 1  # the last one may be cut short
+    place.write_text("".join([lines[0], "{\n", *lines[1:]]))
+    with pytest.raises(CheckpointError, match="damaged in line 2"):
+        lthjax.load_run(copied).log()
