@@ -11,9 +11,9 @@ Names below load what they need when they are first used, so that `import lthjax
 import importlib
 
 _HOMES = {
-    "find_tickets": "search.imp",
+    "find_tickets": "search.find_tickets",
     "load_ticket": "tickets.ticket",
-    "retrain": "search.imp",
+    "retrain": "search.retrain",
     "load_run": "exploration.run",
     "explore": "exploration.ticket",
     "fold_in": "serving.fold_in",

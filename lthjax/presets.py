@@ -15,7 +15,7 @@ import dataclasses
 from typing import Any
 
 from lthjax.errors import SettingsError, nearest
-from lthjax.settings import Settings, flag
+from lthjax.settings import DataSettings, PresetSettings, Settings, flag, names
 
 lightgcn = Settings(preset="lightgcn", model="lightgcn", batch_size=4096, learning_rate=0.02, l2=1e-3)
 """What LightGCN starts from where no preset is named: the best dense model on validation, on MovieLens latest-small.
@@ -118,7 +118,7 @@ recbole = Settings(  # RecBole's LightGCN
 recbole_bpr = dataclasses.replace(recbole, preset="recbole_bpr", model="mf", init="xavier-normal-each", l2=0.0)
 """RecBole's BPR: Xavier-normal, no L2."""
 
-ABOUT_DATA = ("preset", "data", "format", "columns", "min_rating", "items_after_users")  # no preset says these
+ABOUT_DATA = (*names(PresetSettings), *names(DataSettings))  # no preset says these
 
 ALL = {
     value.preset: value

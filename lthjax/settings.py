@@ -1,23 +1,29 @@
-"""Every choice of a run, as one frozen dataclass: the only schema of command lines, run folders and tickets."""
+"""Every choice of a run, as one frozen dataclass of groups: the only schema of command lines, run folders, tickets."""
 
 import dataclasses
 import itertools
 import math
 import numbers
-from typing import Literal, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
 
 from lthjax.errors import SettingsError, nearest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What is trained, on what, and how it is pruned. Checked when made; see `check` for the ranges."""
+class PresetSettings:
+    """Where the settings start from."""
 
     preset: str = "none"
     """Start from published settings: paper_text, paper_code, lightgcn_pytorch, lightgcn_tf or recbole; flags win.
     Without one, --model lightgcn starts from the preset lightgcn."""
 
-    data: str = "ml-latest-small"
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which interactions are read, and how."""
+
+    data: str | None = "ml-latest-small"  # None in tickets whose data were given in code
     """Bundled or known name, or path of a file or of a folder with train.txt, valid.txt and test.txt."""
     format: Literal["auto", "adjacency", "pairs", "inter", "csv"] = "auto"
     """Lines "user item item ...", lines "user item [weight]" or .npy, RecBole atomic file, table; auto tells which."""
@@ -27,10 +33,21 @@ class Settings:
     """Keep interactions with at least this rating (unit of the file); without it every row is a positive."""
     items_after_users: bool = False
     """Item numbers go on where user numbers end, as in the files of the paper's authors and of MMGCN."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitSettings:
+    """How the interactions become train, validation and test part."""
+
     split: Literal["random", "files", "cut"] = "random"
     """7:1:2 per user of all files together; the files as they are; or their test part, validation cut from train."""
     split_seed: int = 0
     """Seed of the split; apart from --seed, so that runs with several seeds are tested on the same items."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """The table and the backbone."""
 
     model: Literal["mf", "lightgcn"] = "mf"
     """Backbone: matrix factorization, or LightGCN."""
@@ -42,6 +59,11 @@ class Settings:
     """LightGCN's final embedding: mean or sum of its layers."""
     init: Literal["xavier", "xavier-each", "xavier-normal-each", "normal-0.1", "normal-0.01", "normal-1"] = "xavier"
     """First values: Xavier over the joint user-item table or over each of the two, or N(0, std^2)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PruningSettings:
+    """How much is pruned, of what, and where a ticket starts."""
 
     levels: int = 14
     """Prunings after the dense level 0; the last ticket has sparsity 1 - (1 - prune-rate)^levels."""
@@ -64,12 +86,23 @@ class Settings:
     rewind: str = "init"
     """Start of a ticket: init = first values, epoch:K = as after K epochs, reinit = fresh, none or lr = as trained."""
 
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How long a level trains."""
+
     epochs: int = 200
     """Epochs a level trains at most."""
     patience: int = 30
     """Epochs without a better selection value after which a level stops; 0 = never."""
     eval_every: int = 5
     """Epochs between two evaluations."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepSettings:
+    """What a training step does."""
+
     batch_size: int = 2048
     """Triples (user, positive, negative) a step."""
     learning_rate: float = 0.003
@@ -82,10 +115,32 @@ class Settings:
     """Rows under L2: the table's, or LightGCN's final ones."""
     sampler: Literal["interactions", "users", "distinct-users"] = "interactions"
     """An epoch is every training interaction once, as many users with replacement, or batches of different users."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """What chooses the best epoch, and what is ranked."""
+
     selection: Literal["valid", "test"] = "valid"
     """Part whose Recall@20 chooses the best epoch; test only to match published numbers, for it flatters."""
     test_mask: Literal["train+valid", "train"] = "train+valid"
     """Items left out of the ranking at test time."""
+
+
+# Fields are collected from the last base to the first: this order is that of the groups above.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(
+    EvaluationSettings,
+    StepSettings,
+    FitSettings,
+    PruningSettings,
+    ModelSettings,
+    SplitSettings,
+    DataSettings,
+    PresetSettings,
+):
+    """What is trained, on what, and how it is pruned. Checked when made; see `check` for the ranges."""
+
     seed: int = 0
     """Seed of first values, batches and random pruning."""
 
@@ -113,6 +168,39 @@ class Settings:
 
 
 REWIND_NAMES = ("init", "reinit", "none", "lr")
+_RANGES: dict[str, tuple[int, int | None]] = {  # whole numbers: least and most
+    "dim": (1, None),
+    "layers": (0, 16),
+    "levels": (0, None),
+    "min_per_row": (0, None),
+    "epochs": (1, None),
+    "patience": (0, None),
+    "eval_every": (1, None),
+    "batch_size": (1, 2**24),
+    "split_seed": (0, 2**31 - 1),
+    "seed": (0, 2**31 - 1),
+}
+
+
+def names(group: type) -> tuple[str, ...]:
+    """The settings of a group."""
+    return tuple(field.name for field in dataclasses.fields(group))
+
+
+def values(settings: Any, group: type) -> dict[str, Any]:
+    """What the settings say of a group, by name."""
+    return {name: getattr(settings, name) for name in names(group)}
+
+
+def from_record(record: Mapping[str, Any]) -> Settings:
+    """Settings as JSON has them; names that this version does not know are left out.
+
+    Data that were given in code have the name None, or, as written by older versions, one in angle brackets.
+    """
+    known = {name: record[name] for name in names(Settings) if name in record}
+    if str(known.get("data")).startswith("<"):
+        known["data"] = None
+    return Settings(**known)
 
 
 def check(settings: Settings) -> None:
@@ -124,15 +212,12 @@ def check(settings: Settings) -> None:
             raise SettingsError(f"{flag(field.name)}: wanted one of {', '.join(wanted)}; {_came(value, wanted)}.")
         if field.type is int and (isinstance(value, bool) or not isinstance(value, int)):
             raise SettingsError(f"{flag(field.name)}: wanted a whole number; got {value!r}.")
-    for name in ("dim", "epochs", "eval_every", "batch_size"):
-        if getattr(settings, name) < 1:
-            raise SettingsError(f"{flag(name)}: wanted at least 1; got {getattr(settings, name)}.")
-    for name in ("layers", "levels", "patience", "seed", "split_seed", "min_per_row"):
-        if getattr(settings, name) < 0:
-            raise SettingsError(f"{flag(name)}: wanted 0 or more; got {getattr(settings, name)}.")
-    for name, most in (("layers", 16), ("seed", 2**31 - 1), ("split_seed", 2**31 - 1), ("batch_size", 2**24)):
-        if getattr(settings, name) > most:
-            raise SettingsError(f"{flag(name)}: wanted at most {most}; got {getattr(settings, name)}.")
+    for name, (least, most) in _RANGES.items():
+        value = getattr(settings, name)
+        if value < least:
+            raise SettingsError(f"{flag(name)}: wanted {'at least 1' if least else '0 or more'}; got {value}.")
+        if most is not None and value > most:
+            raise SettingsError(f"{flag(name)}: wanted at most {most}; got {value}.")
     if not 0 < _number(settings, "prune_rate") < 1:
         raise SettingsError(f"--prune-rate: wanted a share between 0 and 1; got {settings.prune_rate}.")
     if not 0 < _number(settings, "learning_rate") < math.inf:

@@ -14,8 +14,9 @@ every parameter, which for the thresholds is a pull of 1e-5.
 Letters: M users, N items, F dimensions, B batch.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,9 +29,8 @@ from lthjax.graph.graph import Graph
 from lthjax.model.tables import Draw, Table
 from lthjax.pruning import masks
 from lthjax.pruning import schedule as counts
-from lthjax.training import step as train
 from lthjax.training.fit import check_finite
-from lthjax.training.step import LossMeter, Program, TrainState
+from lthjax.training.step import LossMeter, Parts, Program, TrainState
 
 Granularity = Literal["global", "dimension", "row", "entry"]
 
@@ -110,39 +110,22 @@ def with_pull(
     return optax.chain(optax.add_decayed_weights(pull, mask=pulled), optax.clip_by_global_norm(max_norm), optimizer)
 
 
-def make_program(
-    *,
-    draw: Draw,
-    granularity: Granularity = "global",
-    start: float = -10.0,
-    pull: float,
-    backbone: train.Backbone,
-    optimizer: optax.GradientTransformation,
-    loss: train.Loss,
-    **others: Any,
-) -> Program:
-    """The program that searches masks: `train.make_program` with the table, the pull, and L2 on the values v.
+def search_parts(parts: Parts, thresholds: Table, pull: float) -> Parts:
+    """The parts of a program that searches masks: with thresholds, the pull, and L2 on the values v.
 
-    With `train.make_program` and `table` alone, L2 would be on what the cut leaves of the rows: it would reach the
-    thresholds, and not the entries that are cut.
+    With the plain loss, L2 would be on what the cut leaves of the rows: it would reach the thresholds, and not the
+    entries that are cut.
 
     Args:
-      draw: first values.
-      granularity: of the thresholds.
-      start: of the thresholds.
+      parts: of the model whose masks are searched; its table is not used.
+      thresholds: from `table`.
       pull: as `with_pull` has it.
-      backbone: layer-0 embeddings and graph -> final embeddings.
-      optimizer: any Optax transformation.
-      loss: (final embeddings, layer-0 embeddings, batch) -> loss.
-      **others: sampler, shape, num_interactions, as in `train.make_program`.
     """
-    both = table(draw, granularity, start)._replace(lookup=lambda params: Layer0(cut(params), params.values))
-    return train.make_program(
-        table=both,
-        backbone=lambda layer0, graph: backbone(layer0.embeddings, graph),
-        optimizer=with_pull(optimizer, pull),
-        loss=lambda final, layer0, batch: loss(final, layer0.values, batch),
-        **others,
+    return parts._replace(
+        table=thresholds._replace(lookup=lambda params: Layer0(cut(params), params.values)),
+        backbone=lambda layer0, graph: parts.backbone(layer0.embeddings, graph),
+        loss=lambda final, layer0, batch: parts.loss(final, layer0.values, batch),
+        optimizer=with_pull(parts.optimizer, pull),
     )
 
 
@@ -162,16 +145,18 @@ def _kept_of_rows(params: Thresholded) -> Embeddings:
     return jax.tree.map(lambda x: jnp.count_nonzero(x, axis=1), cut(params))
 
 
+@dataclasses.dataclass(frozen=True)
+class Looks:
+    """How long a search goes on, and how often it looks at the sparsity."""
+
+    epochs: int  # at most, counted from step 0
+    check_every: int = 1  # steps between two looks
+    # Called at each look with epochs, mean loss so far, sparsity.
+    report: Callable[[float, float, float], None] = lambda epochs, loss, sparsity: None
+
+
 def search(
-    program: Program,
-    state: TrainState,
-    targets: Sequence[float],
-    graph: Graph,
-    key: jax.Array,
-    *,
-    epochs: int,
-    check_every: int = 1,
-    report: Callable[[float, float, float], None] = lambda epochs, loss, sparsity: None,
+    program: Program, state: TrainState, targets: Sequence[float], graph: Graph, key: jax.Array, looks: Looks
 ) -> Iterator[Found]:
     """Train values and thresholds, and stop at each target: yields the masks there.
 
@@ -182,14 +167,12 @@ def search(
     A batch depends on the key and the step alone, so a search goes on from `Found.state` as if it had not stopped.
 
     Args:
-      program: from `make_program`.
+      program: made of `search_parts`.
       state: from `program.start` with all entries kept, or `Found.state`.
       targets: sparsities.
       graph: training interactions.
       key: of the batches.
-      epochs: at most, counted from step 0.
-      check_every: steps between two looks at the sparsity.
-      report: called at each look with epochs, mean loss so far, sparsity.
+      looks: how long, and how often it looks at the sparsity.
 
     Raises:
       TrainingError: a target is not reached within the epochs (says what was), or the loss is no longer finite.
@@ -197,25 +180,25 @@ def search(
     """
     all_kept = masks.all_kept(state.params)
     size = masks.num_entries(all_kept.values)
-    most = {target: counts.at_sparsity(target, size).kept for target in targets}
-    last, highest = epochs * program.steps_per_epoch, 0.0
+    last, highest = looks.epochs * program.steps_per_epoch, 0.0
     state, meter = jax.tree.map(jnp.copy, state), LossMeter.zero()  # the caller's state is not given away
     num_left = num_kept(state.params)
     for target in sorted(targets):
-        while num_left > most[target]:
+        most = counts.at_sparsity(target, size).kept
+        while num_left > most:
             step = int(state.step)
             if step >= last:
                 raise TrainingError(
-                    f"PEP: wanted {target:.1%} of the entries at 0 within {epochs} epochs; got "
+                    f"PEP: wanted {target:.1%} of the entries at 0 within {looks.epochs} epochs; got "
                     f"{1 - num_left / size:.1%}, at most {highest:.1%} on the way. "
                     "More epochs, a higher start or a stronger pull usually help."
                 )
-            num_steps = jnp.int32(min(check_every, last - step))
+            num_steps = jnp.int32(min(looks.check_every, last - step))
             state, meter = program.run_steps(state, meter, all_kept, graph, key, num_steps)
             check_finite(meter, program.steps_per_epoch, "PEP")
             num_left = num_kept(state.params)
             highest = max(highest, 1 - num_left / size)
-            report(int(state.step) / program.steps_per_epoch, meter.mean(), 1 - num_left / size)
+            looks.report(int(state.step) / program.steps_per_epoch, meter.mean(), 1 - num_left / size)
         if int(state.step) == 0:
             raise SettingsError(
                 f"PEP: wanted thresholds so low that they cut fewer than {target:.1%} of the first values; "

@@ -1,35 +1,31 @@
-"""The methods that tickets are measured against, each as records beside theirs: PEP, LCM and MagPrune.
+"""The methods that tickets are measured against, each as results beside theirs: PEP, LCM and MagPrune.
 
-    for record in rivals.lcm(job, parts, dense, [0.5, 0.75]):
-        print(record.row)
+    for result in records.lcm(problem, dense, [0.5, 0.75]):
+        print(result.row())
 
-All use the job's data, graph, plan and evaluator, and the training step that tickets use; `parts` is what else makes a
-program: backbone, sampler and loss, as `train.make_program` takes them.
+All use the problem's data, graph, plan and evaluator, and the training step that tickets use.
 """
 
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import optax
 
-from lthjax import presets
 from lthjax.baselines import lcm as linear_maps
 from lthjax.baselines import magprune
 from lthjax.baselines import pep as thresholds
-from lthjax.evaluation import verdict
-from lthjax.pruning import masks
-from lthjax.pruning import schedule as counts
-from lthjax.search import problem as jobs
-from lthjax.search.problem import Job
-from lthjax.tickets import ticket as tickets
-from lthjax.tickets.ticket import Record, Ticket
-from lthjax.training.fit import Evaluation, FitState, begin, fit
+from lthjax.model.tables import Draw
+from lthjax.pruning import masks as masking
+from lthjax.pruning.schedule import at_sparsity
+from lthjax.search.problem import Problem, measure
+from lthjax.tickets.result import Result, in_words
+from lthjax.tickets.ticket import Ticket
+from lthjax.training.fit import Evaluation, FitState, Hooks, Member, begin, fit
+from lthjax.training.keys import Purpose
 from lthjax.training.step import Program, make_program
-
-_SEARCH, _RETRAIN, _MAPS, _TRAIN_MAPS = 4, 5, 6, 7  # purposes of `Job.key`; it takes 0 to 3 itself
 
 Report = Callable[[str, float, float, Evaluation | None], None]  # (what trains, epoch, loss, evaluation, if any)
 
@@ -55,166 +51,154 @@ class Search:
 
 
 def pep(
-    job: Job,
-    parts: Mapping[str, Any],
+    problem: Problem,
     dense: Ticket,
     targets: Sequence[float],
     *,
     search: Search | None = None,
     report: Report = lambda name, epoch, loss, evaluation: None,
-) -> Iterator[Record]:
+) -> Iterator[Result]:
     """PEP at each target: masks found by thresholds, then the first values under them trained like a ticket's.
 
-    The record's seconds hold the search up to its target. Targets come in rising order.
+    The result's seconds hold the search up to its target. Targets come in rising order.
 
     Args:
-      job: of the dense model.
-      parts: backbone, sampler, loss.
-      dense: level 0 of the same job, whose first values PEP takes too.
+      problem: of the dense model.
+      dense: level 0 of the same problem, whose first values PEP takes too.
       targets: sparsities.
       search: thresholds and how they train.
       report: called while it trains.
 
     Raises:
-      TrainingError: a target is not reached; the records of lower ones have been yielded by then.
+      TrainingError: a target is not reached; the results of lower ones have been yielded by then.
     """
     search = search or Search()
-    pull = 0.1 / job.settings.batch_size if search.pull is None else search.pull
-    program = thresholds.make_program(
-        draw=lambda key, num_users, num_items, dim: dense.start,
-        granularity=search.granularity,
-        start=search.start,
-        pull=pull,
-        optimizer=optax.adam(search.learning_rate),
-        shape=(job.split.num_users, job.split.num_items, job.settings.dim),
-        num_interactions=len(job.split.train),
-        **(parts | {"loss": parts["loss"] if search.l2 is None else functools.partial(parts["loss"], l2=search.l2)}),
-    )
-    params = program.init(job.key(_SEARCH))
-    found = thresholds.search(
+    program = _search_program(problem, search, lambda key, num_users, num_items, dim: dense.start)
+    key = problem.key(Purpose.PEP_SEARCH)
+    params = program.init(key)
+    reached = thresholds.search(
         program,
-        program.start(params, masks.all_kept(params)),
+        program.start(params, masking.all_kept(params)),
         targets,
-        job.graph,
-        job.key(_SEARCH),
-        epochs=search.epochs,
-        check_every=search.check_every,
-        report=lambda epoch, loss, sparsity: report("PEP, search", epoch, loss, None),
+        problem.graph,
+        key,
+        thresholds.Looks(
+            search.epochs,
+            search.check_every,
+            lambda epoch, loss, sparsity: report("PEP, search", epoch, loss, None),
+        ),
     )
-    searched, clock = 0.0, time.monotonic()
-    for number, at in enumerate(found):
-        searched += time.monotonic() - clock
-        fitting = _train(job, job.program, dense.start, at.masks, (_RETRAIN, number), "PEP", report)
-        fitting = fitting.replace(seconds=fitting.seconds + searched)
-        num_kept = masks.num_kept(at.masks)
-        yield _record(job, job.program, "PEP", fitting.best.params, num_kept, at.sparsity, fitting, dense)
+    seconds, clock = 0.0, time.monotonic()
+    for number, at in enumerate(reached):
+        seconds += time.monotonic() - clock
+        key = problem.key(Purpose.PEP_BATCHES, number)
+        start = _begin(problem.program, dense.start, at.masks)
+        state = _train(problem, problem.program, Member("PEP", at.masks, key, start), report)
+        state = state.replace(seconds=state.seconds + seconds)
+        about = {"method": "PEP", "num_kept": masking.num_kept(at.masks), "sparsity": at.sparsity}
+        yield _result(problem, problem.program, state, dense, about)
         clock = time.monotonic()
 
 
+def _search_program(problem: Problem, search: Search, draw: Draw) -> Program:
+    """The program of PEP's search, whose first values are drawn by `draw`."""
+    pull = 0.1 / problem.settings.batch_size if search.pull is None else search.pull
+    parts = problem.parts._replace(optimizer=optax.adam(search.learning_rate))
+    if search.l2 is not None:
+        parts = parts._replace(loss=functools.partial(parts.loss, l2=search.l2))
+    table = thresholds.table(draw, search.granularity, search.start)
+    split = problem.split
+    shape = (split.num_users, split.num_items, problem.settings.dim)
+    return make_program(thresholds.search_parts(parts, table, pull), shape, len(split.train))
+
+
 def lcm(
-    job: Job,
-    parts: Mapping[str, Any],
+    problem: Problem,
     dense: Ticket,
     sparsities: Sequence[float],
     *,
     optimizer: optax.GradientTransformation | None = None,
     report: Report = lambda name, epoch, loss, evaluation: None,
-) -> Iterator[Record]:
+) -> Iterator[Result]:
     """LCM at each sparsity: two linear maps of the dense model's trained table to fewer dimensions.
 
-    The record's `num_kept` is the deployed table's, its sparsity against the dense one's.
+    The result's `num_kept` is the deployed table's, its sparsity against the dense one's.
 
     Args:
-      job: of the dense model, the teacher.
-      parts: backbone, sampler, loss.
-      dense: level 0 of the same job.
-      sparsities: shares of the dimensions that fall.
-      optimizer: of the maps; by default the job's Adam.
+      problem: of the dense model, the teacher.
+      dense: level 0 of the same problem.
+      sparsities: shares of the dimensions that are dropped.
+      optimizer: of the maps; by default the problem's Adam.
       report: called while it trains.
     """
-    optimizer = linear_maps.only_maps(optimizer or optax.adam(job.settings.learning_rate))
+    split = problem.split
+    optimizer = linear_maps.only_maps(optimizer or optax.adam(problem.settings.learning_rate))
+    parts = problem.parts._replace(table=linear_maps.table(dense.trained), optimizer=optimizer)
     for number, sparsity in enumerate(sparsities):
-        count = linear_maps.student_dim(job.settings.dim, sparsity)
-        program = make_program(
-            table=linear_maps.table(dense.trained),
-            optimizer=optimizer,
-            shape=(job.split.num_users, job.split.num_items, count.kept),
-            num_interactions=len(job.split.train),
-            **parts,
-        )
-        params = program.init(job.key(_MAPS, number))
-        fitting = _train(job, program, params, masks.all_kept(params), (_TRAIN_MAPS, number), "LCM", report)
-        num_kept, note = linear_maps.sizes(params).deployed, count.note
-        yield _record(job, program, "LCM", fitting.best.params, num_kept, count.sparsity, fitting, dense, note)
+        count = linear_maps.student_dim(problem.settings.dim, sparsity)
+        program = make_program(parts, (split.num_users, split.num_items, count.kept), len(split.train))
+        params = program.init(problem.key(Purpose.LCM_FIRST_VALUES, number))
+        masks, key = masking.all_kept(params), problem.key(Purpose.LCM_BATCHES, number)
+        state = _train(problem, program, Member("LCM", masks, key, _begin(program, params, masks)), report)
+        about = {"method": "LCM", "num_kept": linear_maps.sizes(params).deployed, "sparsity": count.sparsity}
+        yield _result(problem, program, state, dense, about | {"note": count.note})
 
 
-def magnitude_pruning(job: Job, dense: Ticket, sparsities: Sequence[float]) -> Iterator[Record]:
-    """MagPrune at each sparsity: the dense model without its smallest weights, at the dense model's epoch."""
-    embed = functools.partial(_embed, job)
+def magnitude_pruning(problem: Problem, dense: Ticket, sparsities: Sequence[float]) -> Iterator[Result]:
+    """MagPrune at each sparsity: the dense model without its smallest weights, at the dense model's epoch.
+
+    Args:
+      problem: of the dense model.
+      dense: level 0 of the same problem.
+      sparsities: shares of the entries that are pruned.
+    """
+    program = problem.program
+
+    def embed(layer0: Any) -> Any:
+        return program.embed(layer0, problem.graph)
+
     for sparsity in sparsities:
-        notes = [counts.at_sparsity(sparsity, part.size).note for part in dense.trained]
+        notes = [at_sparsity(sparsity, part.size).note for part in dense.trained]
         clock = time.monotonic()
-        pruned = magprune.best(dense.trained, sparsity, embed, job.selection, job.plan.ks)
-        fitting = begin(job.program.start(pruned.params, pruned.masks), dense.best_epoch)
-        fitting = fitting.replace(seconds=time.monotonic() - clock)
-        num_kept, size = masks.num_kept(pruned.masks), masks.num_entries(pruned.masks)
-        note, reached = "; ".join(filter(None, notes)), 1 - num_kept / size
-        yield _record(job, job.program, "MagPrune", pruned.params, num_kept, reached, fitting, dense, note)
+        pruned = magprune.best(dense.trained, sparsity, embed, problem.selection, problem.plan.ks)
+        state = begin(program.start(pruned.params, pruned.masks), dense.best_epoch)
+        state = state.replace(seconds=time.monotonic() - clock)
+        about = {"method": "MagPrune", "num_kept": masking.num_kept(pruned.masks)}
+        about |= {"sparsity": masking.sparsity(pruned.masks), "note": "; ".join(filter(None, notes))}
+        yield _result(problem, program, state, dense, about)
 
 
-def _embed(job: Job, layer0: Any) -> Any:
-    return job.program.embed(layer0, job.graph)
+def _begin(program: Program, params: Any, masks: Any) -> FitState:
+    return begin(program.start(params, masks), 0)
 
 
-def _train(
-    job: Job, program: Program, params: Any, kept: Any, purpose: tuple[int, int], name: str, report: Report
-) -> FitState:
-    """As a ticket is trained: from `params` under masks, until patience or the epochs are used up."""
-    return fit(
-        program,
-        begin(program.start(params, kept), 0),
-        kept,
-        job.graph,
-        job.selection,
-        job.key(*purpose),
-        job.plan,
-        name=name,
-        report=lambda epoch, loss, evaluation: report(name, epoch, loss, evaluation),
+def _train(problem: Problem, program: Program, member: Member, report: Report) -> FitState:
+    """As a ticket is trained: until patience or the epochs are used up."""
+    hooks = Hooks(report=lambda _, epoch, loss, evaluation: report(member.name, epoch, loss, evaluation))
+    (state,) = fit(problem.trainer._replace(program=program), [member], hooks)
+    return state
+
+
+def _result(problem: Problem, program: Program, state: FitState, dense: Ticket, about: dict[str, Any]) -> Result:
+    """Measured on the test part, and judged against the dense model, as a ticket is.
+
+    Args:
+      problem: of the dense model.
+      program: of the method.
+      state: what was trained.
+      dense: level 0 of the same problem.
+      about: method, entries kept, sparsity and note.
+    """
+    best_epoch = int(state.best_epoch)
+    measured = measure(problem, program, state.best.params, best_epoch, dense)
+    return Result(
+        level=None,
+        metrics=measured.metrics,
+        per_user=measured.per_user,
+        best_epoch=best_epoch,
+        epochs=int(state.evaluated_epoch),
+        seconds=float(state.seconds),
+        verdict=measured.verdict,
+        **in_words(problem.settings),
+        **about,
     )
-
-
-def _record(
-    job: Job,
-    program: Program,
-    method: str,
-    params: Any,
-    num_kept: int,
-    sparsity: float,
-    fitting: FitState,
-    dense: Ticket,
-    note: str = "",
-) -> Record:
-    """Measured on the test part, and judged against the dense model, as a ticket is; the row has two columns more."""
-    measured, metrics = jobs.measure(job, program, params)
-    users = tickets.per_user(measured)
-    main, best_epoch = f"recall@{job.plan.ks[0]}", int(fitting.best_epoch)
-    judged = verdict.compare(dense.per_user[main], users[main], dense.best_epoch, best_epoch)
-    row = {
-        "method": method,
-        "level": "",
-        "sparsity": sparsity,
-        "num_kept": num_kept,
-        "valid_recall@20": "",
-        **metrics,
-        "best_epoch": best_epoch,
-        "epochs": int(fitting.evaluated_epoch),
-        "seconds": float(fitting.seconds),
-        "verdict": judged.name,
-        "difference": judged.difference,
-        "interval_low": judged.low,
-        "interval_high": judged.high,
-        "selection": job.settings.selection,
-        "settings": presets.title(job.settings),
-        "note": note,
-    }
-    return Record(row, sparsity, best_epoch, metrics, users)

@@ -8,34 +8,38 @@ from lthjax.data import interactions as loading
 from lthjax.data import split as splitting
 from lthjax.data.split import Split
 from lthjax.errors import DataError
-from lthjax.settings import Settings
+from lthjax.settings import DataSettings, Settings, values
 
 
 def load_split(data: Any, settings: Settings) -> Split:
-    """Load and split the data that the settings name (or `data`, in any form that `find_tickets` takes)."""
+    """Load and split the data that the settings name (or `data`, in any form that `find_tickets` takes).
+
+    Raises:
+      DataError: neither names or holds data.
+    """
     if isinstance(data, Split):
         return data
-    interactions = loading.load(
-        settings.data if data is None else data,
-        format=settings.format,
-        columns=settings.columns,
-        min_rating=settings.min_rating,
-        items_after_users=settings.items_after_users,
-    )
+    options = values(settings, DataSettings)
+    named = options.pop("data")
+    if data is None and named is None:
+        raise DataError("wanted the data, as data=...: these were given in code, and no name of them is known.")
+    interactions = loading.load(named if data is None else data, **options)
     return splitting.split(interactions, method=settings.split, seed=settings.split_seed)
 
 
 def settle(data: Any, settings: Settings, changes: dict[str, Any]) -> tuple[Settings, Split]:
-    """The settings with their changes, naming the data, and the split."""
+    """The settings with their changes, naming the data, and the split.
+
+    Args:
+      data: in any form that `find_tickets` takes; None for what the settings name. A Split does not change the name.
+      settings: where to start from.
+      changes: single settings.
+    """
     if isinstance(data, str | Path):
         data, changes = None, changes | {"data": str(data)}
     elif data is not None and not isinstance(data, Split):
-        changes = changes | {"data": f"<{type(data).__name__}>"}
+        changes = changes | {"data": None}
     settings = dataclasses.replace(settings, **changes)
-    if data is None and settings.data.startswith("<"):
-        raise DataError(
-            f"wanted the data, as data=...: this ticket was found on a {settings.data} that was given in code."
-        )
     return settings, load_split(data, settings)
 
 

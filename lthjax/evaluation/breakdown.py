@@ -1,7 +1,7 @@
 """Who pays for the pruning: rows in groups by degree, what is kept and hit in each, and what the lists are made of.
 
-All on the host, in NumPy. Letters: M users, N items, R rows (users or items), F dimensions, E pairs, G groups, U users
-with test items, K places.
+NumPy only. Letters: M users, N items, R rows (users or items), F dimensions, E pairs, G groups, U users with test
+items, K items per list.
 """
 
 import numpy as np
@@ -10,17 +10,23 @@ from lthjax.embeddings import Embeddings
 
 
 def degrees(pairs: np.ndarray, num_users: int, num_items: int) -> Embeddings:
-    """Interactions of every user, [M] int64, and of every item, [N], in [E, 2] pairs (user, item)."""
+    """Interactions of each user, [M] int64, and of each item, [N].
+
+    Args:
+      pairs: [E, 2] (user, item).
+      num_users: M.
+      num_items: N.
+    """
     return Embeddings(np.bincount(pairs[:, 0], minlength=num_users), np.bincount(pairs[:, 1], minlength=num_items))
 
 
 def groups_of_equal_mass(degree: np.ndarray, num_groups: int = 10) -> np.ndarray:
     """[R] group of each row, from 0: rows sorted by degree and cut into G groups with equal shares of interactions.
 
-    The lowest degrees are in group 0, equal ones in the order of their ids. A row belongs where the middle of its own
-    interactions lies: g = floor(G (before + degree / 2) / all), so a group is off by half a row at either end, and one
-    row with more than a share of all interactions may leave groups empty. After the groups of Wang et al.'s code
-    (`wangyf6891/LTH-MRS:utils/print_details.py`).
+    The lowest degrees are in group 0, equal degrees in the order of their ids. The group of a row is that of the middle
+    of its interactions, g = floor(G (before + degree / 2) / all): a group is off by half a row at either end, and a row
+    with more than a G-th of all interactions may leave groups empty. After
+    `wangyf6891/LTH-MRS:utils/print_details.py`.
 
     Args:
       degree: [R] interactions of each row; without any at all, every row is in group 0.
@@ -35,7 +41,13 @@ def groups_of_equal_mass(degree: np.ndarray, num_groups: int = 10) -> np.ndarray
 
 
 def mean_by_group(values: np.ndarray, group: np.ndarray, num_groups: int = 10) -> np.ndarray:
-    """[G] mean of [R] values in each group; NaN where a group is empty."""
+    """[G] mean of the values in each group; NaN where a group is empty.
+
+    Args:
+      values: [R] numbers.
+      group: [R] group of each row, from 0.
+      num_groups: G.
+    """
     count = np.bincount(group, minlength=num_groups)
     total = np.bincount(group, weights=np.asarray(values, np.float64), minlength=num_groups)
     return np.divide(total, count, out=np.full(num_groups, np.nan), where=count > 0)
@@ -52,40 +64,34 @@ def density_of_dimensions(mask: np.ndarray) -> np.ndarray:
 
 
 def are_hits(users: np.ndarray, lists: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """[E] bool, is the item of each pair (user, item) in that user's list? Without a list: no.
+    """[E] bool, is the item of each pair in its user's list? No for users without a list.
 
     Args:
       users: [U] users with a list.
-      lists: [U, K] items, -1 where a place is empty.
-      pairs: [E, 2] held-out interactions.
+      lists: [U, K] items, -1 where a list is shorter than K.
+      pairs: [E, 2] held-out interactions (user, item).
     """
     span = int(max(lists.max(initial=0), pairs.max(initial=0))) + 1
-    users_of_places = np.repeat(np.asarray(users, np.int64), lists.shape[1])
-    places = lists.ravel()
-    recommended = (users_of_places * span + places)[places >= 0]
+    items, repeated_users = lists.ravel(), np.repeat(np.asarray(users, np.int64), lists.shape[1])
+    recommended = (repeated_users * span + items)[items >= 0]
     return np.isin(pairs[:, 0].astype(np.int64) * span + pairs[:, 1], recommended)
 
 
 def exposure(lists: np.ndarray, num_items: int) -> np.ndarray:
-    """[N] lists that each item is in.
-
-    Args:
-      lists: [U, K] items, -1 where a place is empty.
-      num_items: N.
-    """
+    """[N] number of [U, K] lists that each item is in; -1 in a list is no item."""
     return np.bincount(lists[lists >= 0], minlength=num_items)
 
 
 def coverage(exposed: np.ndarray) -> float:
-    """Share of items that are in anybody's list, of [N] exposures."""
+    """Share of items that are in at least one list, from [N] exposures."""
     return float(np.mean(np.asarray(exposed) > 0))
 
 
 def mean_popularity(exposed: np.ndarray, degree: np.ndarray) -> float:
-    """Mean degree of a recommended item, one a place: sum(exposed * degree) / sum(exposed); NaN without any.
+    """Mean degree of a recommended item: sum(exposed * degree) / sum(exposed); NaN where nothing is recommended.
 
     Args:
-      exposed: [N] lists that each item is in.
+      exposed: [N] number of lists that each item is in.
       degree: [N] training interactions of each item.
     """
     total = int(np.sum(exposed))
@@ -93,11 +99,11 @@ def mean_popularity(exposed: np.ndarray, degree: np.ndarray) -> float:
 
 
 def gini(counts: np.ndarray) -> float:
-    """Gini coefficient of [N] counts: 0 where all are equal, (N - 1) / N where one has everything; NaN without any.
+    """Gini coefficient of [N] counts: 0 where all are equal, (N - 1) / N where one item has all; NaN where all are 0.
 
     With counts in ascending order x_1 to x_N: sum_i (2 i - N - 1) x_i / (N sum x).
     """
     ordered = np.sort(np.asarray(counts, np.float64))
-    num, total = len(ordered), ordered.sum()
-    ranks = 2 * np.arange(1, num + 1) - num - 1
-    return float(ranks @ ordered / (num * total)) if total else float("nan")
+    num_items, total = len(ordered), ordered.sum()
+    weights = 2 * np.arange(1, num_items + 1) - num_items - 1
+    return float(weights @ ordered / (num_items * total)) if total else float("nan")

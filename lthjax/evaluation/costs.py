@@ -1,7 +1,7 @@
 """What a sparse table costs: bytes stored, and multiply-adds of scoring and of propagation (paper, section 3.5).
 
-Counts of what must be computed or stored, on the host; how long that takes on a machine is another question. Letters:
-M users, N items, R rows, F dimensions, E training interactions, K layers, S entries kept.
+Counts, not times. NumPy and SciPy only. Letters: M users, N items, R rows, F dimensions, E training interactions,
+K layers, S entries kept.
 """
 
 from collections.abc import Iterator
@@ -19,19 +19,25 @@ class StoredBytes(NamedTuple):
     """Bytes of one table in each form."""
 
     dense: int  # R F values
-    csr_int32: int  # S values, S columns, R + 1 row starts, all of 4 bytes: SciPy's and JAX's
-    csr: int  # the same with the smallest whole numbers that hold columns and starts
-    bitmap: int  # S values and a bit an entry, each row filled up to whole bytes; row starts are counted from the bits
+    csr_int32: int  # S values, S columns, R + 1 row starts, 4 bytes each: as in SciPy and JAX
+    csr: int  # the same with the smallest integers that hold columns and starts
+    bitmap: int  # S values and one bit per entry, each row padded to whole bytes; row starts are counted from the bits
 
 
 def stored_bytes(num_rows: int, embedding_dim: int, num_kept: int) -> StoredBytes:
-    """Bytes of a table of R rows and F dimensions of which S entries are kept, in float32."""
-    column = np.min_scalar_type(embedding_dim - 1).itemsize
-    start = np.min_scalar_type(num_kept).itemsize
+    """Bytes of a pruned float32 table.
+
+    Args:
+      num_rows: R.
+      embedding_dim: F.
+      num_kept: S.
+    """
+    column_bytes = np.min_scalar_type(embedding_dim - 1).itemsize
+    start_bytes = np.min_scalar_type(num_kept).itemsize
     return StoredBytes(
         dense=_VALUE * num_rows * embedding_dim,
         csr_int32=(_VALUE + 4) * num_kept + 4 * (num_rows + 1),
-        csr=(_VALUE + column) * num_kept + start * (num_rows + 1),
+        csr=(_VALUE + column_bytes) * num_kept + start_bytes * (num_rows + 1),
         bitmap=_VALUE * num_kept + num_rows * -(-embedding_dim // 8),
     )
 
@@ -50,8 +56,8 @@ def largest_row(mask: np.ndarray) -> int:
 def scoring(kept: Embeddings) -> float:
     """Multiply-adds of scoring all items for one user, averaged over users: sum_f u_f i_f / M.
 
-    u_f and i_f are the users and the items that keep dimension f: only there do both factors of a product stand. Dense
-    it is N F. The paper bounds it by N min(F*_u, F*_i).
+    u_f and i_f count the users and the items that keep dimension f: only their products have two factors other than 0.
+    N F for dense tables. The paper (section 3.5) bounds it by N min(F*_u, F*_i).
 
     Args:
       kept: [M, F] and [N, F] bool, the non-zeros of the final embeddings.
@@ -61,9 +67,9 @@ def scoring(kept: Embeddings) -> float:
 
 
 def layers(masks: Embeddings, pairs: np.ndarray, num_layers: int) -> Iterator[Embeddings]:
-    """The non-zeros of LightGCN's layers 0 to K, [M, F] and [N, F] bool: where the layer before has one at a neighbour.
+    """The non-zeros of LightGCN's layers 0 to K, [M, F] and [N, F] bool.
 
-    Sums that cancel to exactly 0 count as non-zeros.
+    An entry of a layer is one if that of any neighbour was in the layer before; sums that cancel to exactly 0 count.
 
     Args:
       masks: kept entries, layer 0.
@@ -83,9 +89,9 @@ def layers(masks: Embeddings, pairs: np.ndarray, num_layers: int) -> Iterator[Em
 
 
 def propagation(nonzero: Embeddings, degree: Embeddings) -> int:
-    """Multiply-adds of the product of the adjacency with a table: each row is used once a neighbour.
+    """Multiply-adds of the product of the adjacency with a table: each row is multiplied once per neighbour.
 
-    sum over rows of degree(row) ||row||_0; dense it is 2 E F.
+    The sum over rows of degree(row) ||row||_0 (paper, section 3.5); 2 E F for dense tables.
 
     Args:
       nonzero: [M, F] and [N, F] bool, the non-zeros of the table.

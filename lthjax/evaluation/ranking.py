@@ -1,9 +1,9 @@
 """The all-ranking evaluator: every item ranked for every user, seen items left out, in blocks of users.
 
-The scores never exist at once: a block of users is scored into the same memory, and a top-K that does not sort reads
-them once, on a CPU mostly while they are in the cache.
+The M x N scores never exist at once: each block of users is scored into the same memory, and a top-K that does not sort
+reads them once, on a CPU mostly while they are in the cache.
 
-Letters: U users with held-out items, M users, N items, F dimensions, K places, B users of a block.
+Letters: U users with held-out items, M users, N items, F dimensions, K items per list, B users per block, G blocks.
 """
 
 import functools
@@ -18,21 +18,22 @@ from flax import struct
 from lthjax.data.id_lists import IdLists
 from lthjax.embeddings import Embeddings
 from lthjax.evaluation import metrics
-from lthjax.graph import id_sets as rows
+from lthjax.graph import id_sets
 
 _USERS_PER_BLOCK = 64  # on a CPU at most: their scores stay in its cache, up to some 100,000 items
-_SCORES_PER_BLOCK = {"cpu": 2**24, "other": 2**26}  # float32: 64 and 256 MiB, and about as much again to find the best
-_SCORES_PER_DISPATCH = 2**28  # about half a second on two cores; between two the host can be interrupted
-_GROUP = 64  # items whose best is looked at first
-_SEEN_PER_CHUNK = 64  # seen items are struck out so many at a time
+_SCORES_PER_BLOCK = {"cpu": 2**24, "other": 2**26}  # float32: 64 and 256 MiB, and about as much again for the top-K
+_SCORES_PER_DISPATCH = 2**28  # about half a second on two cores; between dispatches the host can be interrupted
+_GROUP = 64  # items of which the top-K first compares the best
+_SEEN_PER_CHUNK = 64  # seen items that are masked at a time
 
 
 @struct.dataclass
 class RankingTask:
-    """Whom to rank for, what to leave out, what counts as a hit."""
+    """The users to rank for, the items to leave out, and the items that count as hits."""
 
-    users: np.ndarray  # [U] int32, users with at least one held-out item (others are left out, not counted as 0), by
-    # number of seen items: users of a block have about as many, and none waits for one with many more
+    # [U] int32, users with at least one held-out item (others are left out, not counted as 0), by number of seen items,
+    # so that no user of a block waits for one with many more
+    users: np.ndarray
     seen: IdLists  # M rows: items that are not ranked
     relevant: IdLists  # M rows: held-out items
 
@@ -57,42 +58,40 @@ class TopItems(NamedTuple):
     """What is recommended: the best unseen items of every user of a task."""
 
     users: np.ndarray  # [U] int32, ascending
-    items: np.ndarray  # [U, min(K, N)] int32, the best first; -1 where a user has fewer unseen items than places
+    items: np.ndarray  # [U, min(K, N)] int32, best first; -1 at the end where a user has fewer unseen items
 
 
 def ranking_task(seen: np.ndarray, held_out: np.ndarray, num_users: int) -> RankingTask:
-    """Task from [., 2] pairs (user, item), each without duplicates, in any order."""
+    """Task from pairs (user, item) in any order, without duplicates.
+
+    Args:
+      seen: [., 2] pairs that are not ranked.
+      held_out: [., 2] pairs that count as hits.
+      num_users: M.
+    """
     seen, held_out = (pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))] for pairs in (seen, held_out))
     users = np.unique(held_out[:, 0]).astype(np.int32)
     num_seen = np.bincount(seen[:, 0], minlength=num_users)
     return RankingTask(
         users=users[np.argsort(num_seen[users], kind="stable")],
-        seen=rows.from_pairs(seen, num_users),
-        relevant=rows.from_pairs(held_out, num_users),
+        seen=id_sets.from_pairs(seen, num_users),
+        relevant=id_sets.from_pairs(held_out, num_users),
     )
-
-
-def rank_one_user(
-    user: jax.Array, user_row: jax.Array, items: jax.Array, task: RankingTask, num_chunks: jax.Array, k: int
-) -> jax.Array:
-    """[min(k, N)] bool, is the item at this rank a held-out one? Arguments as in `top_of_one_user`."""
-    top = top_of_one_user(user, user_row, items, task, num_chunks, k)
-    return rows.contains(task.relevant, jnp.broadcast_to(user, top.shape), top)  # -1 is nobody's
 
 
 def top_of_one_user(
     user: jax.Array, user_row: jax.Array, items: jax.Array, task: RankingTask, num_chunks: jax.Array, k: int
 ) -> jax.Array:
-    """[min(k, N)] int32, the unseen items with the highest scores, of equal ones the lower id first; then -1.
+    """[min(k, N)] int32, the unseen items with the highest scores, equal scores by ascending id; then -1.
 
     Args:
       user: [] int32.
       user_row: [F], final embedding of the user.
       items: [N, F], final embeddings of all items.
-      task: what is left out.
-      num_chunks: [] int32, chunks that hold the seen items of every user of the block. One number for all, so that
+      task: with the seen items.
+      num_chunks: [] int32, chunks that hold the seen items of any user of the block; the same for all users, so that
         under `vmap` it bounds one loop over the block's scores.
-      k: places.
+      k: items to recommend.
     """
     num_items = items.shape[0]
     num_groups = -(-num_items // _GROUP)
@@ -100,57 +99,58 @@ def top_of_one_user(
     scores = jnp.dot(items, user_row, precision="highest")  # TF32 or bf16 would reorder near ties
     scores = scores.at[num_items:].set(-jnp.inf)
 
-    def strike_out(number, scores):
-        seen = rows.chunk(task.seen, user, number, _SEEN_PER_CHUNK, fill=scores.shape[0])
-        return scores.at[seen].set(-jnp.inf, mode="drop")  # the filling is out of range: dropped
+    def mask_seen(number, scores):
+        seen = id_sets.chunk(task.seen, user, number, _SEEN_PER_CHUNK, fill=scores.shape[0])
+        return scores.at[seen].set(-jnp.inf, mode="drop")  # the fill value is out of range: dropped
 
-    scores = jax.lax.fori_loop(0, num_chunks, strike_out, scores)
+    scores = jax.lax.fori_loop(0, num_chunks, mask_seen, scores)
     best, top = _top(scores, min(k, num_items))
-    return jnp.where(best > -jnp.inf, top, -1)  # with fewer unseen items than places, seen ones fill the list
+    return jnp.where(best > -jnp.inf, top, -1)  # seen items end the list of a user with fewer than k unseen ones
 
 
 def _top(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    """(values, places) of the k highest of [G * _GROUP] scores; of equal ones the lower place comes first.
+    """(values, positions) of the k highest scores, equal ones by ascending position; scores are in whole groups.
 
     An entry among the k highest lies in a group whose best is among the k highest, and at most k groups have such a
-    best: ranked by their best, the first k groups hold the answer. Groups are stretches, so that of two with equal best
-    the lower one also has the lower places, and ties are told apart as in the whole.
+    best: ranked by their best, the first k groups hold the answer. Groups are contiguous, so that of two with equal
+    best the first also has the lower positions, and ties are broken as without groups.
     """
     groups = scores.reshape(-1, _GROUP)
     _, chosen = jax.lax.top_k(_without_minus_zero(groups.max(axis=1)), min(k, len(groups)))
     chosen = jnp.sort(chosen)
-    best, at = jax.lax.top_k(_without_minus_zero(groups[chosen]).ravel(), k)
-    return best, chosen[at // _GROUP] * _GROUP + at % _GROUP
+    best, position = jax.lax.top_k(_without_minus_zero(groups[chosen]).ravel(), k)
+    return best, chosen[position // _GROUP] * _GROUP + position % _GROUP
 
 
 def _without_minus_zero(scores: jax.Array) -> jax.Array:
-    """Scores with 0 for -0: top_k ranks -0 below 0, and pruned rows score both."""
+    """Scores with 0 for -0: top_k ranks -0 below 0, and pruned rows give both."""
     return jnp.where(scores == 0, 0.0, scores)
 
 
 @functools.partial(jax.jit, static_argnames="ks")
 def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, ks: tuple[int, ...]):
-    """(recall [G, B, len(ks)], ndcg [G, B, len(ks)]) of G blocks of users, one after the other."""
+    """(recall [G, B, len(ks)], ndcg [G, B, len(ks)]) of [G, B] users, one block after the other."""
 
-    def one(user, num_chunks):
-        hits = rank_one_user(user, final.user[user], final.item, task, num_chunks, max(ks))
+    def measure(user, num_chunks):
+        top = top_of_one_user(user, final.user[user], final.item, task, num_chunks, max(ks))
+        hits = id_sets.contains(task.relevant, jnp.broadcast_to(user, top.shape), top)  # -1 is in no set
         num_relevant = task.relevant.starts[user + 1] - task.relevant.starts[user]
         return (
             jnp.stack([metrics.recall_at(k, hits, num_relevant) for k in ks]),
             jnp.stack([metrics.ndcg_at(k, hits, num_relevant) for k in ks]),
         )
 
-    return jax.lax.map(lambda block: jax.vmap(one, in_axes=(0, None))(*block), (users, num_chunks))
+    return jax.lax.map(lambda block: jax.vmap(measure, in_axes=(0, None))(*block), (users, num_chunks))
 
 
 @functools.partial(jax.jit, static_argnames="k")
 def _top_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, k: int):
-    """([G, B, min(k, N)],) best items of G blocks of users."""
+    """([G, B, min(k, N)],) best items of [G, B] users."""
 
-    def one(user, num_chunks):
+    def recommend(user, num_chunks):
         return top_of_one_user(user, final.user[user], final.item, task, num_chunks, k)
 
-    return (jax.lax.map(lambda block: jax.vmap(one, in_axes=(0, None))(*block), (users, num_chunks)),)
+    return (jax.lax.map(lambda block: jax.vmap(recommend, in_axes=(0, None))(*block), (users, num_chunks)),)
 
 
 def _users_per_block(num_items: int, backend: str) -> int:
@@ -169,20 +169,31 @@ def evaluate(
 ) -> RankingMetrics:
     """Recall@K and NDCG@K of every user of the task, for several K at once.
 
-    Memory: the scores of one block, B x N float32, at a time; B is chosen by device unless `block_size` says it.
-    `between_dispatches` is called every half second or so, so that an interrupt need not wait for the whole ranking.
+    Args:
+      final: final embeddings.
+      task: users, seen and held-out items.
+      ks: list lengths K.
+      block_size: B, which bounds the memory to B x N float32 scores; by default as suits the device.
+      between_dispatches: called about every half second, so that an interrupt need not wait for the whole ranking.
     """
     rank = functools.partial(_rank_blocks, ks=ks)
     users, recall, ndcg = _in_blocks(rank, final, task, block_size, between_dispatches)
     return RankingMetrics(
         users=users,
-        recall={k: recall[:, place] for place, k in enumerate(ks)},
-        ndcg={k: ndcg[:, place] for place, k in enumerate(ks)},
+        recall={k: recall[:, column] for column, k in enumerate(ks)},
+        ndcg={k: ndcg[:, column] for column, k in enumerate(ks)},
     )
 
 
 def top_items(final: Embeddings, task: RankingTask, k: int = 20, block_size: int | None = None) -> TopItems:
-    """The lists that `evaluate` measures: the best k unseen items of every user of the task, in the same blocks."""
+    """The lists that `evaluate` measures: the best unseen items of every user of the task.
+
+    Args:
+      final: final embeddings.
+      task: users and seen items.
+      k: list length.
+      block_size: as in `evaluate`.
+    """
     return TopItems(*_in_blocks(functools.partial(_top_blocks, k=k), final, task, block_size))
 
 
@@ -193,22 +204,22 @@ def _in_blocks(
     block_size: int | None,
     between_dispatches: Callable[[], None] = lambda: None,
 ) -> list[np.ndarray]:
-    """[U] users, ascending, and the [U, ...] values that `rank` finds for them, some blocks at a time."""
+    """[U] users, ascending, and the [U, ...] values that `rank` computes for them, some blocks per dispatch."""
     num_users, num_items = len(task.users), final.item.shape[0]
     block_size = min(block_size or _users_per_block(num_items, jax.default_backend()), num_users)
     num_blocks = -(-num_users // block_size)
-    num_together = max(1, min(num_blocks, _SCORES_PER_DISPATCH // (block_size * num_items)))
+    num_per_dispatch = max(1, min(num_blocks, _SCORES_PER_DISPATCH // (block_size * num_items)))
     users = np.resize(task.users, (num_blocks, block_size))  # the last block is filled up from the front
     num_seen = np.diff(np.asarray(task.seen.starts))[users]  # [G, B]
     num_chunks = -(-num_seen.max(axis=1) // _SEEN_PER_CHUNK).astype(np.int32)
     parts = []
-    for first in range(0, num_blocks, num_together):
+    for first in range(0, num_blocks, num_per_dispatch):
         between_dispatches()
         # The last dispatch is full too and overlaps the one before: one shape, one program.
-        begin = min(first, num_blocks - num_together)
-        blocks = slice(begin, begin + num_together)
+        begin = min(first, num_blocks - num_per_dispatch)
+        blocks = slice(begin, begin + num_per_dispatch)
         part = rank(users[blocks], final, task, num_chunks[blocks])
         parts.append([np.asarray(values)[first - begin :].reshape(-1, values.shape[-1]) for values in part])
     order = np.argsort(task.users)
-    values = [np.concatenate(found)[:num_users][order] for found in zip(*parts, strict=True)]
+    values = [np.concatenate(pieces)[:num_users][order] for pieces in zip(*parts, strict=True)]
     return [np.asarray(task.users)[order], *values]

@@ -21,6 +21,11 @@ class Verdict(NamedTuple):
     low: float  # 95% interval of that difference
     high: float
 
+    def columns(self) -> dict[str, Any]:
+        """The columns of tables that a verdict fills."""
+        names = ("verdict", "difference", "interval_low", "interval_high")
+        return dict(zip(names, self, strict=True))
+
     @property
     def is_winning(self) -> bool:
         """The paper's definition: a' >= a and j' <= j (section 3.3)."""
@@ -35,10 +40,10 @@ def compare(dense: np.ndarray, ticket: np.ndarray, dense_epoch: int, ticket_epoc
     """The verdict on a ticket of one run.
 
     With a the dense model's mean, reached at epoch j, and a' and j' the ticket's:
-    `wins` if a' >= a and j' <= j; `better` if besides the interval lies above 0; `slower` if a' >= a but j' > j;
-    `matches` if a' < a but the interval holds 0; `worse` if the interval lies below 0.
+    `wins` if a' >= a and j' <= j; `better` if also the interval lies above 0; `slower` if a' >= a but j' > j;
+    `matches` if a' < a but the interval contains 0; `worse` if the interval lies below 0.
 
-    The same users are ranked by both models, so their differences are tested, not their means: the paired t-test.
+    Both models rank for the same users, so the test is the paired t-test on each user's difference.
 
     Args:
       dense: [U] metric per user of the dense model.
@@ -55,12 +60,12 @@ def compare_seeds(
 ) -> list[Verdict]:
     """The verdicts on all levels of several runs that differ in their seed only.
 
-    As `compare`, with means over users and seeds; users and seeds are both random (`statistics.crossed_effect`), and
-    `better` and `worse` are claimed at 5% for all levels together (Holm). The intervals are of each level by itself.
+    As `compare`, with means over users and seeds, both taken as samples (`statistics.crossed_effect`). `better` and
+    `worse` are claimed at 5% for all levels together (Holm), but each interval is for its level alone.
 
     Args:
-      dense: [S, U] metric of the dense models.
-      tickets: [L, S, U] metric of the tickets, of the same users.
+      dense: [S, U] metric per user of the dense models.
+      tickets: [L, S, U] metric of the same users.
       dense_epochs: [S] best epochs.
       ticket_epochs: [L, S] best epochs.
     """

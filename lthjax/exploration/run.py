@@ -23,11 +23,13 @@ from lthjax.data.split import Split
 from lthjax.errors import CheckpointError, LthjaxError
 from lthjax.evaluation.verdict import sparsest_winner
 from lthjax.exploration.ticket import FoundTicket
-from lthjax.settings import Settings
-from lthjax.tickets import folder as runs
+from lthjax.model.backbones import Backbone
+from lthjax.settings import Settings, from_record
+from lthjax.tickets import folder as folders
 from lthjax.tickets import report, seeds
-from lthjax.tickets import ticket as tickets
-from lthjax.tickets.ticket import Record, load_ticket
+from lthjax.tickets import ticket as ticketing
+from lthjax.tickets.result import Result
+from lthjax.tickets.ticket import load_ticket
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,13 +42,14 @@ _COLUMNS = {
 _TEXT = ("verdict", "selection", "settings")
 
 
-def load_run(folder: str | Path, data: Any = None) -> "Run | SeedRuns":
+def load_run(folder: str | Path, data: Any = None, backbone: Backbone | None = None) -> "Run | SeedRuns":
     """Open a run folder; nothing is read yet.
 
     Args:
       folder: what `find_tickets` was given as `out`, or `python -m experiments.find_tickets` left under runs/.
       data: what the tickets were found on, as in `find_tickets`; by default what the run's settings name. Wanted where
         the data were given in code, or lie elsewhere now.
+      backbone: that the tickets were found with, where it was given in code.
 
     Returns:
       The run; or, of a folder with runs of several seeds, all of them.
@@ -57,10 +60,10 @@ def load_run(folder: str | Path, data: Any = None) -> "Run | SeedRuns":
     folder = Path(folder)
     of_seeds = {int(found[1]): place for place in folder.glob("seed_*") if (found := _SEED.fullmatch(place.name))}
     if of_seeds:
-        return SeedRuns(folder, {seed: Run(of_seeds[seed], data) for seed in sorted(of_seeds)})
+        return SeedRuns(folder, {seed: Run(of_seeds[seed], data, backbone) for seed in sorted(of_seeds)})
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder}: wanted a run folder, which has a config.json; there is none.")
-    return Run(folder, data)
+    return Run(folder, data, backbone)
 
 
 _SEED = re.compile(r"seed_(\d+)")
@@ -73,10 +76,12 @@ class Run:
     Attributes:
       path: its folder.
       data: what it was found on, or None for what its settings name.
+      backbone: that it was found with, or None for what its settings name.
     """
 
     path: Path
     data: Any = None
+    backbone: Backbone | None = None
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:
@@ -92,9 +97,8 @@ class Run:
     @functools.cached_property
     def settings(self) -> Settings:
         """The settings that the run was made with."""
-        known = {field.name for field in dataclasses.fields(Settings)}
         try:
-            return Settings(**{name: value for name, value in self.config["settings"].items() if name in known})
+            return from_record(self.config["settings"])
         except LthjaxError as error:
             raise CheckpointError(f"{self.path / 'config.json'}: {error}") from error
 
@@ -120,7 +124,7 @@ class Run:
         import pandas as pd
 
         try:
-            return pd.DataFrame(runs.read_log(self.path))
+            return pd.DataFrame(folders.read_log(self.path))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.path / 'log.jsonl'} is damaged ({error}).") from error
 
@@ -132,8 +136,8 @@ class Run:
         """
 
         def found(row: Mapping[str, Any]) -> FoundTicket:
-            place = runs.ticket_place(self.path, row["level"])
-            return FoundTicket(row, lambda: load_ticket(place), lambda: self.split)
+            place = folders.ticket_place(self.path, row["level"])
+            return FoundTicket(row, lambda: load_ticket(place), lambda: self.split, self.backbone)
 
         return tuple(found(row) for row in self._results.to_dict("records"))
 
@@ -143,10 +147,10 @@ class Run:
         best = sparsest_winner(self._results.to_dict("records"))
         return None if best is None else next(found for found in self.tickets if found.level == best["level"])
 
-    def records(self, num_levels: int | None = None) -> list[Record]:
+    def results(self, num_levels: int | None = None) -> list[Result]:
         """What tables and statistics need of the first levels, of all by default; arrays are not kept."""
         levels = self._results["level"].tolist()[:num_levels]
-        return [tickets.record(load_ticket(runs.ticket_place(self.path, level))) for level in levels]
+        return [ticketing.result(load_ticket(folders.ticket_place(self.path, level))) for level in levels]
 
     def _title(self) -> str:
         done, all_levels = len(self._results), self.settings.num_levels + 1
@@ -184,7 +188,7 @@ class SeedRuns:
         num_levels = min(len(run.tickets) for run in self.seeds.values())  # those that every seed has finished
         if not num_levels:
             return _no_results()
-        return pd.DataFrame(seeds.combine([run.records(num_levels) for run in self.seeds.values()]))
+        return pd.DataFrame(seeds.combine([run.results(num_levels) for run in self.seeds.values()]))
 
     def table(self) -> "pd.DataFrame":
         """One row a level that every seed has finished: means, standard deviations, verdicts over users and seeds."""

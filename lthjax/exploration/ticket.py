@@ -24,31 +24,31 @@ from lthjax.errors import DataError
 from lthjax.evaluation import ranking as evaluate
 from lthjax.evaluation.ranking import RankingMetrics
 from lthjax.evaluation.verdict import Verdict
+from lthjax.model.backbones import Backbone, mf
 from lthjax.pruning import masks as masking
-from lthjax.search import imp
-from lthjax.search import problem as jobs
+from lthjax.search.problem import backbone_of_ticket, test_task
+from lthjax.search.retrain import retrain
 from lthjax.serving import export as exporting
 from lthjax.serving import fold_in as folding
 from lthjax.serving.compressed import CompressedTicket
 from lthjax.serving.ids import Ranked
-from lthjax.settings import Settings
-from lthjax.tickets import ticket as tickets
+from lthjax.settings import DataSettings, Settings, SplitSettings, names
+from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.ticket import Ticket
 
-_OF_DATA = ("data", "format", "columns", "min_rating", "items_after_users", "split", "split_seed")
+_OF_DATA = {*names(DataSettings), *names(SplitSettings)}
 
 
-def explore(ticket: Ticket, data: Any = None) -> "FoundTicket":
+def explore(ticket: Ticket, data: Any = None, backbone: Backbone | None = None) -> "FoundTicket":
     """A ticket in memory, as those of a run are: to recommend with, to evaluate, to compare.
 
     Args:
       ticket: of `find_tickets`, `retrain` or `load_ticket`.
       data: what it was found or trained on, as in `find_tickets`; by default what its settings name.
+      backbone: that it was found with, where it was given in code.
     """
-    split = functools.cache(
-        lambda: resolve.split_of(data, tickets.settings_of(ticket), ticket.fingerprint, "the ticket")
-    )
-    return FoundTicket(tickets.row(ticket), lambda: ticket, split)
+    split = functools.cache(lambda: resolve.split_of(data, ticket.settings, ticket.fingerprint, "the ticket"))
+    return FoundTicket(ticketing.result(ticket).row(), lambda: ticket, split, backbone)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -62,6 +62,7 @@ class FoundTicket:
     row: Mapping[str, Any]
     _load: Callable[[], Ticket]
     _split: Callable[[], Split]
+    _backbone: Backbone | None = None
 
     @property
     def level(self) -> int:
@@ -85,7 +86,7 @@ class FoundTicket:
     @property
     def settings(self) -> Settings:
         """The settings that it was found with."""
-        return tickets.settings_of(self.ticket)
+        return self.ticket.settings
 
     @property
     def masks(self) -> Embeddings:
@@ -114,13 +115,13 @@ class FoundTicket:
 
     @functools.cached_property
     def _final(self) -> Embeddings:
-        if self.settings.model == "mf":
+        if backbone_of_ticket(self.ticket, self._backbone) is mf:
             return self.trained  # so that no data are needed
-        return exporting.final_embeddings(self.ticket, self._split())
+        return exporting.final_embeddings(self.ticket, self._split(), self._backbone)
 
     @functools.cached_property
     def _serving(self) -> CompressedTicket:
-        return exporting.serving(self.ticket, self._split())
+        return exporting.serving(self.ticket, self._split(), backbone=self._backbone)
 
     def embeddings(self) -> Embeddings:
         """Final embeddings, whose inner products are the scores: MF's table, LightGCN's propagated layers."""
@@ -157,9 +158,9 @@ class FoundTicket:
           show_progress: progress bars; None shows them on a terminal.
           **changes: single settings, such as `model="lightgcn"`.
         """
-        if data is None and not changes.keys() & set(_OF_DATA):
+        if data is None and not changes.keys() & _OF_DATA:
             data = self._split()
-        return imp.retrain(self.ticket, data, optimizer=optimizer, show_progress=show_progress, **changes)
+        return retrain(self.ticket, data, optimizer=optimizer, show_progress=show_progress, **changes)
 
     def evaluate(self, data: Any = None, ks: tuple[int, ...] = (20,)) -> RankingMetrics:
         """Recall@K and NDCG@K of every user with test items; `.means()` are the published numbers.
@@ -173,10 +174,10 @@ class FoundTicket:
           DataError: the data do not have the ticket's users and items.
         """
         if data is None:
-            return evaluate.evaluate(self._final, jobs.test_task(self._split(), self.settings), ks)
+            return evaluate.evaluate(self._final, test_task(self._split(), self.settings), ks)
         split = _other(self._split(), data, self.settings)
-        final = exporting.final_embeddings(self.ticket, split)
-        return evaluate.evaluate(final, jobs.test_task(split, self.settings), ks)
+        final = exporting.final_embeddings(self.ticket, split, self._backbone)
+        return evaluate.evaluate(final, test_task(split, self.settings), ks)
 
     def fold_in(self, interactions: Any, side: folding.Side = "user", **options: Any) -> folding.Folded:
         """Give new users, or items, an embedding inside the ticket; as `lthjax.fold_in`, on the data of the run."""
@@ -209,7 +210,7 @@ class FoundTicket:
 
     def export(self, path: str | Path, **options: Any) -> Path:
         """Write one small file that `lthjax.load_compressed` serves without JAX; options as in `lthjax.export`."""
-        return exporting.export(self.ticket, self._split(), path, **options)
+        return exporting.export(self.ticket, self._split(), path, backbone=self._backbone, **options)
 
     def __repr__(self) -> str:
         """One line, of the table alone."""

@@ -1,6 +1,6 @@
-"""The training interactions as a graph: normalized adjacency, and positives of each user.
+"""The training interactions as a graph: normalized adjacency, and the positives of each user.
 
-Letters: M users, N items, E training interactions, F dimensions. Users are nodes 0..M-1, items M..M+N-1.
+Letters: M users, N items, E training interactions. Users are nodes 0..M-1, items M..M+N-1.
 """
 
 import jax
@@ -9,17 +9,17 @@ from flax import struct
 from jax.experimental import sparse
 
 from lthjax.data.id_lists import IdLists
-from lthjax.graph import id_sets as rows
+from lthjax.graph import id_sets
 from lthjax.graph.weights import edge_weights
 
 
 @struct.dataclass
 class Graph:
-    """Everything the model may know of the training interactions; always an argument of a jitted function."""
+    """All that the model may know of the training interactions; always an argument of a jitted function."""
 
     adjacency: sparse.BCOO  # [M + N, M + N] float32, D^-1/2 A D^-1/2, sorted int32 indices, 2 E stored
-    items_of_users: sparse.BCSR  # [M, N], its upper right corner, as the CPU's kernel wants it
-    users_of_items: sparse.BCSR  # [N, M], its lower left corner
+    items_of_users: sparse.BCSR  # [M, N], its upper right block, in the format of the CPU's kernel
+    users_of_items: sparse.BCSR  # [N, M], its lower left block
     positives: IdLists  # M rows of training items
     pair_users: jax.Array  # [E] int32, the user of each entry of positives.ids
     active_users: jax.Array  # [M'] int32, users with at least one training item
@@ -41,20 +41,24 @@ class Graph:
 
 
 def from_pairs(pairs: np.ndarray, num_users: int, num_items: int) -> Graph:
-    """Graph of [E, 2] training pairs (user, item), sorted by user, then item, without duplicates.
+    """A'[u, i] = A'[i, u] = 1 / sqrt(degree(u) degree(i)), no self-loops (paper, equations 3 and 5).
 
-    A'[u, i] = A'[i, u] = 1 / sqrt(degree(u) degree(i)), no self-loops (paper, equations 3 and 5); a node without
-    interactions has an empty row.
+    A node without interactions has an empty row.
+
+    Args:
+      pairs: [E, 2] training pairs (user, item), sorted by user, then item, without duplicates.
+      num_users: M.
+      num_items: N.
     """
     num_nodes = num_users + num_items
     users, items = pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.int32)
     value = edge_weights(users, items, num_users, num_items)
     by_item = np.lexsort((users, items))
-    # The user rows come first and are sorted already; the item rows follow: the whole is in row-major order.
-    ends = np.stack([users, items + num_users], axis=1, dtype=np.int32)  # as nodes
-    indices = np.concatenate([ends, ends[by_item][:, ::-1]])
+    # Row-major order: the user rows first, which are sorted already, then the item rows.
+    nodes = np.stack([users, items + num_users], axis=1, dtype=np.int32)
+    indices = np.concatenate([nodes, nodes[by_item][:, ::-1]])
     item_starts = np.concatenate([[0], np.cumsum(np.bincount(items, minlength=num_items))]).astype(np.int32)
-    positives = rows.from_pairs(pairs, num_users)
+    positives = id_sets.from_pairs(pairs, num_users)
     # jnp.asarray would compile a program for each shape.
     adjacency, users_of_items, value, pair_users, active_users = jax.device_put(
         (

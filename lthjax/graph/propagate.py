@@ -12,25 +12,29 @@ import jax.numpy as jnp
 from lthjax.embeddings import Embeddings
 from lthjax.graph.graph import Graph
 
-# Dimensions that a CPU propagates at a time: wider rows fall out of its cache (1.4 times as fast at F = 128).
+# Dimensions that a CPU propagates at a time: wider rows do not stay in its cache (1.4 times as fast at F = 128).
 _SLAB = 32
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def propagate(graph: Graph, x: Embeddings, num_layers: int) -> Embeddings:
-    """X + A' x + ... + A'^K x, user and item rows apart; tickets under `vmap` share one pass over the graph.
+    """Sum of layers, x + A' x + ... + A'^K x (paper, equations 5 and 6 with every alpha = 1).
 
-    A' is symmetric, and so is every polynomial of it: the pullback of g is the same sum applied to g. That is written
-    down here, since JAX would transpose the matrix and keep every layer. The graph is a constant; it gets no gradient.
+    A' is symmetric, and so is every polynomial of it: the pullback of g is the same sum applied to g. It is defined
+    below, since JAX would transpose the matrix and keep every layer. The graph is a constant; it gets no gradient.
+    Tickets under `vmap` share one pass over the graph.
 
     On a CPU the product is jaxlib's own CSR kernel, which uses all cores and makes no [nse, F] temporary; users and
     items are multiplied apart, which saves joining and cutting tables at every step. Elsewhere it is what XLA makes of
-    the BCOO matrix. `experiments/LOG.md` tells what else was measured.
+    the BCOO matrix. `experiments/LOG.md` has the measurements of the alternatives.
 
     Args:
       graph: with the adjacency A'.
       x: user [M, F] and item [N, F].
       num_layers: K.
+
+    Raises:
+      NotImplementedError: `vmap` over graphs.
     """
     return _layer_sum(num_layers)(graph, x)
 
@@ -48,7 +52,7 @@ propagate.defvjp(_propagate_forward, _propagate_backward)
 
 @functools.cache
 def _layer_sum(num_layers: int) -> Callable[[Graph, Embeddings], Embeddings]:
-    """The sum of layers, as a function of graph and x that knows how to be batched."""
+    """The sum of layers, as a function of graph and x with its own rule for `vmap`."""
 
     @jax.custom_batching.custom_vmap
     def layer_sum(graph, x):
@@ -67,7 +71,9 @@ def _layer_sum(num_layers: int) -> Callable[[Graph, Embeddings], Embeddings]:
     def _(num_tickets, is_batched, graph, xs):
         if any(jax.tree.leaves(is_batched[0])):
             raise NotImplementedError("propagate: wanted one graph for all tickets; got vmap over graphs.")
-        xs = jax.tree.map(lambda x, has: x if has else jnp.broadcast_to(x, (num_tickets, *x.shape)), xs, is_batched[1])
+        xs = jax.tree.map(
+            lambda x, is_mapped: x if is_mapped else jnp.broadcast_to(x, (num_tickets, *x.shape)), xs, is_batched[1]
+        )
         # A GPU wants wide products; a CPU would cut them into slabs again.
         total = jax.lax.platform_dependent(graph, xs, cpu=one_by_one, default=side_by_side)
         return total, Embeddings(True, True)

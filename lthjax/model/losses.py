@@ -1,8 +1,9 @@
-"""The BPR loss with L2 on the batch's layer-0 rows.
+"""The BPR loss with L2 on the rows of the batch.
 
-Letters: B batch, F dimensions.
+Letters: B batch, F dimensions; u a user, i its positive and j its negative item.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -20,6 +21,10 @@ class Triples(NamedTuple):
     weight: jax.Array  # [B] float32, 1, or 0 for a row that does not count (padding; no negative exists)
 
 
+# (final embeddings, layer-0 embeddings, batch) -> loss
+Loss = Callable[[Embeddings, Embeddings, Triples], jax.Array]
+
+
 def bpr(
     final: Embeddings,
     layer0: Embeddings,
@@ -30,19 +35,19 @@ def bpr(
 ) -> jax.Array:
     """Mean over the batch of softplus(y_uj - y_ui), plus L2 over the batch size (paper, equations 4 and 7).
 
-    y are inner products of the final embeddings. Published numbers differ by the L2 term alone (5 to 10% of Recall), so
-    each form is explicit:
+    y are inner products of final embeddings. Implementations differ in the L2 term, which alone changes Recall by 5 to
+    10%, so each form can be chosen:
 
     * "squared" on "layer0": l2 / 2 (|x_u|^2 + |x_i|^2 + |x_j|^2) / B, summed over the batch, x the layer-0 rows
       (`wangyf6891/LTH-MRS`, `gusye1234/LightGCN-PyTorch`, `kuandeng/LightGCN`);
     * "squared" on "propagated": the same on the final rows (Cornac);
-    * "norm": l2 (|X_u| + |X_i| + |X_j|) / B, unsquared, each the norm of all the batch's rows together (RecBole's
-      EmbLoss with `require_pow: False`).
+    * "norm": l2 (|X_u| + |X_i| + |X_j|) / B, X all rows of the batch as one matrix (RecBole's EmbLoss with
+      `require_pow: False`).
 
     Args:
       final: final embeddings.
       layer0: layer-0 embeddings.
-      batch: triples; rows of weight 0 count nowhere.
+      batch: triples; those of weight 0 are ignored.
       l2: weight of the L2 term.
       l2_form: "squared" or "norm".
       l2_on: "layer0" or "propagated".
@@ -63,5 +68,5 @@ def _rows(embeddings: Embeddings, batch: Triples) -> tuple[jax.Array, jax.Array,
 
 
 def _safe_sqrt(x: jax.Array) -> jax.Array:
-    """Square root whose gradient at 0 is 0, not infinite: rows can be pruned altogether."""
+    """Square root whose gradient at 0 is 0, not infinite: all entries of a row can be pruned."""
     return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)

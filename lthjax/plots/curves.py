@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lthjax.errors import DataError
 from lthjax.evaluation.verdict import sparsest_winner
-from lthjax.plots.style import TICKET, WINNER, baseline, plain, save, style
+from lthjax.plots.style import TICKET, WINNER, baseline, finish, plain, save, style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 2
     Args:
       rows: of `tickets.row`, the dense level first.
       ax: where to draw.
-      k: places of Recall.
+      k: list length of Recall.
     """
     name = f"recall@{k}"
     dense = rows[0][name]
@@ -38,67 +38,56 @@ def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 2
     ax.plot(sparsity, [row[name] for row in rows], color=TICKET, marker="o", markersize=4, label="tickets")
     best = sparsest_winner(list(rows))
     if best is not None:
-        ax.plot(
-            100 * best["sparsity"],
-            best[name],
-            marker="*",
-            markersize=17,
-            linestyle="none",
-            color=WINNER,
-            markeredgecolor=ax.get_facecolor(),
-            label=f"sparsest winning ticket, {best['sparsity']:.1%} pruned",
-            zorder=3,
-        )
-    ax.set_xlabel("entries pruned (%)")
-    ax.set_ylabel(f"test Recall@{k}")
-    ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize="small")
-    return ax
+        label = f"sparsest winning ticket, {best['sparsity']:.1%} pruned"
+        _star(best, name, ax, color=WINNER, markersize=17, label=label)
+    return finish(ax, "entries pruned (%)", f"test Recall@{k}")
 
 
 def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: int = 20) -> "Axes":
-    """Recall against sparsity of several variants: bands are one standard deviation over seeds, stars the sparsest
-    winning tickets, dotted lines the dense models.
+    """Recall against sparsity of several variants.
+
+    Bands are one standard deviation over seeds, stars the sparsest winning tickets, dotted lines the dense models.
 
     Args:
       variants: name -> rows of `tickets.row` or `seeds.combine`, the dense level first.
       ax: where to draw.
-      k: places of Recall.
+      k: list length of Recall.
     """
     name = f"recall@{k}"
     same_dense = len({rows[0][name] for rows in variants.values()}) == 1
-    for place, (variant, rows) in enumerate(variants.items()):
-        look = style(variant, place)
+    for number, (variant, rows) in enumerate(variants.items()):
+        line_style = style(variant, number)
+        color = line_style["color"]
         sparsity, recall = [100 * row["sparsity"] for row in rows], [row[name] for row in rows]
         if f"{name}_sd" in rows[0]:
             spread = [row[f"{name}_sd"] for row in rows]
             low, high = ([r + sign * d for r, d in zip(recall, spread, strict=True)] for sign in (-1, 1))
-            ax.fill_between(sparsity, low, high, color=look["color"], alpha=0.12, linewidth=0)
-        ax.plot(sparsity, recall, label=plain(variant), **look)
+            ax.fill_between(sparsity, low, high, color=color, alpha=0.12, linewidth=0)
+        ax.plot(sparsity, recall, label=plain(variant), **line_style)
         best = sparsest_winner(list(rows))
         if best is not None:
-            star = {"marker": "*", "markersize": 15, "linestyle": "none", "zorder": 3}
-            star["markeredgecolor"] = ax.get_facecolor()
-            ax.plot(100 * best["sparsity"], best[name], color=look["color"], **star)
-        if place == 0 or not same_dense:
-            ax.axhline(recall[0], **baseline() | ({} if same_dense else {"color": look["color"]}), linewidth=1)
-    ax.set_xlabel("entries pruned (%)")
-    ax.set_ylabel(f"test Recall@{k}")
-    ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize="small", title="dotted: dense; star: sparsest winner", title_fontsize="x-small")
-    return ax
+            _star(best, name, ax, color=color, markersize=15)
+        if number == 0 or not same_dense:
+            ax.axhline(recall[0], **baseline() | ({} if same_dense else {"color": color}), linewidth=1)
+    legend = {"title": "dotted: dense; star: sparsest winner", "title_fontsize": "x-small"}
+    return finish(ax, "entries pruned (%)", f"test Recall@{k}", **legend)
+
+
+def _star(row: Mapping[str, Any], metric: str, ax: "Axes", **line: Any) -> None:
+    line |= {"marker": "*", "linestyle": "none", "markeredgecolor": ax.get_facecolor(), "zorder": 3}
+    ax.plot(100 * row["sparsity"], row[metric], **line)
 
 
 def training_curves(
     log: "pd.DataFrame", ax: "Axes", names: Mapping[int, str] | None = None, value: str | None = None
 ) -> "Axes":
-    """What chooses the best epoch against epochs, a curve for each ticket with a dot on its best epoch.
+    """The metric that selects the best epoch against epochs: one curve per ticket, with a dot on its best epoch.
 
     Args:
       log: `run.log()`.
       ax: where to draw.
-      names: level -> what to call it, of the levels to draw; by default all, by their numbers.
-      value: column of the log; by default Recall on the part that chose the best epochs.
+      names: level -> label, of the levels to draw; by default all, by their numbers.
+      value: column of the log; by default Recall on the part that selected the best epochs.
 
     Raises:
       DataError: the log is empty.
@@ -112,28 +101,34 @@ def training_curves(
     if names is None:
         names = {level: f"level {level}" for level in sorted(log["level"].unique().tolist())}
     colors = colormaps["viridis"].resampled(256)
-    for place, (level, name) in enumerate(names.items()):
-        lines = log[log["level"] == level].sort_values("epoch")
-        # The ends of the colours are left out: one vanishes on black, the other on white.
-        color = colors(0.25 + 0.55 * place / max(1, len(names) - 1))
-        ax.plot(lines["epoch"], lines[value], color=color, linewidth=1.5, label=plain(name))
-        best = lines[lines["is_best"]].tail(1)
+    for number, (level, name) in enumerate(names.items()):
+        evaluations = log[log["level"] == level].sort_values("epoch")
+        # The ends of the colour map are left out: one is invisible on black, the other on white.
+        color = colors(0.25 + 0.55 * number / max(1, len(names) - 1))
+        ax.plot(evaluations["epoch"], evaluations[value], color=color, linewidth=1.5, label=plain(name))
+        best = evaluations[evaluations["is_best"]].tail(1)
         ax.plot(best["epoch"], best[value], color=color, marker="o", linestyle="none")
     part, _, metric = value.partition("_")
     metric = metric.replace("recall", "Recall").replace("ndcg", "NDCG")
-    ax.set_xlabel("epoch")
-    ax.set_ylabel(f"{ {'valid': 'validation'}.get(part, part) } {metric}" if metric else value)
-    ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize="small", ncols=1 + (len(names) - 1) // 8)
-    return ax
+    y_label = f"{ {'valid': 'validation'}.get(part, part) } {metric}" if metric else value
+    return finish(ax, "epoch", y_label, ncols=1 + (len(names) - 1) // 8)
 
 
 def save_recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Write the picture of a run."""
+    """Write `recall_vs_sparsity` of a run as PNG.
+
+    Args:
+      rows: of `tickets.row`, the dense level first.
+      path: of the file.
+      title: of the picture.
+
+    Raises:
+      CheckpointError: it cannot be written.
+    """
 
     def draw(figure: "Figure") -> None:
         figure.set_size_inches(7, 4.5)
         ax = recall_vs_sparsity(rows, figure.add_subplot())
-        ax.set_title(title, fontsize="medium", parse_math=False)  # names of files may hold a $
+        ax.set_title(title, fontsize="medium", parse_math=False)  # file names may contain a $
 
     save(path, draw)

@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Any
 from lthjax.runtime import files
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TICKET = "#0072b2"  # blue and orange that differ in grey too, and for the colour-blind
-
-
 WINNER = "#d55e00"
-
-
 MODELS = {"mf": "MF", "lightgcn": "LightGCN"}
 
-
-# Colour, marker and line of a method, the same in every picture; told apart in grey by the latter two.
+# Colour, marker and line of a method, the same in every picture; in grey, markers and lines tell methods apart.
 _STYLES = {
     "IMP": (TICKET, "o", "-"),
     "OMP": ("#e69f00", "s", "--"),
@@ -28,36 +24,54 @@ _STYLES = {
     "LCM": ("#56b4e9", "v", "-."),
     "MagPrune": ("0.45", "x", ":"),
 }
-
-
 _OTHERS = tuple(_STYLES.values())
 
 
-def style(name: str, place: int) -> dict[str, Any]:
-    """Line properties of a method by its name, of anything else by its place in the picture."""
-    color, marker, line = _STYLES.get(name, _OTHERS[place % len(_OTHERS)])
+def style(name: str, number: int) -> dict[str, Any]:
+    """Line properties of a method by its name, of any other curve by its number in the picture, from 0."""
+    color, marker, line = _STYLES.get(name, _OTHERS[number % len(_OTHERS)])
     return {"color": color, "marker": marker, "linestyle": line, "markersize": 4}
 
 
 def plain(text: str) -> str:
-    """Text for labels as it is: a $ of a file name begins no formula, and an underscore in front hides no curve."""
+    """Text for labels as it is: a $ in a file name starts no formula, and a leading underscore hides no curve."""
     text = text.replace("$", r"\$")
     return "\N{ZERO WIDTH SPACE}" + text if text.startswith("_") else text
 
 
 def baseline() -> dict[str, Any]:
-    """A dotted line in the colour that the style in use has for text, dark or light."""
+    """Line properties of a dense model: dotted, in the text colour of the Matplotlib style in use, dark or light."""
     from matplotlib import rcParams
 
     return {"color": rcParams["text.color"], "alpha": 0.7, "linestyle": ":"}
 
 
+def finish(ax: "Axes", x_label: str, y_label: str, **legend: Any) -> "Axes":
+    """Labels, grid and legend, as all curves have them; returns the Axes.
+
+    Args:
+      ax: drawn already.
+      x_label: of its x axis.
+      y_label: of its y axis.
+      **legend: further properties of the legend.
+    """
+    ax.set_xlabel(x_label)
+    ax.set_ylabel(y_label)
+    ax.grid(alpha=0.25)
+    ax.legend(frameon=False, fontsize="small", **legend)
+    return ax
+
+
 def save(path: Path, draw: "Callable[[Figure], None]") -> None:
-    """Write a figure to the side and rename it; without pyplot, so that no display and no global state is needed."""
+    """Write the figure that `draw` fills as PNG, whole or not at all; without pyplot, which needs global state.
+
+    Raises:
+      CheckpointError: it cannot be written.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(layout="constrained")
     draw(figure)
     with files.aside(path) as partial, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box in the title is no reason to complain
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a title may then show a box
         figure.savefig(partial, dpi=150, format="png")

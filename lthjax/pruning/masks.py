@@ -45,6 +45,14 @@ def are_nested(inner: Masks, outer: Masks) -> bool:
     )
 
 
+def are_equal(masks: Masks, others: Masks) -> bool:
+    """True where both keep the same entries of tables of the same shapes."""
+    return all(
+        np.array_equal(mask, other)
+        for mask, other in zip(jax.tree.leaves(masks), jax.tree.leaves(others), strict=True)
+    )
+
+
 def kept_per_row(masks: Masks) -> Any:
     """Entries kept of each row: [R] int64 for each [R, F] mask."""
     return jax.tree.map(lambda m: np.count_nonzero(np.asarray(m), axis=1), masks)

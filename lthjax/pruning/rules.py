@@ -6,6 +6,7 @@ among which the smallest fall: the joint table, each of the two tables, one of t
 Letters: S entries of a group, R rows, F dimensions.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ from lthjax.pruning.masks import Masks, all_kept, apply, num_kept
 
 Scope = Literal["joint", "table", "row", "user", "item"]
 Count = Literal["exact", "threshold"]
+Score = Callable[[Any, jax.Array], Any]  # (parameters, key) -> a score for each entry; the lowest are pruned
 
 
 def magnitude(params: Any, key: jax.Array | None = None) -> Any:
@@ -31,6 +33,9 @@ def uniform(params: Any, key: jax.Array) -> Any:
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
     return structure.unflatten(jax.random.uniform(k, x.shape) for k, x in zip(keys, leaves, strict=True))
+
+
+SCORES: dict[str, Score] = {"magnitude": magnitude, "random": uniform}  # by the names of --prune-by
 
 
 def prune(

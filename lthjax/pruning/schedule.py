@@ -75,15 +75,16 @@ def roundings(settings: Settings, num_entries: int) -> list[str]:
     return [f"{note}." for note in notes if note]
 
 
-def rate_of(settings: Settings, level: int, num_entries: int) -> float:
+def rate_of(settings: Settings, level: int, parent: int, num_entries: int) -> float:
     """Share of its parent's entries that a level prunes.
 
     Args:
-      settings: the schedule, and which ticket is the parent.
+      settings: the schedule.
       level: from 1.
+      parent: the level that is pruned for it.
       num_entries: (M + N) F.
     """
-    if settings.prune_parent == "previous" and not settings.schedule:
+    if settings.prune_parent == "previous" and not settings.schedule and parent == level - 1:
         return settings.prune_rate
     kept = num_kept_at(settings, num_entries)
-    return 1 - kept[level] / kept[0 if settings.prune_parent == "dense" else level - 1]
+    return 1 - kept[level] / kept[parent]

@@ -2,7 +2,7 @@
 
 A checkpoint is a folder with `arrays/` (an Orbax PyTree checkpoint of a flat dict) and `facts.json`. It exists whole or
 not at all: it is written under another name first. Arrays are saved as NumPy, so that a checkpoint made on a GPU loads
-on a CPU without a word about shardings.
+on a CPU without shardings.
 """
 
 import errno
@@ -31,11 +31,11 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
       facts: anything that JSON holds.
 
     Raises:
-      CheckpointError: the disk is full, the folder cannot be written, ...
+      CheckpointError: it cannot be written, because the disk is full or for another reason.
     """
     from orbax.checkpoint import v1 as ocp
 
-    path = path.absolute()  # Orbax takes no other
+    path = path.absolute()  # Orbax refuses relative paths
     partial = path.with_name(f".{path.name}.partial")
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     facts = json.loads(json.dumps(dict(facts)))  # as they will be read
@@ -47,7 +47,7 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
         record = {
             "format": FORMAT_VERSION,
             "digest": _digest(arrays, facts),
-            "empty": {n: [a.dtype.str, a.shape] for n, a in arrays.items() if not a.size},  # Orbax takes none
+            "empty": {n: [a.dtype.str, a.shape] for n, a in arrays.items() if not a.size},  # Orbax refuses these
             "facts": facts,
         }
         with open(partial / "facts.json", "w", encoding="utf-8") as file:
@@ -64,7 +64,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a checkpoint: (arrays, facts).
 
     Raises:
-      CheckpointError: there is none, it is of a newer format, or not what was written: truncated, altered.
+      CheckpointError: there is none, it is of a newer format, or it was truncated or altered.
     """
     from orbax.checkpoint import v1 as ocp
 
@@ -81,7 +81,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise CheckpointError(f"{path}: written by a newer lthjax (format {version}); this one reads {FORMAT_VERSION}.")
     try:
         arrays = {name: np.asarray(array) for name, array in ocp.load(path / "arrays").items()}
-    except Exception as error:  # whatever the storage layer raises over damaged files
+    except Exception as error:  # whatever the storage layer raises on damaged files
         raise CheckpointError(f"{path}: the arrays are damaged ({_first_line(error)}).") from error
     arrays |= empty
     if _digest(arrays, facts) != digest:
@@ -96,7 +96,12 @@ def named_leaves(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
 
 
 def restore_leaves(template: Any, arrays: Mapping[str, np.ndarray], prefix: str = "") -> Any:
-    """The pytree of `template`'s structure with leaves from `named_leaves`.
+    """The pytree with the structure of `template` and leaves from `named_leaves`.
+
+    Args:
+      template: with leaves of the wanted shapes and dtypes; NumPy leaves stay NumPy.
+      arrays: name -> leaf.
+      prefix: of the names, as in `named_leaves`.
 
     Raises:
       CheckpointError: a leaf is missing or has another shape or dtype than the template's.
@@ -105,19 +110,19 @@ def restore_leaves(template: Any, arrays: Mapping[str, np.ndarray], prefix: str 
     leaves = []
     for path, like in paths:
         name = _name(prefix, path)
-        wanted, came = jax.random.key_data(like) if _is_key(like) else like, arrays.get(name)
-        if came is None or came.shape != wanted.shape or came.dtype != wanted.dtype:
-            shape = "nothing" if came is None else f"{came.dtype}{list(came.shape)}"
+        wanted, saved = jax.random.key_data(like) if _is_key(like) else like, arrays.get(name)
+        if saved is None or saved.shape != wanted.shape or saved.dtype != wanted.dtype:
+            shape = "nothing" if saved is None else f"{saved.dtype}{list(saved.shape)}"
             raise CheckpointError(f"saved {name}: wanted {wanted.dtype}{list(wanted.shape)}; got {shape}.")
         if _is_key(like):
-            leaves.append(jax.random.wrap_key_data(came, impl=jax.random.key_impl(like)))
+            leaves.append(jax.random.wrap_key_data(saved, impl=jax.random.key_impl(like)))
         else:
-            leaves.append(came if isinstance(wanted, np.ndarray) else jax.numpy.asarray(came))
+            leaves.append(saved if isinstance(wanted, np.ndarray) else jax.numpy.asarray(saved))
     return structure.unflatten(leaves)
 
 
 def _is_key(leaf: Any) -> bool:
-    """Typed random keys (some optimizers hold one) are saved as their numbers."""
+    """Typed random keys (some optimizers hold one) are saved as integers."""
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
@@ -134,9 +139,9 @@ def _digest(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _check_space(place: Path, num_bytes: int) -> None:
-    """Look before writing: over a full disk Orbax fails in several threads, each with a traceback of its own."""
-    free = shutil.disk_usage(place).free
+def _check_space(folder: Path, num_bytes: int) -> None:
+    """Before writing: on a full disk Orbax fails in several threads, each with a traceback of its own."""
+    free = shutil.disk_usage(folder).free
     if free < num_bytes + 2**20:
         wanted = f"wanted {num_bytes / 2**20:.1f} MiB and 1 to spare; {free / 2**20:.1f} MiB are free"
         raise OSError(errno.ENOSPC, f"No space left on device: {wanted}")

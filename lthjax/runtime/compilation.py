@@ -1,7 +1,7 @@
 """Compiled programs kept on disk, so that the next start of the same work loads them instead of compiling again.
 
-The keeping is JAX's persistent compilation cache. Said here is where it lies, what goes in, how large it may grow, and
-what happens to a damaged entry.
+They are kept by JAX's persistent compilation cache. This module chooses its folder, what is kept and how large it may
+grow, and removes damaged entries.
 """
 
 import contextlib
@@ -21,81 +21,80 @@ _MIN_SECONDS = "jax_persistent_cache_min_compile_time_secs"
 
 
 def keep_programs() -> Path | None:
-    """Switch JAX's persistent compilation cache on, in the user's cache folder; returns the folder in there.
+    """Switch JAX's persistent compilation cache on, in the user's cache folder; returns the folder, None if unchanged.
 
-    For whoever owns the process: it changes JAX's settings for all of it. The command lines call it, and a notebook
-    may; `find_tickets` does not. Where the user has decided, by JAX_COMPILATION_CACHE_DIR,
-    JAX_ENABLE_COMPILATION_CACHE=0 or the same in `jax.config`, nothing changes. A folder that cannot be written is a
-    warning, never an error.
+    It changes JAX's settings for the whole process, so a library must not call it: command lines do, a notebook may,
+    `find_tickets` does not. Where the user has decided, by JAX_COMPILATION_CACHE_DIR, JAX_ENABLE_COMPILATION_CACHE=0 or
+    the same in `jax.config`, nothing changes. A folder that cannot be written is a warning, never an error.
     """
-    import jax  # here, since --help does without
+    import jax  # not at the top, since --help needs no JAX
 
     if jax.config.jax_compilation_cache_dir is not None or not jax.config.jax_enable_compilation_cache:
         return None
-    folder = _root() / f"{jax.__version__}-{jax.lib.__version__}-{_machine()}"  # JAX's own key has the device
+    folder = _root() / f"{jax.__version__}-{jax.lib.__version__}-{_machine()}"  # the device is in JAX's own key
     try:
         if not folder.is_absolute():
             raise FileNotFoundError("there is no home folder")
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # who can write here can have code run
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # whoever can write to it can execute code
         with tempfile.TemporaryFile(dir=folder):
-            pass  # raises what JAX would meet when it writes
-        if jax.config.jax_compilation_cache_max_size == -1:  # else JAX bounds it
+            pass  # raises what JAX would raise when it writes
+        if jax.config.jax_compilation_cache_max_size == -1:  # else JAX bounds the size
             _make_room(folder.parent, MAX_BYTES)
     except OSError as error:
         warnings.warn(f"compiled programs are not kept: {error}.", stacklevel=2)
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     if _MIN_SECONDS.upper() not in os.environ:
-        jax.config.update(_MIN_SECONDS, 0.0)  # without the small ones, starting takes half as long again
+        jax.config.update(_MIN_SECONDS, 0.0)  # without the small programs, a start takes 1.5 times as long
     return folder
 
 
 def heed(warning: str) -> str:
-    """A warning as it is to be told; "" where it needs no telling.
+    """The text to show for a warning; "" to show none.
 
-    JAX warns of every kept program that it cannot read or write, and leaves damaged ones where they are. A damaged one
-    is removed, with all that have its program's name (JAX does not say which it was), to be written anew, and since it
-    was compiled instead, nothing is told; what cannot be written is told once, and no more is written.
+    JAX warns of every kept program that it cannot read or write, and keeps damaged ones. A damaged one is removed, with
+    all that have its program's name (JAX does not say which one it was), to be written again; since JAX has compiled
+    the program instead, no warning is needed. If one cannot be written, that is shown once, and no more are written.
     """
-    found = _COMPLAINT.match(warning)
-    if found is None:
+    match = _COMPLAINT.match(warning)
+    if match is None:
         return warning
     import jax
 
     folder = Path(jax.config.jax_compilation_cache_dir or "")
     if folder.parent != _root():
         return warning  # the user's own folder
-    doing, program, error = found.groups()
+    action, program, error = match.groups()
     for entry in folder.glob("*-cache"):
         if entry.name.startswith(f"{program}-"):
             with contextlib.suppress(OSError):
                 entry.unlink()
-    if doing == "reading":
+    if action == "reading":
         return ""
     jax.config.update(_MIN_SECONDS, math.inf)
     return f"compiled programs are no longer kept: {error}"
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _root() -> Path:
     """Folder of all kept programs: $XDG_CACHE_HOME/lthjax/programs, or ~/.cache/lthjax/programs."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    base = given if os.path.isabs(given) else os.path.expanduser("~/.cache")  # XDG: a relative one is no setting
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    base = cache if os.path.isabs(cache) else os.path.expanduser("~/.cache")  # XDG: relative paths are ignored
     return Path(base, "lthjax", "programs")
 
 
 def _machine() -> str:
-    """A mark of the CPU and of the cores to use: homes are shared by machines that differ.
+    """A hash of the CPU and of the cores in use, since different machines may share a home folder.
 
-    JAX's own key holds versions, device, compiler options and flags, but not for how many cores XLA cut a CPU program,
-    and of the CPU what this jaxlib's topology tells (`jax/_src/cache_key.py`).
+    JAX's own key (`jax/_src/cache_key.py`) has versions, device, compiler options and flags, but not the number of
+    cores for which XLA split a CPU program, and of the CPU only what jaxlib's topology contains.
     """
     facts = [platform.system(), platform.machine(), platform.processor(), str(cores())]
-    facts += [os.environ.get(name, "") for name in ("PJRT_NPROC", "NPROC")]  # XLA counts cores by these, if set
+    facts += [os.environ.get(name, "") for name in ("PJRT_NPROC", "NPROC")]  # XLA's number of cores, if set
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
         lines = file.read().partition("\n\n")[0].splitlines()  # of the first core
         kinds = ("model name", "flags", "Features", "CPU implementer", "CPU architecture", "CPU variant", "CPU part")
@@ -104,22 +103,22 @@ def _machine() -> str:
 
 
 def _make_room(root: Path, max_bytes: int) -> None:
-    """Remove what was not used for longest until the rest fits; other processes may do the same at once.
+    """Remove the least recently used files until the rest fits; other processes may do the same at the same time.
 
-    JAX's own bound (`jax_compilation_cache_max_size`) wants the filelock package, and takes a lock at every read and
-    looks at every entry at every write.
+    JAX's own bound (`jax_compilation_cache_max_size`) needs the filelock package, takes a lock at every read and lists
+    all entries at every write.
     """
     entries = []
     for folder, _, names in os.walk(root):
         for name in names:
-            place = os.path.join(folder, name)
+            path = os.path.join(folder, name)
             with contextlib.suppress(FileNotFoundError):
-                status = os.stat(place)
-                entries.append((max(status.st_atime, status.st_mtime), status.st_size, place))
+                status = os.stat(path)
+                entries.append((max(status.st_atime, status.st_mtime), status.st_size, path))
     total = sum(size for _, size, _ in entries)
-    for _, size, place in sorted(entries):
+    for _, size, path in sorted(entries):
         if total <= max_bytes:
             return
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(place)
+            os.unlink(path)
         total -= size

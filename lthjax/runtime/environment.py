@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jax
-
 _PACKAGES = ("lthjax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint")
 
 
 def environment() -> dict[str, Any]:
     """Versions, device, commit and command, as config.json holds them."""
+    import jax  # not at the top: serving needs `version`, and no JAX
+
     devices = jax.devices()
     return {
         "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
@@ -37,14 +37,12 @@ def git_commit() -> str | None:
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", source, *arguments], capture_output=True, text=True, timeout=10)
+            process = subprocess.run(["git", "-C", source, *arguments], capture_output=True, text=True, timeout=10)
         except (OSError, subprocess.TimeoutExpired):
             return None
-        return done.stdout.strip() if done.returncode == 0 else None
+        return process.stdout.strip() if process.returncode == 0 else None
 
-    if (
-        git("ls-files", "--error-unmatch", __file__) is None
-    ):  # installed inside somebody else's checkout, or git is absent
-        return None
+    if git("ls-files", "--error-unmatch", __file__) is None:
+        return None  # no git, or lthjax is installed inside another project's checkout
     commit = git("rev-parse", "HEAD")
     return commit and commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written to the side, then renamed."""
+"""Files that exist whole or not at all: written under another name, then renamed."""
 
 import contextlib
 import csv
@@ -12,46 +12,46 @@ from lthjax.errors import CheckpointError
 
 
 @contextlib.contextmanager
-def aside(place: str | Path) -> Iterator[Path]:
-    """A path beside `place` to write to; at the end it takes its name, and is on disk by then.
+def aside(path: str | Path) -> Iterator[Path]:
+    """A path beside `path` to write to; at the end of the block that file is on disk and renamed to `path`.
 
         with files.aside("table.csv") as partial:
             partial.write_text(...)
 
-    A write that fails leaves what was there before. Folders above are made.
+    A write that fails leaves the old file. Missing folders are made.
 
     Raises:
       CheckpointError: it cannot be written.
     """
-    place = Path(place)
-    partial = place.with_name(f".{place.name}.partial")
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
     try:
-        if not place.parent.is_dir():
-            place.parent.mkdir(parents=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True)
         yield partial
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(partial, place)
+        os.replace(partial, path)
     except OSError as error:
-        raise CheckpointError(f"cannot write {place}: {error.strerror or error}.") from error
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}.") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
-def write_text(place: str | Path, text: str) -> None:
-    """Write a text file, as UTF-8; raises as `aside`."""
-    with aside(place) as partial:
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file as UTF-8; raises as `aside`."""
+    with aside(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_table(place: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as CSV, one column a key of the first; floats with six digits, so that equal runs are equal files."""
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as CSV, one column per key of the first; floats with six digits; raises as `aside`."""
     table = io.StringIO()
     writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(name, value) for name, value in row.items()} for row in rows)
-    write_text(place, table.getvalue())
+    write_text(path, table.getvalue())
 
 
 def _cell(name: str, value: Any) -> Any:

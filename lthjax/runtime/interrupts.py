@@ -1,4 +1,4 @@
-"""Ctrl-C, held back while work that must not be cut in two is under way."""
+"""Ctrl-C, delayed while work that must not be cut in two is under way."""
 
 import contextlib
 import signal
@@ -8,29 +8,32 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def held_back() -> Iterator[Callable[[], None]]:
-    """Within this block a Ctrl-C is noted; the function that it gives raises KeyboardInterrupt where that does no harm.
+    """Delay a Ctrl-C within this block; yields a function to call where it may be raised.
 
-    An exception at any odd moment would lose work: a training dispatch gives its input buffers away before its result
-    is assigned, a checkpoint is written by several threads. When the block ends, an interrupt that is still waiting is
-    raised. A second Ctrl-C is raised at once. Outside the main thread, where Python delivers no signals, nothing is
-    held back.
+    An exception at an arbitrary moment would lose work: a training dispatch donates its input buffers before its result
+    is assigned, and a checkpoint is written by several threads. Outside the main thread, where Python delivers no
+    signals, nothing is delayed.
+
+    Raises:
+      KeyboardInterrupt: where that function is called after a Ctrl-C, at the end of the block, and at once after a
+        second Ctrl-C.
     """
-    came: list[int] = []
+    interrupts: list[int] = []
 
-    def raise_if_came() -> None:
-        if came:
+    def raise_if_interrupted() -> None:
+        if interrupts:
             raise KeyboardInterrupt
 
-    def note(number, frame):
-        raise_if_came()
-        came.append(number)
+    def handle(number, frame):
+        raise_if_interrupted()
+        interrupts.append(number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield raise_if_came
+        yield raise_if_interrupted
         return
-    previous = signal.signal(signal.SIGINT, note)
+    previous = signal.signal(signal.SIGINT, handle)
     try:
-        yield raise_if_came
+        yield raise_if_interrupted
     finally:
         signal.signal(signal.SIGINT, previous)
-    raise_if_came()
+    raise_if_interrupted()

@@ -1,10 +1,9 @@
-"""From settings and data to a job: the graph, the tasks and the compiled program that every level of a run shares."""
+"""From settings and data to a problem: the graph, the tasks and the compiled program that all levels of a run share."""
 
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,60 +11,119 @@ import optax
 
 from lthjax.data.split import Split
 from lthjax.errors import DataError, SettingsError
-from lthjax.evaluation import ranking as evaluate
-from lthjax.evaluation.ranking import RankingMetrics, RankingTask
-from lthjax.graph import graph
+from lthjax.evaluation import ranking
+from lthjax.evaluation.ranking import RankingTask
+from lthjax.evaluation.verdict import UNJUDGED, Verdict, compare
+from lthjax.graph import graph as graphs
 from lthjax.graph.graph import Graph
 from lthjax.model import backbones, losses, tables
-from lthjax.model.tables import xavier_normal_each, xavier_uniform, xavier_uniform_each
-from lthjax.pruning import rules as prune
+from lthjax.model.backbones import Backbone
+from lthjax.model.losses import Loss
+from lthjax.pruning.rules import SCORES, Score
 from lthjax.pruning.schedule import num_kept_at
-from lthjax.settings import Settings
-from lthjax.training import sampling
-from lthjax.training.fingerprint import fingerprint_of
-from lthjax.training.fit import Plan
-from lthjax.training.step import Program, make_program
+from lthjax.settings import ModelSettings, Settings, StepSettings, values
+from lthjax.tickets.result import per_user_of
+from lthjax.tickets.ticket import Ticket
+from lthjax.training import fingerprint
+from lthjax.training.fit import Plan, Trainer
+from lthjax.training.keys import Purpose, key_of
+from lthjax.training.sampling import SAMPLERS
+from lthjax.training.step import Parts, Program, make_program
 
-DRAWS = {
-    "xavier": xavier_uniform,
-    "xavier-each": xavier_uniform_each,
-    "xavier-normal-each": xavier_normal_each,
-    "normal-0.1": tables.normal(0.1),
-    "normal-0.01": tables.normal(0.01),
-    "normal-1": tables.normal(1.0),
-}
-SAMPLERS = {
-    "interactions": sampling.every_interaction,
-    "users": sampling.users_with_replacement,
-    "distinct-users": sampling.distinct_users,
-}
-SCORES = {"magnitude": prune.magnitude, "random": prune.uniform}
+
+class Given(NamedTuple):
+    """What is given in code; None is what the settings name."""
+
+    search: Any = None  # `Search` of `search.steps`
+    score: Score | None = None
+    backbone: Backbone | None = None
+    loss: Loss | None = None
+    optimizer: optax.GradientTransformation | None = None
+
+    @property
+    def optimizer_name(self) -> str:
+        """The name "adam", or a fingerprint."""
+        return "adam" if self.optimizer is None else fingerprint.of_optimizer(self.optimizer)
+
+    def names(self) -> dict[str, str]:
+        """Fingerprints of all but the optimizer, by what they are."""
+        kinds = {
+            "search": fingerprint.of_code,
+            "score": fingerprint.of_score,
+            "backbone": fingerprint.of_backbone,
+            "loss": fingerprint.of_loss,
+        }
+        functions = {kind: getattr(self, kind) for kind in kinds}
+        return {kind: kinds[kind](function) for kind, function in functions.items() if function is not None}
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """What every level of a run shares."""
+class Problem:
+    """What every level of a run shares.
+
+    Attributes:
+      settings: of the run.
+      split: that it is found on.
+      parts: what the program is made of.
+      score: which entries are pruned first.
+      optimizer_name: "adam", or the fingerprint of one that was given in code.
+      given: fingerprints of other functions that were given in code.
+      program: compiled functions of the model.
+      graph: training interactions.
+      valid: validation part; None where the split has none.
+      test: test part.
+      plan: how long a level trains.
+    """
 
     settings: Settings
     split: Split
+    parts: Parts
+    score: Score
     optimizer_name: str
+    given: dict[str, str]
     program: Program
     graph: Graph
-    selection: RankingTask  # the part whose Recall@20 chooses the best epoch
-    valid: RankingTask | None  # None where the split has no validation part
+    valid: RankingTask | None
     test: RankingTask
     plan: Plan
 
-    def key(self, purpose: int, level: int = 0) -> jax.Array:
-        """One key a purpose and level, from the seed.
+    @property
+    def selection(self) -> RankingTask:
+        """The part whose Recall@20 chooses the best epoch."""
+        return self.test if self.settings.selection == "test" else self.valid
 
-        Purposes: 0 first values, 1 batches, 2 random pruning, 3 fresh values; 4 to 7 are those of `rivals`.
-        """
-        return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.settings.seed), purpose), level)
+    @property
+    def levels(self) -> range:
+        """Levels after the dense one."""
+        return range(1, self.settings.num_levels + 1)
+
+    @property
+    def trainer(self) -> Trainer:
+        """What all tickets of the run are trained with."""
+        return Trainer(self.program, self.graph, self.selection, self.plan)
+
+    def key(self, purpose: Purpose, level: int = 0) -> jax.Array:
+        """The random key of a purpose and level, from the run's seed."""
+        return key_of(self.settings.seed, purpose, level)
+
+    def with_seed(self, seed: int) -> "Problem":
+        """The same with another seed; data, graph and program are shared."""
+        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, seed=seed))
 
 
-def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransformation | None = None) -> Job:
-    """Build graph, tasks and program of a run."""
+def prepare(split: Split, settings: Settings, given: Given | None = None) -> Problem:
+    """Build graph, tasks and program of a run.
+
+    Args:
+      split: the data.
+      settings: of the run.
+      given: functions in place of what the settings name.
+
+    Raises:
+      SettingsError: a level would prune nothing, or the machine cannot hold or count it.
+      DataError: a part of the split that is needed is empty.
+    """
+    given = given or Given()
     num_users, num_items = split.num_users, split.num_items
     num_kept_at(settings, (num_users + num_items) * settings.dim)  # raises where a level would prune nothing
     _check_size(settings, num_users + num_items, len(split.train))
@@ -75,17 +133,20 @@ def prepare(split: Split, settings: Settings, optimizer: optax.GradientTransform
             f"{split.name}: wanted a validation part to choose the best epoch on; it is empty. "
             "--split cut takes one from the training part."
         )
-    train_graph = graph.from_pairs(split.train, num_users, num_items)
-    valid = evaluate.ranking_task(split.train, split.valid, num_users) if len(split.valid) else None
-    program = _program(_of_program(settings), optimizer, (num_users, num_items), len(split.train))
-    return Job(
+    made = values(settings, ModelSettings) | values(settings, StepSettings)  # the others may differ: one program
+    parts, program = _program(
+        Settings(**made), given.backbone, given.loss, given.optimizer, (num_users, num_items, len(split.train))
+    )
+    return Problem(
         settings=settings,
         split=split,
-        optimizer_name="adam" if optimizer is None else fingerprint_of(optimizer),
+        parts=parts,
+        score=given.score or SCORES[settings.prune_by],
+        optimizer_name=given.optimizer_name,
+        given=given.names(),
         program=program,
-        graph=train_graph,
-        selection=test if settings.selection == "test" else valid,
-        valid=valid,
+        graph=graphs.from_pairs(split.train, num_users, num_items),
+        valid=ranking.ranking_task(split.train, split.valid, num_users) if len(split.valid) else None,
         test=test,
         plan=Plan(epochs=settings.epochs, patience=settings.patience, eval_every=settings.eval_every),
     )
@@ -100,23 +161,84 @@ def test_task(split: Split, settings: Settings) -> RankingTask:
     if len(split.test) == 0:
         raise DataError(f"{split.name}: wanted interactions in the test part; it is empty.")
     seen = split.train if settings.test_mask == "train" else np.concatenate([split.train, split.valid])
-    return evaluate.ranking_task(seen, split.test, split.num_users)
+    return ranking.ranking_task(seen, split.test, split.num_users)
 
 
-def measure(job: Job, program: Program, params: Any) -> tuple[RankingMetrics, dict[str, float]]:
-    """A trained model on the test part, and its means there and, as `valid_...`, on the validation part."""
-    final = jax.block_until_ready(program.embed(params, job.graph))
-    measured = evaluate.evaluate(final, job.test, job.plan.ks)
+class Measured(NamedTuple):
+    """A trained model on the test part; the fields of tickets and results that follow from it."""
+
+    metrics: dict[str, float]  # means there and, as `valid_...`, on the validation part
+    users: np.ndarray  # [U] users with test items
+    per_user: dict[str, np.ndarray]  # name -> [U]
+    verdict: Verdict
+
+
+def measure(problem: Problem, program: Program, params: Any, best_epoch: int, dense: Ticket | None) -> Measured:
+    """Rank the test and the validation part, and judge the result against the dense model of the same seed.
+
+    Args:
+      problem: with both parts.
+      program: of the model.
+      params: its trained parameters.
+      best_epoch: when they stood.
+      dense: the dense model; None where there is none to compare with.
+    """
+    final = jax.block_until_ready(program.embed(params, problem.graph))
+    measured = ranking.evaluate(final, problem.test, problem.plan.ks)
     metrics = measured.means()
-    if job.valid is not None:
-        on_valid = evaluate.evaluate(final, job.valid, job.plan.ks).means()
+    if problem.valid is not None:
+        on_valid = ranking.evaluate(final, problem.valid, problem.plan.ks).means()
         metrics |= {f"valid_{name}": value for name, value in on_valid.items()}
-    return measured, metrics
+    per_user, main = per_user_of(measured), f"recall@{problem.plan.ks[0]}"
+    verdict = UNJUDGED
+    if dense is not None:
+        verdict = compare(dense.per_user[main], per_user[main], dense.best_epoch, best_epoch)
+    return Measured(metrics, measured.users, per_user, verdict)
 
 
-def with_seed(job: Job, seed: int) -> Job:
-    """The job with another seed; data, graph and program are shared."""
-    return dataclasses.replace(job, settings=dataclasses.replace(job.settings, seed=seed))
+def backbone_of(settings: Settings) -> Backbone:
+    """The backbone that the settings name."""
+    return backbones.named(settings.model, settings.layers, settings.combine)
+
+
+def backbone_of_ticket(ticket: Ticket, backbone: Backbone | None = None) -> Backbone:
+    """The backbone that a ticket was found with.
+
+    Args:
+      ticket: of `find_tickets`.
+      backbone: the one that was given then in code, if any.
+
+    Raises:
+      SettingsError: it is wanted and not given, or another is given.
+    """
+    wanted = ticket.given.get("backbone")
+    came = None if backbone is None else fingerprint.of_backbone(backbone)
+    if wanted != came:
+        raise SettingsError(
+            f"backbone: wanted the one that the ticket was found with ({wanted or ticket.settings.model}), as "
+            f"backbone=...; got {came or 'none'}."
+        )
+    return backbone or backbone_of(ticket.settings)
+
+
+@functools.lru_cache(maxsize=8)
+def _program(
+    settings: Settings,
+    backbone: Backbone | None,
+    loss: Loss | None,
+    optimizer: optax.GradientTransformation | None,
+    sizes: tuple[int, int, int],
+) -> tuple[Parts, Program]:
+    """The program of these settings; kept, so that a second run or a retrained ticket does not compile again."""
+    num_users, num_items, num_interactions = sizes
+    parts = Parts(
+        table=tables.dense(tables.DRAWS[settings.init]),
+        backbone=backbone or backbone_of(settings),
+        loss=loss or functools.partial(losses.bpr, l2=settings.l2, l2_form=settings.l2_form, l2_on=settings.l2_on),
+        sampler=SAMPLERS[settings.sampler](settings.batch_size),
+        optimizer=optimizer or optax.adam(settings.learning_rate),
+    )
+    return parts, make_program(parts, (num_users, num_items, settings.dim), num_interactions)
 
 
 def _check_size(settings: Settings, num_rows: int, num_train: int) -> None:
@@ -134,43 +256,3 @@ def _check_size(settings: Settings, num_rows: int, num_train: int) -> None:
             f"--dim: wanted a table that can be trained in this machine's {present / 2**30:.0f} GiB of memory; "
             f"got {settings.dim:,} dimensions for {num_rows:,} rows, about {needed / 2**30:,.0f} GiB."
         )
-
-
-_PROGRAM_SETTINGS = (
-    *("model", "layers", "combine", "dim", "init"),
-    *("sampler", "batch_size", "learning_rate", "l2", "l2_form", "l2_on"),
-)
-
-
-def _of_program(settings: Settings) -> Settings:
-    """The settings that make the program; the others at their defaults, so that runs that differ there share one."""
-    return Settings(**{name: getattr(settings, name) for name in _PROGRAM_SETTINGS})
-
-
-@functools.lru_cache(maxsize=8)
-def _program(
-    settings: Settings,
-    optimizer: optax.GradientTransformation | None,
-    num_users_items: tuple[int, int],
-    num_interactions: int,
-) -> Program:
-    """The program of these settings; kept, so that a second run or a retrained ticket does not compile again."""
-    return make_program(
-        table=tables.dense(DRAWS[settings.init]),
-        optimizer=optax.adam(settings.learning_rate) if optimizer is None else optimizer,
-        shape=(*num_users_items, settings.dim),
-        num_interactions=num_interactions,
-        **parts_of(settings),
-    )
-
-
-def parts_of(settings: Settings) -> dict[str, Any]:
-    """Backbone, sampler and loss, as `train.make_program` takes them; methods with other tables share them."""
-    backbone: Callable = backbones.mf
-    if settings.model == "lightgcn":
-        backbone = functools.partial(backbones.lightgcn, num_layers=settings.layers, combine=settings.combine)
-    return {
-        "backbone": backbone,
-        "sampler": SAMPLERS[settings.sampler](settings.batch_size),
-        "loss": functools.partial(losses.bpr, l2=settings.l2, l2_form=settings.l2_form, l2_on=settings.l2_on),
-    }

@@ -1,8 +1,8 @@
-"""A ticket as one small file that serves: recommendations and neighbours with NumPy and SciPy, without JAX.
+"""A ticket as one small file that serves: recommendations and neighbours. NumPy and SciPy only, no JAX.
 
 The file is described in `file_format`.
 
-Letters: M users, N items, F dimensions, B ids asked for, K places.
+Letters: M users, N items, F dimensions, B queries, K items per list.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ class CompressedTicket:
     """A ticket that serves. From `load_compressed`, or in memory from `serve`.
 
     Attributes:
-      facts: level, sparsity, metrics, settings, model, fingerprint, ...; all of the ticket as it was trained, in
+      facts: level, sparsity, metrics, settings, model, fingerprint, ...; metrics are those of the trained ticket in
         float32, whatever the file's values are.
       user: [M, F] final embeddings, a NumPy array, or CSR where scoring is sparse.
       item: [N, F], a NumPy array, or CSC where scoring is sparse.
@@ -36,7 +36,7 @@ class CompressedTicket:
       item_ids: [N] likewise.
       seen: M rows of training and validation items, or None where the file has none.
       scoring: how scores are made.
-      file_bytes: bytes of the file and of its parts; empty of a ticket that comes from none.
+      file_bytes: bytes of the file and of its parts; empty for a ticket that is not from a file.
     """
 
     facts: dict[str, Any]
@@ -53,19 +53,17 @@ class CompressedTicket:
         return Tables(*(x.toarray() if sparse.issparse(x) else x for x in (self.user, self.item)))
 
     def recommend(self, user_ids: Any, k: int = 20, exclude_seen: bool = True, items: Any = None) -> Ranked:
-        """The best items for some users.
+        """The best items for some users, equal scores by ascending item id.
 
         Args:
-          user_ids: [B] original ids, or one.
-          k: places.
-          exclude_seen: leave out what the user has in the training and validation part.
+          user_ids: [B] original ids, or a single one.
+          k: list length.
+          exclude_seen: leave out the user's training and validation items.
           items: original ids of the only items to rank; None ranks all.
 
-        Returns:
-          Users, their items and scores; of equal scores the item with the lower row comes first.
-
         Raises:
-          DataError: ids that are not known, or seen items wanted from a file without them.
+          DataError: unknown ids, or `exclude_seen` for a file without seen items.
+          SettingsError: k below 1.
         """
         if exclude_seen and self.seen is None:
             raise DataError("exclude_seen: wanted seen items; this ticket was exported without. False ranks all.")
@@ -82,18 +80,18 @@ class CompressedTicket:
         return ids.named(best, self.user_ids[rows], self.item_ids)
 
     def similar_items(self, item_ids: Any, k: int = 20) -> Ranked:
-        """The items with the highest cosine to some items ([B] original ids, or one), themselves left out.
+        """The other items with the highest cosine to some items ([B] original ids, or a single one).
 
         Raises:
-          DataError: ids that are not known.
+          DataError: unknown ids.
         """
         return self._similar(self.item, item_ids, self.item_ids, k, "item")
 
     def similar_users(self, user_ids: Any, k: int = 20) -> Ranked:
-        """The users with the highest cosine to some users ([B] original ids, or one), themselves left out.
+        """The other users with the highest cosine to some users ([B] original ids, or a single one).
 
         Raises:
-          DataError: ids that are not known.
+          DataError: unknown ids.
         """
         return self._similar(self.user, user_ids, self.user_ids, k, "user")
 
@@ -102,38 +100,36 @@ class CompressedTicket:
         return ids.named(top_k.similar(table, rows, k, scoring=self.scoring), known[rows], known)
 
     def sizes(self) -> dict[str, float]:
-        """Bytes: "dense" of both tables as dense float32, "memory" of all arrays held here. Of a file also "file", the
-        whole; "tables", "ids", "seen", "header", its parts; "per_user" and "per_item", of a row of each table on
-        average; "of_dense", tables / dense.
+        """Bytes of the ticket, by name.
+
+        "dense", both tables as dense float32; "memory", all arrays held. For a ticket from a file also "file"; its
+        parts "tables", "ids", "seen" and "header"; "per_user" and "per_item", the mean of a row; "of_dense", the ratio
+        tables / dense.
         """
-        num_users, num_items, dim = len(self.user_ids), len(self.item_ids), self.user.shape[1]
-        held = [
-            *_arrays_of(self.user),
-            *_arrays_of(self.item),
-            self.user_ids,
-            self.item_ids,
-            *_arrays_of_lists(self.seen),
-        ]
-        found: dict[str, float] = {
-            "dense": (num_users + num_items) * dim * 4,
-            "memory": sum(array.nbytes for array in held),
-        }
-        if self.file_bytes:
-            parts = self.file_bytes
-            found |= {
+        num_users, num_items = len(self.user_ids), len(self.item_ids)
+        arrays = [self.user_ids, self.item_ids]
+        for table in (self.user, self.item):
+            arrays += [table.data, table.indices, table.indptr] if sparse.issparse(table) else [table]
+        if self.seen is not None:
+            arrays += [self.seen.starts, self.seen.ids]
+        dense = (num_users + num_items) * self.user.shape[1] * 4
+        sizes: dict[str, float] = {"dense": dense, "memory": sum(array.nbytes for array in arrays)}
+        if parts := self.file_bytes:
+            tables = parts["user"] + parts["item"]
+            sizes |= {
                 "file": parts["file"],
-                "tables": parts["user"] + parts["item"],
+                "tables": tables,
                 "ids": parts["user_ids"] + parts["item_ids"],
                 "seen": parts["train"] + parts["valid"],
                 "header": parts["header"],
                 "per_user": parts["user"] / num_users,
                 "per_item": parts["item"] / num_items,
-                "of_dense": (parts["user"] + parts["item"]) / ((num_users + num_items) * dim * 4),
+                "of_dense": tables / dense,
             }
-        return found
+        return sizes
 
     def __repr__(self) -> str:
-        """One line that says what it is."""
+        """One line with level, metrics, shape and sizes."""
         return f"CompressedTicket({'; '.join(f'{name} {value}' for name, value in self._summary().items())})"
 
     def _repr_html_(self) -> str:
@@ -146,33 +142,34 @@ class CompressedTicket:
 
     def _summary(self) -> dict[str, str]:
         facts, sizes = self.facts, self.sizes()
-        found = {}
+        summary = {}
         if "level" in facts:
-            found["level"] = f"{facts['level']}, {facts['sparsity']:.1%} pruned"
+            summary["level"] = f"{facts['level']}, {facts['sparsity']:.1%} pruned"
         for name in ("recall@20", "ndcg@20"):
             if name in facts.get("metrics", {}):
-                found[name] = f"{facts['metrics'][name]:.4f}"
-        found["shape"] = f"{len(self.user_ids):,} users, {len(self.item_ids):,} items, {self.user.shape[1]} dimensions"
+                summary[name] = f"{facts['metrics'][name]:.4f}"
+        summary["shape"] = f"{len(self.user_ids):,} users, {len(self.item_ids):,} items, {self.user.shape[1]} dimensions"
         if "file" in sizes:
-            found["tables"] = f"{_in_words(sizes['tables'])}, {sizes['of_dense']:.0%} of dense float32"
-            found["file"] = _in_words(sizes["file"])
-        found["scoring"] = self.scoring
-        return found
+            summary["tables"] = f"{_in_words(sizes['tables'])}, {sizes['of_dense']:.0%} of dense float32"
+            summary["file"] = _in_words(sizes["file"])
+        summary["scoring"] = self.scoring
+        return summary
 
 
 def serve(
     contents: Contents, *, scoring: Scoring = "auto", file_bytes: Mapping[str, int] | None = None
 ) -> CompressedTicket:
-    """A ticket that serves what a file holds, or would hold.
+    """A ticket that serves the contents of a file, or what such a file would hold.
 
     Args:
       contents: tables, ids, seen items, facts.
-      scoring: "sparse" keeps sparse tables in memory and multiplies what they store; "dense" is quicker but for very
-        sparse ones; "auto" takes the quicker (`top_k.choose`).
+      scoring: "sparse" keeps sparse tables in memory and multiplies stored entries only; "dense" is faster except for
+        very sparse tables; "auto" takes the faster one (`top_k.choose`).
       file_bytes: of the parts of the file that it comes from.
 
     Raises:
-      DataError: tables, ids and seen items that do not go together, or a graph is wanted and there is none.
+      DataError: tables, ids and seen items that do not go together, or "propagate" without training items.
+      SettingsError: another scoring.
     """
     tables, facts = contents.tables, contents.facts
     check_shapes(contents)
@@ -186,40 +183,34 @@ def serve(
         scoring = top_k.choose(*tables)
     if scoring == "sparse":
         tables = Tables(sparse.csr_array(tables.user), sparse.csc_array(tables.item))
-    there = [rows.pairs() for rows in (contents.train, contents.valid) if rows is not None]
+    seen = [rows.pairs() for rows in (contents.train, contents.valid) if rows is not None]
     return CompressedTicket(
         facts=facts,
         user=tables.user,
         item=tables.item,
         user_ids=contents.user_ids,
         item_ids=contents.item_ids,
-        seen=id_lists.from_pairs(np.concatenate(there), len(contents.user_ids)) if there else None,
+        seen=id_lists.from_pairs(np.concatenate(seen), len(contents.user_ids)) if seen else None,
         scoring=scoring,
         file_bytes=dict(file_bytes or {}),
     )
 
 
 def load_compressed(path: str | Path, *, scoring: Scoring = "auto") -> CompressedTicket:
-    """The ticket of a file, ready to serve; needs NumPy and SciPy, and no JAX.
+    """The ticket of a file, ready to serve; needs NumPy and SciPy only, no JAX.
 
     Args:
       path: of a file that `export` wrote.
       scoring: as in `serve`.
 
     Raises:
-      CheckpointError: there is none, it is damaged, cut short or altered, or of a newer format.
+      CheckpointError: there is none, it is damaged, truncated or altered, or of a newer format.
+      DataError: as `serve`.
+      SettingsError: as `serve`.
     """
     contents, file_bytes = read(path)
     return serve(contents, scoring=scoring, file_bytes=file_bytes)
 
 
-def _arrays_of(table: Any) -> tuple[np.ndarray, ...]:
-    return (table.data, table.indices, table.indptr) if sparse.issparse(table) else (table,)
-
-
 def _in_words(num_bytes: float) -> str:
     return f"{num_bytes / 2**20:.2f} MiB" if num_bytes >= 2**20 else f"{num_bytes / 2**10:.1f} KiB"
-
-
-def _arrays_of_lists(lists: IdLists | None) -> tuple[np.ndarray, ...]:
-    return () if lists is None else (lists.starts, lists.ids)

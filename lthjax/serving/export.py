@@ -1,7 +1,7 @@
 """From a ticket and its split to what serves: a file (`export`) or an object in memory (`serving`)."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -10,15 +10,17 @@ from lthjax.data import id_lists
 from lthjax.data.split import Split
 from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError, SettingsError
-from lthjax.graph import graph
+from lthjax.graph import graph as graphs
 from lthjax.model import backbones
+from lthjax.model.backbones import Backbone
 from lthjax.pruning.rules import prune_to_sparsity
+from lthjax.search.problem import backbone_of_ticket
 from lthjax.serving import compressed, file_format
 from lthjax.serving.compressed import CompressedTicket
 from lthjax.serving.file_format import Contents, Tables
 from lthjax.serving.packing import Layout, Values
 from lthjax.serving.top_k import Scoring
-from lthjax.tickets import ticket as tickets
+from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.ticket import Ticket
 
 Store = Literal["final", "layer0"]
@@ -34,6 +36,7 @@ def export(
     final_sparsity: float | None = None,
     seen: bool = True,
     layout: Layout = "auto",
+    backbone: Backbone | None = None,
 ) -> Path:
     """Write a ticket as a file that `lthjax.load_compressed` serves without JAX; returns its path.
 
@@ -56,55 +59,65 @@ def export(
       final_sparsity: share of the entries of LightGCN's final tables that is written as 0.
       seen: whether to write training and validation pairs, so that seen items can be left out.
       layout: where the zeros are; auto takes what is smallest.
+      backbone: that the ticket was found with, where it was given in code; only final tables can be stored of it.
 
     Raises:
       DataError: the split is not the ticket's, or values are not finite.
       SettingsError: choices that contradict one another.
       CheckpointError: the file cannot be written.
     """
-    file_format.write(path, contents_of(ticket, split, store, final_sparsity, seen), values=values, layout=layout)
+    stored = Stored(store, final_sparsity, seen)
+    file_format.write(path, contents_of(ticket, split, stored, backbone), values=values, layout=layout)
     return Path(path)
 
 
-def serving(ticket: Ticket, split: Split, *, scoring: Scoring = "auto") -> CompressedTicket:
+class Stored(NamedTuple):
+    """What a file holds of a ticket; see `export`."""
+
+    store: Store = "final"
+    final_sparsity: float | None = None
+    seen: bool = True
+
+
+def serving(
+    ticket: Ticket, split: Split, *, scoring: Scoring = "auto", backbone: Backbone | None = None
+) -> CompressedTicket:
     """The same without a file: recommendations and neighbours of a ticket in memory.
 
     Args:
       ticket: what to serve.
       split: that it was found on.
       scoring: as in `compressed.serve`.
+      backbone: as in `export`.
 
     Raises:
       DataError: the split is not the ticket's.
     """
-    return compressed.serve(contents_of(ticket, split), scoring=scoring)
+    return compressed.serve(contents_of(ticket, split, backbone=backbone), scoring=scoring)
 
 
 def contents_of(
-    ticket: Ticket, split: Split, store: Store = "final", final_sparsity: float | None = None, seen: bool = True
+    ticket: Ticket, split: Split, stored: Stored | None = None, backbone: Backbone | None = None
 ) -> Contents:
-    """What `export` writes; its arguments, its errors."""
-    ticket = tickets.whole(ticket)
-    settings = tickets.settings_of(ticket)
-    propagates = settings.model == "lightgcn" and settings.layers > 0
-    if ticket.fingerprint != split.fingerprint:
-        raise DataError(
-            f"{split.name}: wanted the split that the ticket was found on ({ticket.fingerprint}); "
-            f"got {split.fingerprint}."
-        )
-    if store not in ("final", "layer0"):
-        raise SettingsError(f"store: wanted final or layer0; got {store!r}.")
-    if final_sparsity is not None and (store != "final" or not propagates):
-        raise SettingsError(
-            f"final_sparsity: wanted with LightGCN's propagated tables only (store final); "
-            f"got {settings.model} and store {store}."
-        )
-    at_load = store == "layer0" and propagates
-    if at_load and not seen:
-        raise SettingsError("store layer0: wanted the training pairs in the file, to propagate over; got seen False.")
-    table = ticket.trained if at_load else final_embeddings(ticket, split)
-    if final_sparsity is not None:
-        table = prune_to_sparsity(table, final_sparsity, scope="joint").params
+    """What `export` writes.
+
+    Args:
+      ticket: what to write.
+      split: that it was found on.
+      stored: what of it; the final tables and the seen items by default.
+      backbone: as in `export`.
+
+    Raises:
+      DataError, SettingsError: as `export`.
+    """
+    ticket, stored = ticketing.whole(ticket), stored or Stored()
+    settings = ticket.settings
+    propagates = settings.model == "lightgcn" and settings.layers > 0 and "backbone" not in ticket.given
+    _check(ticket, split, stored, propagates)
+    at_load = stored.store == "layer0" and propagates
+    table = ticket.trained if at_load else final_embeddings(ticket, split, backbone)
+    if stored.final_sparsity is not None:
+        table = prune_to_sparsity(table, stored.final_sparsity, scope="joint").params
     facts = {
         "level": ticket.level,
         "sparsity": ticket.sparsity,
@@ -114,26 +127,54 @@ def contents_of(
         "model": settings.model,
         "data": split.name,
         "fingerprint": ticket.fingerprint,
-        "settings": ticket.settings,
-        "store": store,
-        "final_sparsity": final_sparsity,
+        "settings": ticketing.made_with(ticket),
+        "store": stored.store,
+        "final_sparsity": stored.final_sparsity,
         "propagate": {"layers": settings.layers, "combine": settings.combine} if at_load else None,
     }
+    seen = (id_lists.from_pairs(part, split.num_users) if stored.seen else None for part in (split.train, split.valid))
     return Contents(
         tables=Tables(*(np.asarray(side) for side in table)),
         user_ids=split.user_ids,
         item_ids=split.item_ids,
-        train=id_lists.from_pairs(split.train, split.num_users) if seen else None,
-        valid=id_lists.from_pairs(split.valid, split.num_users) if seen else None,
-        facts=facts,
+        **dict(zip(("train", "valid"), seen, strict=True)),
+        facts=facts | ({"given": ticket.given} if ticket.given else {}),
     )
 
 
-def final_embeddings(ticket: Ticket, split: Split) -> Embeddings:
-    """User [M, F] and item [N, F] embeddings whose products are the scores: of LightGCN propagated over `split`."""
-    settings = tickets.settings_of(ticket)
-    if settings.model == "mf":
+def _check(ticket: Ticket, split: Split, stored: Stored, propagates: bool) -> None:
+    """Raise where the split is not the ticket's, or choices contradict one another."""
+    store, final_sparsity, seen = stored
+    if ticket.fingerprint != split.fingerprint:
+        raise DataError(
+            f"{split.name}: wanted the split that the ticket was found on ({ticket.fingerprint}); "
+            f"got {split.fingerprint}."
+        )
+    if store not in ("final", "layer0"):
+        raise SettingsError(f"store: wanted final or layer0; got {store!r}.")
+    if store == "layer0" and "backbone" in ticket.given:
+        raise SettingsError("store layer0: wanted MF or LightGCN, which a file can name; got a backbone given in code.")
+    if final_sparsity is not None and (store != "final" or not propagates):
+        raise SettingsError(
+            f"final_sparsity: wanted with LightGCN's propagated tables only (store final); "
+            f"got {ticket.settings.model} and store {store}."
+        )
+    if store == "layer0" and propagates and not seen:
+        raise SettingsError("store layer0: wanted the training pairs in the file, to propagate over; got seen False.")
+
+
+def final_embeddings(ticket: Ticket, split: Split, backbone: Backbone | None = None) -> Embeddings:
+    """User [M, F] and item [N, F] embeddings whose products are the scores: of LightGCN propagated over `split`.
+
+    Args:
+      ticket: with the layer-0 table.
+      split: whose training part is the graph.
+      backbone: as in `export`.
+
+    Raises:
+      SettingsError: the backbone is not the ticket's.
+    """
+    embed = backbone_of_ticket(ticket, backbone)
+    if embed is backbones.mf:
         return ticket.trained
-    training = graph.from_pairs(split.train, split.num_users, split.num_items)
-    embed = jax.jit(backbones.lightgcn, static_argnames=("num_layers", "combine"))
-    return embed(ticket.trained, training, num_layers=settings.layers, combine=settings.combine)
+    return jax.jit(embed)(ticket.trained, graphs.from_pairs(split.train, split.num_users, split.num_items))

@@ -1,22 +1,21 @@
-"""The file of a ticket: an .npz archive without pickle, which any NumPy opens. In it, with F dimensions:
+"""The file of a ticket: an .npz archive without pickle, which any NumPy opens. It contains:
 
     header                          JSON as UTF-8 bytes: format, shapes, and all facts of the ticket
     user/..., item/...              the two tables, see `packing.pack_table`
     user_ids/..., item_ids/...      original ids, see `packing.pack_ids`
     train/..., valid/...            seen items of each user, see `packing.pack_rows`; optional
 
-Its last 64 bytes (the comment of the zip archive) are the SHA-256 of all before, in hexadecimal.
+Its last 64 bytes (the comment of the zip archive) are the SHA-256 of all bytes before them, in hexadecimal.
 
-The tables are what scores are made of: of MF the trained tables, of LightGCN the propagated ones, which are dense.
-Where the fact "propagate" stands, they are LightGCN's sparse layer-0 tables instead, and are propagated over the
-training pairs when the file is loaded.
+The tables are those whose inner products are the scores: for MF the trained tables, for LightGCN the propagated ones,
+which are dense. Where the facts have "propagate", they are LightGCN's sparse layer-0 tables instead, to be propagated
+over the training pairs when the file is loaded.
 
 Letters: M users, N items, F dimensions.
 """
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import os
 import zipfile
@@ -29,17 +28,16 @@ import numpy as np
 from lthjax.data.id_lists import IdLists
 from lthjax.errors import CheckpointError, DataError
 from lthjax.runtime import files
+from lthjax.runtime.environment import version
 from lthjax.serving import packing
 from lthjax.serving.packing import Layout, Values
 
 FORMAT_VERSION = 1
-
-
-_DIGEST_LENGTH = 64
+_DIGEST_LENGTH = 64  # bytes
 
 
 class Tables(NamedTuple):
-    """One row a user, one row an item."""
+    """One row per user, one row per item."""
 
     user: np.ndarray  # [M, F] float32
     item: np.ndarray  # [N, F] float32
@@ -51,7 +49,7 @@ class Contents:
 
     Attributes:
       tables: final embeddings, or layer-0 ones where the facts have "propagate".
-      user_ids: [M] original ids, int64 or str, ascending.
+      user_ids: [M] original ids, int64 or str, ascending, each once.
       item_ids: [N] likewise.
       train: M rows of training items, or None.
       valid: M rows of validation items, or None.
@@ -68,16 +66,17 @@ class Contents:
 
 
 def write(path: str | Path, contents: Contents, *, values: Values = "float32", layout: Layout = "auto") -> None:
-    """Write a file, to the side first, then renamed.
+    """Write a file, whole or not at all.
 
     Args:
-      path: of the file; folders above it are made.
+      path: of the file; missing folders are made.
       contents: tables, ids, seen items, facts.
-      values: how values are written, see `packing.pack_table`.
-      layout: where the zeros are; "auto" takes for each table what is smallest.
+      values: see `packing.pack_table`.
+      layout: see `packing.pack_table`; "auto" takes the smallest for each table.
 
     Raises:
-      DataError: contents that do not go together, or values that are not finite.
+      DataError: contents that do not go together, or values that are not finite or too large for float16.
+      SettingsError: no such layout or values.
       CheckpointError: the file cannot be written.
     """
     path = Path(path)
@@ -89,18 +88,18 @@ def write(path: str | Path, contents: Contents, *, values: Values = "float32", l
         parts |= {} if rows is None else {name: packing.pack_rows(rows)}
     header = {
         "format": FORMAT_VERSION,
-        "lthjax": _version(),
+        "lthjax": version("lthjax"),
         "shapes": {side: table.shape for side, table in contents.tables._asdict().items()},
         "values": values,
         "facts": contents.facts,
     }
     arrays = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
-    arrays |= {f"{part}/{name}": array for part, those in parts.items() for name, array in those.items()}
+    arrays |= {f"{part}/{name}": array for part, packed in parts.items() for name, array in packed.items()}
     with files.aside(path) as partial:
         with open(partial, "wb") as file:
             np.savez(file, **arrays)
         with zipfile.ZipFile(partial, "a") as archive:
-            archive.comment = b"0" * _DIGEST_LENGTH  # its place; the length stands before it, and so is in the digest
+            archive.comment = b"0" * _DIGEST_LENGTH  # a placeholder: the digest covers its length, which is before it
         with open(partial, "r+b") as file:
             digest, _ = _digests(file)
             file.seek(-_DIGEST_LENGTH, os.SEEK_END)
@@ -108,18 +107,18 @@ def write(path: str | Path, contents: Contents, *, values: Values = "float32", l
 
 
 def read(path: str | Path) -> tuple[Contents, dict[str, int]]:
-    """What a file holds, and the bytes of the whole and of its parts, as `serve` takes them.
+    """What a file holds, and the bytes of the file and of its parts, as `serve` takes them.
 
     Raises:
-      CheckpointError: there is none, it is damaged, cut short or altered, or of a newer format.
+      CheckpointError: there is none, it is damaged, truncated or altered, or of a newer format.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: wanted the file of a compressed ticket; there is none.")
     try:
         with open(path, "rb") as file:
-            wanted, came = _digests(file)
-            if wanted != came:
+            digest, stored = _digests(file)
+            if digest != stored:
                 raise CheckpointError(
                     f"{path}: wanted a compressed ticket as it was written; this is none, or it was damaged, "
                     "cut short or altered (its checksum differs)."
@@ -136,8 +135,8 @@ def read(path: str | Path) -> tuple[Contents, dict[str, int]]:
     except CheckpointError:
         raise
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        said = str(error).splitlines()[:1]
-        raise CheckpointError(f"{path}: cannot be read ({type(error).__name__}: {''.join(said)}).") from error
+        first_line = "".join(str(error).splitlines()[:1])
+        raise CheckpointError(f"{path}: cannot be read ({type(error).__name__}: {first_line}).") from error
 
 
 def _contents(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Contents:
@@ -157,27 +156,31 @@ def _contents(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Conte
 
 
 def _bytes_of(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
-    found = {name: 0 for name in ("header", "user", "item", "user_ids", "item_ids", "train", "valid")}
+    sizes = dict.fromkeys(("header", "user", "item", "user_ids", "item_ids", "train", "valid"), 0)
     for name, array in arrays.items():
-        found[name.partition("/")[0]] += array.nbytes
-    return found | {"file": path.stat().st_size}
+        sizes[name.partition("/")[0]] += array.nbytes
+    return sizes | {"file": path.stat().st_size}
 
 
 def _digests(file: Any) -> tuple[bytes, bytes]:
-    """SHA-256 of all but the last bytes, and what stands in those."""
-    left = file.seek(0, os.SEEK_END) - _DIGEST_LENGTH
+    """SHA-256 of all but the last bytes, and those last bytes, which should equal it."""
+    remaining = file.seek(0, os.SEEK_END) - _DIGEST_LENGTH
     file.seek(0)
     digest = hashlib.sha256()
-    while left > 0 and (chunk := file.read(min(left, 2**20))):
+    while remaining > 0 and (chunk := file.read(min(remaining, 2**20))):
         digest.update(chunk)
-        left -= len(chunk)
-    written = file.read()
+        remaining -= len(chunk)
+    stored = file.read()
     file.seek(0)
-    return digest.hexdigest().encode(), written
+    return digest.hexdigest().encode(), stored
 
 
 def check_shapes(contents: Contents) -> None:
-    """Raise DataError where tables, ids and seen items do not go together."""
+    """Check that tables, ids and seen items go together.
+
+    Raises:
+      DataError: they do not.
+    """
     (user, item), (num_users, num_items) = contents.tables, (len(contents.user_ids), len(contents.item_ids))
     if user.ndim != 2 or item.ndim != 2 or user.shape[1] != item.shape[1]:
         raise DataError(f"wanted two tables with as many dimensions; got {user.shape} and {item.shape}.")
@@ -193,10 +196,3 @@ def check_shapes(contents: Contents) -> None:
         rows = getattr(contents, name)
         if rows is not None and len(rows.starts) != num_users + 1:
             raise DataError(f"{name}: wanted {num_users:,} rows of items; got {len(rows.starts) - 1:,}.")
-
-
-def _version() -> str | None:
-    try:
-        return importlib.metadata.version("lthjax")
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -12,32 +12,26 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from scipy import sparse
 
 from lthjax.data import resolve
-from lthjax.data.id_lists import IdLists
+from lthjax.data.split import Split
 from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError, SettingsError
-from lthjax.evaluation import breakdown as diagnostics
-from lthjax.graph import id_sets as rows
-from lthjax.graph.graph import Graph
+from lthjax.evaluation import breakdown
+from lthjax.graph import id_sets
 from lthjax.graph.propagate import propagate
-from lthjax.model import losses
-from lthjax.model.losses import Triples
-from lthjax.search import problem as jobs
-from lthjax.serving import ids
-from lthjax.tickets import ticket as tickets
+from lthjax.search.problem import prepare
+from lthjax.serving import ids, new_rows
+from lthjax.serving.new_rows import Side
+from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.ticket import Ticket
-from lthjax.training import optimizer as optim
+from lthjax.training.keys import Purpose, key_of
 
-Side = Literal["user", "item"]
 Keep = Literal["mean", "degree", "dense"]
 
 _STEPS = 300  # of MF
 _PEERS = 50  # rows of about as many interactions, that say how much a new row keeps
-_TRIPLES = 64  # D
-_NUMBERS_PER_BLOCK = 2**22  # D x F of the rows that are trained side by side; what they gather takes twice as many
 
 
 class Folded(NamedTuple):
@@ -98,44 +92,40 @@ def fold_in(
       DataError: ids that the split does not have, or not the data of the ticket.
       SettingsError: a choice out of its range.
     """
-    ticket = tickets.whole(ticket)
-    settings, split = resolve.settle(split, tickets.settings_of(ticket), {})
+    ticket = ticketing.whole(ticket)
+    settings, split = resolve.settle(split, ticket.settings, {})
     num_layers = settings.layers if settings.model == "lightgcn" else 0
     steps = (0 if num_layers else _STEPS) if steps is None else steps
     _check(side, keep, steps, learning_rate, seed, num_layers)
-    if ticket.fingerprint != split.fingerprint:
-        raise DataError(
-            f"{split.name}: wanted the data that the ticket was found on; got others (fingerprints differ)."
-        )
+    _check_ticket(ticket, split, steps)
     other, known_ids = ("item", split.item_ids) if side == "user" else ("user", split.user_ids)
-    degrees = diagnostics.degrees(split.train, split.num_users, split.num_items)
+    degrees = breakdown.degrees(split.train, split.num_users, split.num_items)
     others_degree, own_degree = getattr(degrees, other), getattr(degrees, side)
     met = ids.without_columns(ids.interactions_of(interactions, known_ids, other), others_degree == 0)
     met_degree = np.diff(met.indptr)  # [R]
 
-    job = jobs.prepare(split, settings)
-    known = job.program.embed(ticket.trained, job.graph)
+    problem = prepare(split, settings)
+    known = problem.program.embed(ticket.trained, problem.graph)
     weight = 1 / (num_layers + 1) if settings.combine == "mean" else 1.0
     final = np.zeros((met.shape[0], settings.dim), np.float32)
     if num_layers:
-        layers = getattr(_sum_of_layers(job.graph, ticket.trained, num_layers - 1), other)
+        layers = getattr(_sum_of_layers(problem.graph, ticket.trained, num_layers - 1), other)
         final += weight * propagated(met, np.asarray(layers), others_degree)
     layer0 = masks = None
     if steps:
         pairs = np.stack([np.repeat(np.arange(len(met_degree)), met_degree), met.indices], axis=1)
-        problem = _Problem(
+        new = new_rows.NewRows(
             base=jnp.asarray(final),
             weight=jnp.float32(weight),
-            met=rows.from_pairs(pairs, len(met_degree)),
+            met=id_sets.from_pairs(pairs, len(met_degree)),
             known=known,
-            graph=job.graph,
-            key=jax.random.key(seed),
+            graph=problem.graph,
+            key=key_of(seed, Purpose.NEW_ROWS),
             learning_rate=jnp.float32(learning_rate),
             l2=jnp.float32(settings.l2),
         )
-        train = functools.partial(
-            _train, problem, side=side, steps=steps, l2_form=settings.l2_form, l2_on=settings.l2_on
-        )
+        fixed = {"side": side, "steps": steps, "l2_form": settings.l2_form, "l2_on": settings.l2_on}
+        train = functools.partial(new_rows.train, new, **fixed)
         masks = np.repeat(met_degree[:, None] > 0, settings.dim, axis=1)
         if keep != "dense":
             of_side = np.asarray(getattr(ticket.masks, side))
@@ -145,6 +135,19 @@ def fold_in(
         final += weight * layer0
     final[met_degree == 0] = np.asarray(getattr(known, side))[own_degree > 0].mean(axis=0)
     return Folded(final, layer0, masks, known)
+
+
+def _check_ticket(ticket: Ticket, split: Split, steps: int) -> None:
+    """Raise where the data are not the ticket's, or it was trained in a way that new rows cannot be."""
+    if ticket.fingerprint != split.fingerprint:
+        raise DataError(
+            f"{split.name}: wanted the data that the ticket was found on; got others (fingerprints differ)."
+        )
+    for kind in ("backbone", "loss") if steps else ("backbone",):
+        if kind in ticket.given:
+            raise SettingsError(
+                f"fold_in: wanted a ticket of MF or LightGCN, trained with BPR; got one with a {kind} given in code."
+            )
 
 
 def _check(side: str, keep: str, steps: int, learning_rate: float, seed: int, num_layers: int) -> None:
@@ -206,108 +209,3 @@ def largest(values: np.ndarray, count: np.ndarray) -> np.ndarray:
     order = np.argsort(np.abs(values), axis=1, kind="stable")
     place = np.argsort(order, axis=1)  # 0 for the smallest of its row
     return place >= values.shape[1] - count[:, None]
-
-
-class _Problem(NamedTuple):
-    """What the new rows are trained on."""
-
-    base: jax.Array  # [R, F], what a final row is without its layer 0
-    weight: jax.Array  # [] of layer 0 in the final row
-    met: IdLists  # R rows of known ids
-    known: Embeddings  # final embeddings, frozen
-    graph: Graph
-    key: jax.Array
-    learning_rate: jax.Array
-    l2: jax.Array
-
-
-@functools.partial(jax.jit, static_argnames=("side", "steps", "l2_form", "l2_on"))
-def _train(problem: _Problem, masks: jax.Array, *, side: Side, steps: int, l2_form: str, l2_on: str) -> jax.Array:
-    """[R, F] layer-0 rows under masks [R, F], each from 0; they do not know of one another."""
-    schedule = optax.cosine_decay_schedule(problem.learning_rate, steps)
-    optimizer = optim.masked(optax.adam(schedule))
-    batch_of = _user_batch if side == "user" else _item_batch
-
-    def train_one(one):
-        row, base, mask = one
-        row_key = jax.random.fold_in(problem.key, row)
-
-        def loss_of(layer0, key):
-            final, table, batch = batch_of(base + problem.weight * layer0, layer0, row, problem, key)
-            return losses.bpr(final, table, batch, problem.l2, l2_form, l2_on)
-
-        def step(number, carry):
-            layer0, state = carry
-            gradient = jax.grad(loss_of)(layer0, jax.random.fold_in(row_key, number))
-            updates, state = optimizer.update(gradient, state, layer0, masks=mask)
-            return optax.apply_updates(layer0, updates), state
-
-        layer0 = jnp.zeros_like(base)
-        return jax.lax.fori_loop(0, steps, step, (layer0, optimizer.init(layer0)))[0]
-
-    num_rows, dim = problem.base.shape
-    block = max(1, min(num_rows, _NUMBERS_PER_BLOCK // (_TRIPLES * dim)))
-    return jax.lax.map(train_one, (jnp.arange(num_rows), problem.base, masks), batch_size=block)
-
-
-def _user_batch(
-    final: jax.Array, layer0: jax.Array, row: jax.Array, problem: _Problem, key: jax.Array
-) -> tuple[Embeddings, Embeddings, Triples]:
-    """Tables of the rows in D triples of a new user, and the triples.
-
-    Known rows stand in for their layer-0 rows: all they add to the L2 term is a constant.
-    """
-    num_items = problem.known.item.shape[0]
-    positive_key, negative_key = jax.random.split(key)
-    positive, exists = _met(positive_key, row, problem.met, _TRIPLES)
-    num_absent = num_items - (problem.met.starts[row + 1] - problem.met.starts[row])
-    draw = jax.random.randint(negative_key, (_TRIPLES,), 0, jnp.maximum(num_absent, 1))
-    negative = jnp.minimum(rows.nth_absent(problem.met, jnp.broadcast_to(row, draw.shape), draw), num_items - 1)
-    items = problem.known.item[jnp.concatenate([positive, negative])]  # [2 D, F]
-    place = jnp.arange(_TRIPLES)
-    weight = jnp.broadcast_to(exists & (num_absent > 0), place.shape).astype(jnp.float32)
-    batch = Triples(jnp.zeros_like(place), place, _TRIPLES + place, weight)
-    return Embeddings(final[None], items), Embeddings(layer0[None], items), batch
-
-
-def _item_batch(
-    final: jax.Array, layer0: jax.Array, row: jax.Array, problem: _Problem, key: jax.Array
-) -> tuple[Embeddings, Embeddings, Triples]:
-    """Tables of the rows in D triples of a new item, half of them with it as the positive, and the triples.
-
-    In an epoch over all interactions it would be the positive n times, n its users, and the negative of user u's
-    interactions 1 / (N + 1 - d_u) times each: so the halves are weighted.
-    """
-    half, positives = _TRIPLES // 2, problem.graph.positives
-    num_items = problem.known.item.shape[0]
-    user_key, absent_key, pair_key = jax.random.split(key, 3)
-    fans, exists = _met(user_key, row, problem.met, half)
-    num_absent = num_items - (positives.starts[fans + 1] - positives.starts[fans])
-    absent = rows.nth_absent(positives, fans, jax.random.randint(absent_key, (half,), 0, jnp.maximum(num_absent, 1)))
-    num_fans = problem.met.starts[row + 1] - problem.met.starts[row]
-    as_positive = (exists & (num_absent > 0)) * (num_fans / half)
-
-    pair = jax.random.randint(pair_key, (half,), 0, problem.graph.num_interactions)
-    others, theirs = problem.graph.pair_users[pair], positives.ids[pair]
-    room = num_items + 1 - (positives.starts[others + 1] - positives.starts[others])
-    is_fan = rows.contains(problem.met, jnp.broadcast_to(row, others.shape), others)
-    as_negative = jnp.where(is_fan, 0.0, problem.graph.num_interactions / half / room)
-
-    users = problem.known.user[jnp.concatenate([fans, others])]  # [D, F]
-    items = problem.known.item[jnp.concatenate([jnp.minimum(absent, num_items - 1), theirs])]
-    place, new = jnp.arange(_TRIPLES), jnp.full(_TRIPLES, _TRIPLES)  # the new item stands behind the others
-    is_positive = place < half
-    weight = jnp.concatenate([as_positive, as_negative]).astype(jnp.float32)
-    batch = Triples(place, jnp.where(is_positive, new, place), jnp.where(is_positive, place, new), weight)
-    return (
-        Embeddings(users, jnp.concatenate([items, final[None]])),
-        Embeddings(users, jnp.concatenate([items, layer0[None]])),
-        batch,
-    )
-
-
-def _met(key: jax.Array, row: jax.Array, met: IdLists, count: int) -> tuple[jax.Array, jax.Array]:
-    """[count] known ids that a new row has met, drawn uniformly; [] bool, has it met any?"""
-    start, stop = met.starts[row], met.starts[row + 1]
-    place = jax.random.randint(key, (count,), start, jnp.maximum(stop, start + 1))
-    return met.ids.at[place].get(mode="clip"), stop > start

@@ -1,9 +1,9 @@
-"""Original ids and rows: of what is asked for and found, and of what new users and items have met.
+"""Between original ids and rows: of queries and results, and of the interactions of new users and items.
 
-Letters: B ids asked for, K places, R new rows, N known ids.
+Letters: B queries, K results per query, R new rows, N known ids.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,20 +12,20 @@ from scipy import sparse
 from lthjax.errors import DataError
 from lthjax.serving.top_k import Best, pick
 
-_NAMED = 5  # unknown ids that an error names
+_NUM_NAMED = 5  # unknown ids that an error names
 
 
 def interactions_of(interactions: Any, known_ids: np.ndarray, what: str) -> sparse.csr_array:
-    """[R, N] float32, 1 where new row r has met the known n-th id; duplicates count once.
+    """[R, N] float32, 1 where a new row has an interaction with the n-th known id; duplicates count once.
 
     Args:
-      interactions: a SciPy sparse matrix [R, N] whose columns are numbered as the split numbers them (stored zeros are
-        no interactions), or for each new row an iterable of original ids.
+      interactions: a SciPy sparse matrix [R, N] with the columns of the split (stored zeros are no interactions), or an
+        iterable of original ids for each new row.
       known_ids: [N] original ids.
       what: "item" or "user", for errors.
 
     Raises:
-      DataError: no rows, another number of columns, ids that the split does not have, or neither form.
+      DataError: no rows, another number of columns, unknown ids, or neither form.
     """
     if hasattr(interactions, "tocsr"):
         matrix = _from_matrix(interactions, len(known_ids), what)
@@ -41,8 +41,8 @@ def _from_matrix(matrix: Any, num_known: int, what: str) -> sparse.csr_array:
     if len(matrix.shape) != 2 or matrix.shape[1] != num_known:
         raise DataError(f"wanted a matrix with a column for each of {num_known:,} {what}s, got shape {matrix.shape}.")
     entries = matrix.tocsr().tocoo()
-    met = entries.data != 0
-    return _binary_matrix(entries.row[met], entries.col[met], matrix.shape)
+    nonzero = entries.data != 0
+    return _binary_matrix(entries.row[nonzero], entries.col[nonzero], matrix.shape)
 
 
 def _from_lists(lists: Any, known_ids: np.ndarray, what: str) -> sparse.csr_array:
@@ -50,29 +50,34 @@ def _from_lists(lists: Any, known_ids: np.ndarray, what: str) -> sparse.csr_arra
         raise DataError(
             f"wanted a SciPy sparse matrix, or a list of {what} ids for each new row, got {type(lists).__name__}."
         )
-    place = {known: number for number, known in enumerate(known_ids.tolist())}
-    rows, columns, unknown = [], [], {}
+    column_of = {known: column for column, known in enumerate(known_ids.tolist())}
+    rows, columns, unknown = [], [], {}  # unknown id -> the first row that has it
     num_rows = 0
-    for number, ids in enumerate(lists):
+    for row, ids in enumerate(lists):
         num_rows += 1
-        if isinstance(ids, str) or not isinstance(ids, Iterable):
-            raise DataError(f"wanted a list of {what} ids for each new row, got {ids!r} (row {number}).")
-        for one in np.atleast_1d(ids).tolist() if isinstance(ids, np.ndarray) else ids:
-            if not isinstance(one, int | float | str | np.generic) or isinstance(one, bool | np.bool):
-                raise DataError(f"wanted {what} ids, got {one!r} (row {number}).")
-            if one in place:
-                rows.append(number)
-                columns.append(place[one])
+        for value in _ids_of_row(ids, row, what):
+            if value in column_of:
+                rows.append(row)
+                columns.append(column_of[value])
             else:
-                unknown.setdefault(one, number)
+                unknown.setdefault(value, row)
     if unknown:
-        named = ", ".join(f"{getattr(one, 'item', lambda o=one: o)()!r}" for one in list(unknown)[:_NAMED])
-        more = f" and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else ""
+        values = [value.item() if isinstance(value, np.generic) else value for value in list(unknown)[:_NUM_NAMED]]
+        more = f" and {len(unknown) - _NUM_NAMED:,} more" if len(unknown) > _NUM_NAMED else ""
         raise DataError(
-            f"wanted {what} ids of the ticket's data, got {len(unknown):,} that it does not have: {named}{more} "
-            f"(the first in row {next(iter(unknown.values()))})."
+            f"wanted {what} ids of the ticket's data, got {len(unknown):,} that it does not have: "
+            f"{', '.join(map(repr, values))}{more} (the first in row {next(iter(unknown.values()))})."
         )
     return _binary_matrix(np.asarray(rows, np.int64), np.asarray(columns, np.int64), (num_rows, len(known_ids)))
+
+
+def _ids_of_row(ids: Any, row: int, what: str) -> Iterator[Any]:
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise DataError(f"wanted a list of {what} ids for each new row, got {ids!r} (row {row}).")
+    for value in np.atleast_1d(ids).tolist() if isinstance(ids, np.ndarray) else ids:
+        if not isinstance(value, int | float | str | np.generic) or isinstance(value, bool | np.bool):
+            raise DataError(f"wanted {what} ids, got {value!r} (row {row}).")
+        yield value
 
 
 def _binary_matrix(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
@@ -82,30 +87,30 @@ def _binary_matrix(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
 
 
 def without_columns(matrix: sparse.csr_array, left_out: np.ndarray) -> sparse.csr_array:
-    """The matrix without the entries of some columns, of the same shape; `left_out` [N] bool."""
-    stays = ~left_out[matrix.indices]
-    starts = np.concatenate([[0], np.cumsum(stays)])[matrix.indptr]
-    return sparse.csr_array((matrix.data[stays], matrix.indices[stays], starts), shape=matrix.shape)
+    """The matrix, of the same shape, without the entries of some columns; `left_out` [N] bool."""
+    kept = ~left_out[matrix.indices]
+    starts = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+    return sparse.csr_array((matrix.data[kept], matrix.indices[kept], starts), shape=matrix.shape)
 
 
 class Ranked(NamedTuple):
-    """The same with original ids."""
+    """The results of queries, in original ids."""
 
-    asked: np.ndarray  # [B] ids asked for
-    found: np.ndarray  # [B, K] ids, best first; -1, or "" of ids that are text, where a row has fewer than K
-    scores: np.ndarray  # [B, K], -inf there
+    asked: np.ndarray  # [B] ids of the queries
+    found: np.ndarray  # [B, K] ids, best first; -1, or "" for ids that are text, at the end where fewer than K are left
+    scores: np.ndarray  # [B, K], -inf where there is no id
 
 
 def rows_of(ids: Any, known: np.ndarray, what: str) -> np.ndarray:
-    """[B] int64, the rows of original ids; one id by itself counts as [1].
+    """[B] int64, the rows of original ids; a single id is taken as [1].
 
     Args:
       ids: [B] integers or text, as `known`.
-      known: ids of all rows, ascending, each once, as `lthjax.Split` has them.
-      what: what they are of, "user" or "item".
+      known: [N] ids of all rows, ascending, each once, as in `lthjax.Split`.
+      what: "item" or "user", for errors.
 
     Raises:
-      DataError: ids that are not known, or of another kind; names some and says how many.
+      DataError: unknown ids, or ids of another kind; it names some and their number.
     """
     try:
         asked = np.atleast_1d(np.asarray(ids))
@@ -121,12 +126,12 @@ def rows_of(ids: Any, known: np.ndarray, what: str) -> np.ndarray:
     if asked.dtype.kind not in ("U" if is_text else "iu"):
         wanted = "text" if is_text else "integers"
         raise DataError(f"{what} ids: wanted {wanted}, as in the training data; got {asked.dtype}, {asked[:1]!r}.")
-    asked = asked if is_text else asked.astype(np.int64)  # beside uint64, int64 would be compared as floats
+    asked = asked if is_text else asked.astype(np.int64)  # NumPy compares uint64 with int64 as floats
     rows = np.minimum(np.searchsorted(known, asked), max(len(known) - 1, 0))
     unknown = known[rows] != asked if len(known) else np.ones(len(asked), bool)
     if unknown.any():
         missing = np.unique(asked[unknown])
-        some = ", ".join(repr(value) for value in missing[:5].tolist()) + (", ..." if len(missing) > 5 else "")
+        some = ", ".join(map(repr, missing[:_NUM_NAMED].tolist())) + (", ..." if len(missing) > _NUM_NAMED else "")
         raise DataError(
             f"wanted {what}s of the training data ({len(known):,} are known); "
             f"got {len(missing):,} unknown {what} id{'s' if len(missing) > 1 else ''}: {some}."
@@ -144,8 +149,8 @@ def named(best: Best, asked: np.ndarray, known: np.ndarray) -> Ranked:
     """Rows as original ids.
 
     Args:
-      best: of `recommend` or `similar`.
-      asked: [B] ids that were asked for.
-      known: ids of all rows of the table that was ranked.
+      best: of `top_k.recommend` or `top_k.similar`.
+      asked: [B] ids of the queries.
+      known: [N] ids of all rows of the ranked table.
     """
     return Ranked(asked, pick(known, best.rows, "" if known.dtype.kind == "U" else -1), best.scores)

@@ -1,6 +1,6 @@
-"""Tables, id sets and ids as few small arrays, and back: what a file of a ticket is made of. NumPy only.
+"""Tables, id sets and ids as a few small arrays, and back: the parts of the file of a ticket. NumPy only.
 
-Letters: R rows, F dimensions, S entries that are not 0, E ids in all rows together.
+Letters: R rows, F dimensions, S entries that are not +0.
 """
 
 from collections.abc import Mapping
@@ -20,15 +20,15 @@ Arrays = dict[str, np.ndarray]
 def pack_table(table: np.ndarray, layout: Layout = "auto", values: Values = "float32") -> Arrays:
     """The arrays of a table.
 
-    Layouts, beside the values of the S entries that are not +0: "bitmap" has R ceil(F / 8) bytes, a bit an entry;
-    "csr" a column an entry and a length a row, a byte each up to 255 dimensions; "dense" writes zeros as values.
-    "auto" takes the smallest. Values of "float32" come back bit by bit, "float16" rounded; "int8" are multiples of
-    their row's largest absolute value / 127, which stands beside them, so that they are off by half of that at most.
+    Layouts, besides the values of the S entries: "bitmap" has R ceil(F / 8) bytes, one bit per entry; "csr" a column
+    per value and a length per row, one byte each up to 255 dimensions; "dense" has all R F values. "auto" takes the
+    smallest. Values of "float32" come back to the bit, "float16" rounded; "int8" are multiples of the largest absolute
+    value of their row / 127, which is stored once per row, and so off by at most half of that.
 
     Args:
       table: [R, F] float32, finite.
-      layout: where the zeros are.
-      values: how the others are written.
+      layout: how the positions of the zeros are stored.
+      values: how the other entries are stored.
 
     Raises:
       DataError: a value is not finite, or too large for float16.
@@ -42,23 +42,23 @@ def pack_table(table: np.ndarray, layout: Layout = "auto", values: Values = "flo
     if not np.isfinite(table).all():
         raise DataError("wanted a table of finite values; got some that are not.")
     kept = table.view(np.uint32) != 0  # -0 is kept: what comes back has the same bits
-    coded, scales = _code(table, values)
-    found = [_lay(coded, kept, name) for name in (("dense", "bitmap", "csr") if layout == "auto" else (layout,))]
-    return min(found, key=num_bytes) | scales
+    coded, scales = _encode(table, values)
+    layouts = ("dense", "bitmap", "csr") if layout == "auto" else (layout,)
+    return min((_lay_out(coded, kept, name) for name in layouts), key=num_bytes) | scales
 
 
 def unpack_table(arrays: Mapping[str, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     """[R, F] float32, the inverse of `pack_table`."""
     values = arrays["values"]
     if "bits" in arrays:
-        places = np.flatnonzero(np.unpackbits(arrays["bits"], axis=1, count=shape[1]))
+        positions = np.flatnonzero(np.unpackbits(arrays["bits"], axis=1, count=shape[1]))
     elif "columns" in arrays:
         rows = np.repeat(np.arange(shape[0]), arrays["lengths"])
-        places = rows * shape[1] + arrays["columns"]
+        positions = rows * shape[1] + arrays["columns"]
     else:
-        places = slice(None)
+        positions = slice(None)
     table = np.zeros(shape[0] * shape[1], np.float32)
-    table[places] = values.ravel()
+    table[positions] = values.ravel()
     table = table.reshape(shape)
     return table * arrays["scales"][:, None] if "scales" in arrays else table
 
@@ -96,8 +96,8 @@ def num_bytes(arrays: Mapping[str, np.ndarray]) -> int:
     return sum(array.nbytes for array in arrays.values())
 
 
-def _code(table: np.ndarray, values: Values) -> tuple[np.ndarray, Arrays]:
-    """The table in another dtype, and the scales that go with it."""
+def _encode(table: np.ndarray, values: Values) -> tuple[np.ndarray, Arrays]:
+    """The table in the dtype of its values, and the scales of "int8"."""
     if values == "float32":
         return table, {}
     if values == "float16":
@@ -105,11 +105,11 @@ def _code(table: np.ndarray, values: Values) -> tuple[np.ndarray, Arrays]:
             raise DataError(f"values float16: wanted none above 65,504; got {np.abs(table).max():,.0f}. Take float32.")
         return table.astype(np.float16), {}
     scales = np.abs(table).max(axis=1, initial=0) / np.float32(127)
-    safe = np.where(scales > 0, scales, 1)[:, None]  # a row of zeros, or of values so small that their scale is 0
+    safe = np.where(scales > 0, scales, 1)[:, None]  # a scale is 0 for rows of zeros or of denormal numbers
     return np.clip(np.rint(table / safe), -127, 127).astype(np.int8), {"scales": scales}
 
 
-def _lay(coded: np.ndarray, kept: np.ndarray, layout: Layout) -> Arrays:
+def _lay_out(coded: np.ndarray, kept: np.ndarray, layout: Layout) -> Arrays:
     if layout == "dense":
         return {"values": coded}
     if layout == "bitmap":
@@ -126,4 +126,4 @@ def _smallest(numbers: np.ndarray) -> np.ndarray:
     least, most = int(numbers.min()), int(numbers.max())
     if least >= 0:
         return numbers.astype(np.min_scalar_type(most))
-    return numbers.astype(np.min_scalar_type(min(least, -most - 1)))  # signed, wide enough for both ends
+    return numbers.astype(np.min_scalar_type(min(least, -most - 1)))  # signed, wide enough for both

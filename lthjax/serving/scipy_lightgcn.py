@@ -1,4 +1,4 @@
-"""LightGCN's layers with SciPy: for files that hold a layer-0 table and the training pairs.
+"""LightGCN with SciPy: for files that hold layer-0 tables and the training pairs. NumPy and SciPy only.
 
 Letters: M users, N items, E training interactions, F dimensions, K layers.
 """
@@ -12,7 +12,7 @@ from lthjax.graph.weights import edge_weights
 def lightgcn(
     user: np.ndarray, item: np.ndarray, pairs: np.ndarray, num_layers: int, combine: str = "mean"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Final user and item embeddings, `lthjax.model.backbones.lightgcn` to float32 rounding.
+    """Final user and item embeddings as of `lthjax.model.backbones.lightgcn`, to float32 rounding.
 
     Args:
       user: [M, F] layer-0 values.

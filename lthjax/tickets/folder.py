@@ -17,7 +17,7 @@ import functools
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +40,21 @@ class RunFolder:
 
     path: Path
 
-    def load_ticket(self, level: int, state: TrainState, parent: Ticket | None) -> Ticket | None:
-        """The finished ticket of a level, or None; a damaged one, or no child of `parent`, is named and set aside.
+    def load_ticket(self, level: int, masks: masking.Masks, state: TrainState) -> Ticket | None:
+        """The finished ticket of a level, or None; a damaged one, or one with other masks, is named and set aside.
 
         Args:
           level: of the ticket.
+          masks: that the search asks for at this level.
           state: of the run's model and optimizer, for its structure.
-          parent: the ticket that was pruned for it.
         """
         place = self._ticket(level)
         if not place.exists():
             return None
         try:
             ticket = _read(lambda: tickets.from_checkpoint(*checkpoint.load(place), state), place)
-            if parent is not None and not masking.are_nested(ticket.masks, parent.masks):
-                raise CheckpointError(f"{place}: its masks do not lie within those of level {parent.level}, made anew.")
+            if not masking.are_equal(ticket.masks, masks):
+                raise CheckpointError(f"{place}: its masks are not those that the level before it leads to.")
         except CheckpointError as error:
             aside = _free_name(place, "damaged")
             place.rename(aside)
@@ -156,7 +156,7 @@ def open_folder(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
 
     Args:
       path: the folder.
-      config: "settings", "optimizer" and "data"; versions, device and commit are added here.
+      config: of `describe`; versions, device and commit are added here.
 
     Raises:
       SettingsError: the folder was made with another setting; names it.
@@ -204,13 +204,23 @@ def _parse_log(place: Path) -> tuple[list[dict[str, Any]], list[int]]:
     return found, damaged
 
 
-def describe(settings: Settings, optimizer: str, split: Split) -> dict[str, Any]:
-    """What config.json says of a run, versions and machine aside."""
+def describe(
+    settings: Settings, split: Split, optimizer: str = "adam", given: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What config.json says of a run, versions and machine aside.
+
+    Args:
+      settings: of the run.
+      split: that it is found on.
+      optimizer: "adam", or the fingerprint of one that was given in code.
+      given: fingerprints of other functions that were given in code, by what they are.
+    """
     overridden = {name: now for name, (_, now) in presets.overridden(settings).items()}
     return {
         "settings": dataclasses.asdict(settings),
         "preset": {"name": settings.preset, "overridden": overridden},
         "optimizer": optimizer,
+        "given": dict(given or {}),
         "data": {
             "name": split.name,
             "fingerprint": split.fingerprint,
@@ -257,9 +267,11 @@ def _check_same(place: Path, before: dict[str, Any], config: dict[str, Any]) -> 
             raise SettingsError(
                 f"{flag(name)}: {place.parent} was made with {was!r}; got {now!r}. Choose another --out."
             )
+    given = before.get("given", {})  # folders of older versions do not have it: nothing could be given then
     for name, was, now in (
         ("optimizer", before["optimizer"], config["optimizer"]),
         ("data", before["data"]["fingerprint"], config["data"]["fingerprint"]),
+        *((name, given.get(name), config["given"].get(name)) for name in sorted(given | config["given"])),
     ):
         if was != now:
             raise SettingsError(f"{name}: {place.parent} was made with {was}; got {now}. Choose another --out.")

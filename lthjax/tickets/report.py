@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 TEST_WARNING = "WARNING: best epochs were chosen on the test part (selection test): these numbers flatter."
 
-Row = dict[str, Any]  # of `tickets.row`, or of `seeds.combine`: then with standard deviations
+Row = dict[str, Any]  # of `Result.row`, or of `seeds.combine`: then with standard deviations
 
 
 def table(rows: list[Row], k: int = 20) -> "pd.DataFrame":

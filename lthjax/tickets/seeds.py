@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from lthjax.evaluation import statistics, verdict
-from lthjax.tickets.ticket import Record
+from lthjax.evaluation.verdict import Verdict
+from lthjax.tickets.result import Result
 
 
-def combine(runs: Sequence[Sequence[Record]], k: int = 20) -> list[dict[str, Any]]:
-    """One row a level, as `tickets.row`, with means over the seeds and columns `..._sd`.
+def combine(runs: Sequence[Sequence[Result]], k: int = 20) -> list[dict[str, Any]]:
+    """One row a level, as `Result.row` has them, with means over the seeds and columns `..._sd`.
 
     Args:
-      runs: the records of each seed, all levels, the dense one first; split and settings alike.
+      runs: the results of each seed, all levels, the dense one first; split and settings alike.
       k: places of Recall.
     """
     main = f"recall@{k}"
@@ -26,32 +27,29 @@ def combine(runs: Sequence[Sequence[Record]], k: int = 20) -> list[dict[str, Any
         verdict.DENSE,
         *verdict.compare_seeds(values[:, 0], values[:, 1:].swapaxes(0, 1), epochs[:, 0], epochs[:, 1:].T),
     ]
-    rows = []
-    for level, judged in enumerate(verdicts):
-        each = [run[level].row for run in runs]
-        measured = {}
-        for name in [*runs[0][level].metrics, "best_epoch", "epochs", "seconds"]:
-            numbers = np.asarray([one[name] for one in each], np.float64)
-            measured[name] = float(numbers.mean())
-            if name != "seconds":
-                measured[f"{name}_sd"] = float(numbers.std(ddof=1)) if len(numbers) > 1 else 0.0
-        rows.append(
-            {
-                **{name: each[0][name] for name in ("level", "sparsity", "num_kept")},
-                **measured,
-                "verdict": judged.name,
-                "difference": judged.difference,
-                "interval_low": judged.low,
-                "interval_high": judged.high,
-                "num_seeds": len(runs),
-                "selection": each[0]["selection"],
-                "settings": each[0]["settings"],
-            }
-        )
-    return rows
+    return [_mean([run[level] for run in runs], judged) for level, judged in enumerate(verdicts)]
 
 
-def sparsest_winner_interval(runs: Sequence[Sequence[Record]], k: int = 20) -> tuple[float, float]:
+def _mean(results: Sequence[Result], judged: Verdict) -> dict[str, Any]:
+    """The row of one level: means over its seeds, and the verdict on all of them."""
+    first, rows = results[0], [result.row() for result in results]
+    measured = {}
+    for name in [*first.metrics, "best_epoch", "epochs", "seconds"]:
+        values = np.asarray([row[name] for row in rows], np.float64)
+        measured[name] = float(values.mean())
+        if name != "seconds":
+            measured[f"{name}_sd"] = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return {
+        **{name: rows[0][name] for name in ("level", "sparsity", "num_kept")},
+        **measured,
+        **judged.columns(),
+        "num_seeds": len(results),
+        "selection": first.selection,
+        "settings": first.settings,
+    }
+
+
+def sparsest_winner_interval(runs: Sequence[Sequence[Result]], k: int = 20) -> tuple[float, float]:
     """95% interval of the highest winning sparsity over users and seeds; see `statistics.sparsest_winner_interval`."""
     main = f"recall@{k}"
     values = np.asarray([[ticket.per_user[main] for ticket in run] for run in runs], np.float64)

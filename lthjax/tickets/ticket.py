@@ -5,18 +5,17 @@ Letters: M users, N items, F dimensions, U users with test items, S entries kept
 
 import dataclasses
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from lthjax import presets
 from lthjax.embeddings import Embeddings
-from lthjax.evaluation.ranking import RankingMetrics
 from lthjax.evaluation.verdict import Verdict
 from lthjax.pruning import masks as masking
 from lthjax.runtime import checkpoint
-from lthjax.settings import Settings
+from lthjax.settings import Settings, from_record
+from lthjax.tickets.result import Result, in_words
 from lthjax.training.step import TrainState
 
 
@@ -37,7 +36,10 @@ class Ticket:
       seconds: wall-clock time of this level.
       verdict: against the dense model of the same run.
       parent: the level whose trained weights were pruned, None for the dense model.
-      settings: of the run, and what else it was made with.
+      settings: of the run.
+      optimizer: "adam", or the fingerprint of one that was given in code.
+      given: fingerprints of other functions that were given in code, by what they are: "backbone", "loss", "score",
+        "search".
       fingerprint: of the data split.
       origin: state with an optimizer that is not fresh: of the dense model, what later levels rewind to (epoch:K); of a
         ticket, what it started from (epoch:K, none).
@@ -57,8 +59,10 @@ class Ticket:
     seconds: float
     verdict: Verdict
     parent: int | None
-    settings: dict[str, Any]
+    settings: Settings
     fingerprint: str
+    optimizer: str = "adam"
+    given: dict[str, str] = dataclasses.field(default_factory=dict)
     origin: TrainState | None = None
     final: TrainState | None = None
     saved_states: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -88,54 +92,24 @@ def whole(ticket: Any) -> Ticket:
     return ticket if isinstance(ticket, Ticket) else ticket.ticket
 
 
-def row(ticket: Ticket) -> dict[str, Any]:
-    """The ticket as a row of results.csv."""
-    return {
-        "level": ticket.level,
-        "sparsity": ticket.sparsity,
-        "num_kept": ticket.num_kept,
-        "valid_recall@20": "",  # where the split has no validation part
-        **ticket.metrics,
-        "best_epoch": ticket.best_epoch,
-        "epochs": ticket.epochs,
-        "seconds": ticket.seconds,
-        "verdict": ticket.verdict.name,
-        "difference": ticket.verdict.difference,
-        "interval_low": ticket.verdict.low,
-        "interval_high": ticket.verdict.high,
-        "selection": ticket.settings["selection"],
-        "settings": presets.title(settings_of(ticket)),
-    }
-
-
-class Record(NamedTuple):
-    """What tables need of a ticket, without its arrays: runs with many seeds keep these."""
-
-    row: dict[str, Any]
-    sparsity: float
-    best_epoch: int
-    metrics: dict[str, float]
-    per_user: dict[str, np.ndarray]
-
-
-def record(ticket: Ticket) -> Record:
-    """The ticket's record."""
-    return Record(row(ticket), ticket.sparsity, ticket.best_epoch, ticket.metrics, ticket.per_user)
-
-
-def settings_of(ticket: Ticket) -> Settings:
-    """The settings that the ticket was found with."""
-    known = {field.name for field in dataclasses.fields(Settings)}
-    return Settings(**{name: value for name, value in ticket.settings.items() if name in known})
-
-
-def per_user(measured: RankingMetrics) -> dict[str, np.ndarray]:
-    """Ranking metrics by name, "recall@20" -> [U]."""
-    return {f"recall@{k}": v for k, v in measured.recall.items()} | {f"ndcg@{k}": v for k, v in measured.ndcg.items()}
+def result(ticket: Ticket) -> Result:
+    """What tables need of a ticket."""
+    return Result(
+        level=ticket.level,
+        sparsity=ticket.sparsity,
+        num_kept=ticket.num_kept,
+        metrics=ticket.metrics,
+        per_user=ticket.per_user,
+        best_epoch=ticket.best_epoch,
+        epochs=ticket.epochs,
+        seconds=ticket.seconds,
+        verdict=ticket.verdict,
+        **in_words(ticket.settings),
+    )
 
 
 _STATES = ("origin/", "final/")
-_FACTS = ("level", "metrics", "best_epoch", "epochs", "seconds", "parent", "settings", "fingerprint")
+_FACTS = ("level", "metrics", "best_epoch", "epochs", "seconds", "parent", "fingerprint")
 
 
 def to_checkpoint(ticket: Ticket) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -153,7 +127,15 @@ def to_checkpoint(ticket: Ticket) -> tuple[dict[str, np.ndarray], dict[str, Any]
             arrays |= checkpoint.named_leaves(state, f"{name}/")
     facts = {name: getattr(ticket, name) for name in _FACTS}
     facts |= {"verdict": ticket.verdict._asdict(), "dim": int(ticket.masks.user.shape[1])}
+    facts["settings"] = made_with(ticket)
+    if ticket.given:
+        facts["given"] = ticket.given
     return arrays, facts
+
+
+def made_with(ticket: Ticket) -> dict[str, Any]:
+    """Settings and optimizer of a ticket as files have them."""
+    return dataclasses.asdict(ticket.settings) | {"optimizer": ticket.optimizer}
 
 
 def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state: TrainState | None = None) -> Ticket:
@@ -183,6 +165,9 @@ def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state:
         users=arrays["users"],
         per_user={name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)},
         verdict=Verdict(**facts["verdict"]),
+        settings=from_record(facts["settings"]),
+        optimizer=facts["settings"]["optimizer"],
+        given=facts.get("given", {}),
         **{name: facts[name] for name in _FACTS},
         **states,
         saved_states={} if state is not None else {n: a for n, a in arrays.items() if n.startswith(_STATES)},

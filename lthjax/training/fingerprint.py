@@ -1,6 +1,15 @@
-"""A name for what was given in code: what it does, since functions cannot be compared."""
+"""Names for what was given in code: a run folder must not go on with another function than it was begun with.
 
+Functions cannot be compared. An optimizer, a score, a backbone and a loss are named by what they do to a small table,
+rounded to five digits, so that another version or device gives the same function the same name; two that differ nowhere
+there have one name. A search is a generator that does more than one can try, and is named by its code.
+"""
+
+import functools
 import hashlib
+import sys
+import types
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -9,15 +18,17 @@ import numpy as np
 import optax
 
 from lthjax.embeddings import Embeddings
+from lthjax.errors import SettingsError
+from lthjax.graph import graph as graphs
+from lthjax.model.backbones import Backbone
+from lthjax.model.losses import Loss, Triples
+from lthjax.pruning.rules import Score
+
+_USERS, _ITEMS, _DIM = 5, 7, 4
 
 
-def fingerprint_of(optimizer: optax.GradientTransformation) -> str:
-    """A name for an optimizer given in code: what it does to a small table, early and late, gradients small and large.
-
-    Functions cannot be compared, but a run folder must not go on with another optimizer than it was begun with. The
-    updates are rounded to five digits, so that another version or device gives the same optimizer the same name. Two
-    optimizers that differ at none of these steps and sizes have one name.
-    """
+def of_optimizer(optimizer: optax.GradientTransformation) -> str:
+    """The name of an optimizer: its updates early and late, for small and large gradients."""
     params = Embeddings(jnp.linspace(-1, 1, 8).reshape(2, 4), jnp.linspace(-0.9, 1.1, 12).reshape(3, 4))
     optimizer = optax.with_extra_args_support(optimizer)
     update = jax.jit(optimizer.update)
@@ -27,11 +38,110 @@ def fingerprint_of(optimizer: optax.GradientTransformation) -> str:
         for scale in (1e-3, 1.0, 1e3):
             gradients = jax.tree.map(lambda p, scale=scale: scale * jnp.cos(3 * p + 1), params)
             updates, state = update(gradients, state, params)
-            seen += [f"{x:.4e}" for leaf in jax.tree.leaves(updates) for x in np.ravel(leaf).tolist()]
-    return "given, " + hashlib.sha256(" ".join(seen).encode()).hexdigest()[:12]
+            seen.append(updates)
+    return _name(_numbers(seen))
+
+
+def of_score(score: Score) -> str:
+    """The name of a pruning score: its values for small, middling and large weights."""
+    key = jax.random.key(0)
+    scores = [score(_table(scale), key) for scale in (1e-2, 1.0, 1e2)]
+    return _name(_numbers(scores))
+
+
+def of_backbone(backbone: Backbone) -> str:
+    """The name of a backbone: its final embeddings on a small graph; by its code where that graph is too small."""
+    pairs = np.argwhere((np.arange(_USERS)[:, None] * 3 + np.arange(_ITEMS) * 2) % 5 < 2)
+    graph = graphs.from_pairs(pairs, _USERS, _ITEMS)
+    try:
+        return _name(_numbers([backbone(_table(scale), graph) for scale in (0.1, 1.0)]))
+    except (TypeError, ValueError, IndexError):  # it knows the sizes of its own data
+        return of_code(backbone)
+
+
+def of_loss(loss: Loss) -> str:
+    """The name of a loss: its values on small batches; by its code where it wants other tables."""
+    final, layer0 = _table(1.0), _table(0.3)
+    users, items = jnp.arange(_USERS), jnp.arange(_USERS)
+    batch = Triples(users, items, (items + 3) % _ITEMS, jnp.ones(_USERS))
+    try:
+        return _name(_numbers([loss(final, layer0, batch), loss(layer0, final, batch)]))
+    except (TypeError, ValueError, IndexError):
+        return of_code(loss)
+
+
+def of_code(function: Callable) -> str:
+    """The name of a function by its code: that of helpers in its module and values that it holds too.
+
+    Code differs between versions of Python, which therefore stands in the name.
+
+    Raises:
+      SettingsError: it has no code that can be read.
+    """
+    digest = hashlib.sha256()
+    for part in _code(function, set()):
+        digest.update(part)
+    return f"given, Python {sys.version_info.major}.{sys.version_info.minor}, {digest.hexdigest()[:12]}"
+
+
+def _table(scale: float) -> Embeddings:
+    def values(num_rows: int, shift: float) -> jax.Array:
+        return scale * jnp.cos(jnp.arange(num_rows * _DIM, dtype=jnp.float32).reshape(num_rows, _DIM) + shift)
+
+    return Embeddings(values(_USERS, 0.5), values(_ITEMS, 2.0))
+
+
+def _numbers(tree: Any) -> Iterator[str]:
+    for leaf in jax.tree.leaves(tree):
+        yield from (f"{x:.4e}" for x in np.ravel(leaf).tolist())
+
+
+def _name(words: Iterator[str]) -> str:
+    return "given, " + hashlib.sha256(" ".join(words).encode()).hexdigest()[:12]
 
 
 def _at_step(leaf: Any, step: int) -> Any:
     """Counters of an optimizer's state, set to a step; everything else as it is."""
     is_counter = jnp.shape(leaf) == () and jnp.issubdtype(leaf.dtype, jnp.integer)
     return jnp.full((), step, leaf.dtype) if is_counter else leaf
+
+
+def _code(value: Any, seen: set[int]) -> Iterator[bytes]:
+    """Whatever makes a function what it is, in one order."""
+    yield type(value).__qualname__.encode()
+    if isinstance(value, str | bytes | int | float | complex | None):
+        yield repr(value).encode()
+    elif isinstance(value, np.ndarray | jax.Array):
+        yield np.asarray(value).tobytes()
+    elif isinstance(value, types.ModuleType | types.BuiltinFunctionType | type):
+        yield value.__name__.encode()
+    elif id(value) not in seen:
+        seen.add(id(value))
+        for part in _parts(value):
+            yield from _code(part, seen)
+
+
+def _parts(value: Any) -> list[Any]:
+    """What a value is made of."""
+    if isinstance(value, functools.partial):
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, types.MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, types.FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        names = [value.__globals__[name] for name in value.__code__.co_names if name in value.__globals__]
+        helpers = [helper for helper in names if getattr(helper, "__module__", None) == value.__module__]
+        return [value.__code__, value.__defaults__, value.__kwdefaults__, *cells, *helpers]
+    if isinstance(value, types.CodeType):
+        return [value.co_code, value.co_names, value.co_consts]
+    if isinstance(value, dict):
+        return [part for item in sorted(value.items(), key=lambda item: repr(item[0])) for part in item]
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    if isinstance(value, tuple | list):
+        return list(value)
+    if hasattr(value, "__wrapped__"):  # jax.jit, functools.cache
+        return [value.__wrapped__]
+    if hasattr(value, "__dict__"):
+        return [vars(value)]
+    raise SettingsError(f"wanted a function whose code can be read; got {value!r:.60}.")

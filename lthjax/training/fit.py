@@ -1,5 +1,8 @@
 """The loop around the steps: evaluates, stops early, keeps the best epoch; for one ticket, or several as one program.
 
+    trainer = Trainer(program, graph, selection, Plan(epochs=200, patience=30, eval_every=5))
+    (state,) = fit(trainer, [Member("dense", masks, key, begin(program.start(params, masks), 0))])
+
 Letters: T tickets.
 """
 
@@ -73,182 +76,168 @@ def begin(state: TrainState, epoch: int) -> FitState:
     )
 
 
-def fit(
-    program: Program,
-    fitting: FitState,
-    masks: masking.Masks,
-    graph: Graph,
-    selection: RankingTask,
-    key: jax.Array,
-    plan: Plan,
-    *,
-    name: str = "training",
-    report: Callable[[int, float, Evaluation | None], None] = lambda epoch, loss, evaluation: None,
-    save: Callable[[FitState], None] = lambda fitting: None,
-    save_seconds: float = 30.0,
-) -> FitState:
-    """Train one ticket until the epochs or the patience are used up; returns the last state, with the best one in it.
+class Trainer(NamedTuple):
+    """What all members of a fit share."""
 
-    As `fit_together` with one ticket.
-    """
-    (fitted,) = fit_together(
-        program,
-        [fitting],
-        [masks],
-        graph,
-        selection,
-        [key],
-        plan,
-        names=[name],
-        report=lambda member, *what: report(*what),
-        save=lambda fittings: save(fittings[0]),
-        save_seconds=save_seconds,
-    )
-    return fitted
+    program: Program
+    graph: Graph
+    selection: RankingTask  # the part whose Recall@ks[0] chooses the best epoch
+    plan: Plan
 
 
-def fit_together(
-    program: Program,
-    fittings: Sequence[FitState],
-    masks: Sequence[masking.Masks],
-    graph: Graph,
-    selection: RankingTask,
-    keys: Sequence[jax.Array],
-    plan: Plan,
-    *,
-    names: Sequence[str],
-    report: Callable[[int, int, float, Evaluation | None], None] = lambda member, epoch, loss, evaluation: None,
-    save: Callable[[list[FitState]], None] = lambda fittings: None,
-    save_seconds: float = 30.0,
-) -> list[FitState]:
-    """Train T tickets as one program, each until the epochs or its patience are used up; returns their last states.
+class Member(NamedTuple):
+    """A ticket to train, alone or beside others."""
 
-    Each has its own masks, weights, optimizer state (and a learning rate kept in there), batches, early stop and best
-    epoch, and ends as it would alone, to rounding. Those furthest behind go on first, until all stand at one step.
-    Those that are done leave.
+    name: str  # for errors
+    masks: masking.Masks  # True where kept
+    key: jax.Array  # of its batches
+    state: FitState  # from `begin`, or a saved one to go on with
+
+
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+    """What happens beside training."""
+
+    # Called with the number of the member, epoch, mean loss and the evaluation, if one was made, after every evaluation
+    # and every dispatch.
+    report: Callable[[int, int, float, Evaluation | None], None] = lambda member, epoch, loss, evaluation: None
+    # Called with all states every `save_seconds`, and before a KeyboardInterrupt goes on its way.
+    save: Callable[[list[FitState]], None] = lambda states: None
+    save_seconds: float = 30.0  # 0 saves after every evaluation and every dispatch
+
+
+def fit(trainer: Trainer, members: Sequence[Member], hooks: Hooks | None = None) -> list[FitState]:
+    """Train T tickets, each until the epochs or its patience are used up; returns their last states.
+
+    Several are one program: each has its own masks, weights, optimizer state (and a learning rate kept in there),
+    batches, early stop and best epoch, and ends as it would alone, to rounding. Those furthest behind go on first,
+    until all stand at one step. Those that are done leave.
 
     Steps run on the device for half a second at a time, however many or few epochs that is, and a batch depends on the
     key and the step alone: the result does not depend on where the dispatches were cut, nor on interruptions. For one
     ticket that holds to the bit; for several to rounding, since another number of them is another program.
 
     Args:
-      program: of the model.
-      fittings: T states from `begin`, or saved ones to go on with.
-      masks: of each ticket, True where kept.
-      graph: training interactions, the same for all.
-      selection: the part whose Recall@ks[0] chooses the best epoch.
-      keys: of each ticket's batches.
-      plan: epochs, patience, evaluations.
-      names: of each ticket, for the error message.
-      report: called with number of the ticket, epoch, mean loss and the evaluation, if one was made, after every
-        evaluation and every dispatch.
-      save: called with all states every `save_seconds`, and before a KeyboardInterrupt goes on its way.
-      save_seconds: 0 saves after every evaluation and every dispatch.
+      trainer: program, graph, selection part and plan.
+      members: the tickets.
+      hooks: what is told and saved on the way; nothing by default.
 
     Raises:
       TrainingError: the loss of a ticket is no longer finite; names it and the epoch, and ends the others too.
       KeyboardInterrupt: after the states were saved; a second Ctrl-C within a dispatch leaves what was saved before.
     """
-    fittings, pace = list(fittings), _Pace()
+    hooks = hooks or Hooks()
+    states, pace = [member.state for member in members], _Pace()
     saved_at = clock = time.monotonic()
     try:
         with interrupts.held_back() as stop_if_asked:
-            while members := _furthest_behind(fittings, plan):
+            while numbers := _furthest_behind(states, trainer.plan):
                 stop_if_asked()
-                for member in members:
-                    check_finite(fittings[member].meter, program.steps_per_epoch, names[member])
-                evaluation = None
-                due = [member for member in members if _is_due(fittings[member], program.steps_per_epoch, plan)]
-                if due:
-                    members = due[:1]
-                    fitting, evaluation = _settle(program, fittings[members[0]], graph, selection, plan, stop_if_asked)
-                    fittings[members[0]] = fitting
-                else:
-                    _run(program, fittings, members, masks, graph, keys, plan, pace)
+                numbers, evaluation = _advance(trainer, members, states, numbers, pace, stop_if_asked)
                 now = time.monotonic()
-                for member in members:
-                    fitting = fittings[member]
-                    fitting = fitting.replace(seconds=fitting.seconds + (now - clock) / len(members))
-                    fittings[member] = fitting
-                    if evaluation is not None:
-                        evaluation = evaluation._replace(seconds=float(fitting.seconds))
-                    loss = evaluation.loss if evaluation else fitting.meter.mean()
-                    report(member, int(fitting.train.step) // program.steps_per_epoch, loss, evaluation)
+                for number in numbers:
+                    states[number] = _after(states[number], (now - clock) / len(numbers))
+                    _tell(hooks, number, states[number], evaluation, trainer.program.steps_per_epoch)
                 clock = now
-                if now - saved_at >= save_seconds:
-                    save(fittings)
+                if now - saved_at >= hooks.save_seconds:
+                    hooks.save(states)
                     saved_at = time.monotonic()
     except KeyboardInterrupt:
-        if not any(leaf.is_deleted() for leaf in jax.tree.leaves(fittings) if isinstance(leaf, jax.Array)):
-            save(fittings)  # a dispatch that was broken off has given its state away
+        if not any(leaf.is_deleted() for leaf in jax.tree.leaves(states) if isinstance(leaf, jax.Array)):
+            hooks.save(states)  # a dispatch that was broken off has given its state away
         raise
-    return fittings
+    return states
 
 
-def _furthest_behind(fittings: list[FitState], plan: Plan) -> list[int]:
-    """Numbers of the unfinished tickets that stand at the lowest step."""
-    steps = {number: int(one.train.step) for number, one in enumerate(fittings) if not _is_finished(one, plan)}
+def _advance(
+    trainer: Trainer,
+    members: Sequence[Member],
+    states: list[FitState],
+    numbers: list[int],
+    pace: "_Pace",
+    stop_if_asked: Callable[[], None],
+) -> tuple[list[int], Evaluation | None]:
+    """Evaluate the first member that is due, or run a dispatch of all; changes `states`, returns whose."""
+    steps_per_epoch = trainer.program.steps_per_epoch
+    for number in numbers:
+        check_finite(states[number].meter, steps_per_epoch, members[number].name)
+    due = next((number for number in numbers if _is_due(states[number], steps_per_epoch, trainer.plan)), None)
+    if due is None:
+        _run(trainer, members, states, numbers, pace)
+        return numbers, None
+    states[due], evaluation = _settle(trainer, states[due], stop_if_asked)
+    return [due], evaluation
+
+
+def _after(state: FitState, seconds: float) -> FitState:
+    return state.replace(seconds=state.seconds + seconds)
+
+
+def _tell(hooks: Hooks, number: int, state: FitState, evaluation: Evaluation | None, steps_per_epoch: int) -> None:
+    if evaluation is not None:
+        evaluation = evaluation._replace(seconds=float(state.seconds))
+    loss = evaluation.loss if evaluation else state.meter.mean()
+    hooks.report(number, int(state.train.step) // steps_per_epoch, loss, evaluation)
+
+
+def _furthest_behind(states: Sequence[FitState], plan: Plan) -> list[int]:
+    """Numbers of the unfinished members that stand at the lowest step."""
+    steps = {number: int(state.train.step) for number, state in enumerate(states) if not _is_finished(state, plan)}
     return [number for number, step in steps.items() if step == min(steps.values())]
 
 
-def _is_due(fitting: FitState, steps_per_epoch: int, plan: Plan) -> bool:
+def _is_due(state: FitState, steps_per_epoch: int, plan: Plan) -> bool:
     """Is there something to do between two epochs, before it may go on?"""
-    epoch, step_in_epoch = divmod(int(fitting.train.step), steps_per_epoch)
-    return step_in_epoch == 0 and (_is_to_keep(epoch, fitting, plan) or _is_to_evaluate(epoch, fitting, plan))
+    epoch, step_in_epoch = divmod(int(state.train.step), steps_per_epoch)
+    return step_in_epoch == 0 and (_is_to_keep(epoch, state, plan) or _is_to_evaluate(epoch, state, plan))
 
 
-def _is_to_keep(epoch: int, fitting: FitState, plan: Plan) -> bool:
-    return epoch == plan.keep_epoch and fitting.kept is None
+def _is_to_keep(epoch: int, state: FitState, plan: Plan) -> bool:
+    return epoch == plan.keep_epoch and state.kept is None
 
 
-def _is_to_evaluate(epoch: int, fitting: FitState, plan: Plan) -> bool:
-    return epoch > fitting.evaluated_epoch and (epoch % plan.eval_every == 0 or epoch == plan.epochs)
+def _is_to_evaluate(epoch: int, state: FitState, plan: Plan) -> bool:
+    return epoch > state.evaluated_epoch and (epoch % plan.eval_every == 0 or epoch == plan.epochs)
 
 
-def _settle(
-    program: Program,
-    fitting: FitState,
-    graph: Graph,
-    selection: RankingTask,
-    plan: Plan,
-    stop_if_asked: Callable[[], None],
-) -> tuple[FitState, Evaluation | None]:
+def _settle(trainer: Trainer, state: FitState, stop_if_asked: Callable[[], None]) -> tuple[FitState, Evaluation | None]:
     """Keep the state, or evaluate it: whichever is due first."""
-    epoch = int(fitting.train.step) // program.steps_per_epoch
-    if _is_to_keep(epoch, fitting, plan):
-        return fitting.replace(kept=_copy(fitting.train)), None
-    final = jax.block_until_ready(program.embed(fitting.train.params, graph))
-    return _record(fitting, evaluate(final, selection, plan.ks, between_dispatches=stop_if_asked), epoch, plan)
+    program, graph, selection, plan = trainer
+    epoch = int(state.train.step) // program.steps_per_epoch
+    if _is_to_keep(epoch, state, plan):
+        return state.replace(kept=_copy(state.train)), None
+    final = jax.block_until_ready(program.embed(state.train.params, graph))
+    return _record(state, evaluate(final, selection, plan.ks, between_dispatches=stop_if_asked), epoch, plan)
 
 
 def _run(
-    program: Program,
-    fittings: list[FitState],
-    members: list[int],
-    masks: Sequence[masking.Masks],
-    graph: Graph,
-    keys: Sequence[jax.Array],
-    plan: Plan,
-    pace: "_Pace",
+    trainer: Trainer, members: Sequence[Member], states: list[FitState], numbers: list[int], pace: "_Pace"
 ) -> None:
-    """A dispatch of steps for the members, in place, up to the next thing that is due or the next ticket that waits."""
-    steps, step = program.steps_per_epoch, int(fittings[members[0]].train.step)
-    stops = [e * steps for e in (_next_evaluation(step // steps, plan), plan.keep_epoch) if e is not None]
-    stops += [int(one.train.step) for one in fittings if not _is_finished(one, plan)]
-    num_steps = min(pace.num_steps, min(stop for stop in stops if stop > step) - step)
-    chosen = [(fittings[i].train, fittings[i].meter, masks[i], keys[i]) for i in members]
+    """A dispatch of steps, in place, up to the next thing that is due or the next member that waits."""
+    program, graph, _, plan = trainer
+    num_steps = min(pace.num_steps, _steps_to_next_stop(states, numbers[0], program.steps_per_epoch, plan))
+    chosen = [(states[i].train, states[i].meter, members[i].masks, members[i].key) for i in numbers]
     began = time.monotonic()
     if len(chosen) == 1:
         train, meter, mask, key = chosen[0]
         after = [program.run_steps(train, meter, mask, graph, key, jnp.int32(num_steps))]
     else:
-        chosen += chosen[:1] * (_width(len(chosen), len(fittings)) - len(chosen))
+        chosen += chosen[:1] * (_width(len(chosen), len(states)) - len(chosen))
         train, meter, mask, key = _stack(chosen)
-        after = _unstack(program.run_together(train, meter, mask, graph, key, jnp.int32(num_steps)), len(members))
+        after = _unstack(program.run_together(train, meter, mask, graph, key, jnp.int32(num_steps)), len(numbers))
     jax.block_until_ready(after)
     pace.learn(num_steps, time.monotonic() - began)
-    for member, (train, meter) in zip(members, after, strict=True):
-        fittings[member] = fittings[member].replace(train=train, meter=meter)
+    for number, (train, meter) in zip(numbers, after, strict=True):
+        states[number] = states[number].replace(train=train, meter=meter)
+
+
+def _steps_to_next_stop(states: Sequence[FitState], number: int, steps_per_epoch: int, plan: Plan) -> int:
+    """Steps of a member until an evaluation, an epoch to keep, or a member that waits."""
+    step = int(states[number].train.step)
+    epochs = [_next_evaluation(step // steps_per_epoch, plan), plan.keep_epoch]
+    stops = [epoch * steps_per_epoch for epoch in epochs if epoch is not None]
+    stops += [int(state.train.step) for state in states if not _is_finished(state, plan)]
+    return min(stop for stop in stops if stop > step) - step
 
 
 def _width(num_members: int, num_tickets: int) -> int:
@@ -301,21 +290,21 @@ def _next_evaluation(epoch: int, plan: Plan) -> int:
     return min((epoch // plan.eval_every + 1) * plan.eval_every, plan.epochs)
 
 
-def _is_finished(fitting: FitState, plan: Plan) -> bool:
-    evaluated = int(fitting.evaluated_epoch)
-    if plan.keep_epoch is not None and fitting.kept is None:
+def _is_finished(state: FitState, plan: Plan) -> bool:
+    evaluated = int(state.evaluated_epoch)
+    if plan.keep_epoch is not None and state.kept is None:
         return False  # the rewind point is still ahead
-    out_of_patience = plan.patience > 0 and evaluated - int(fitting.best_epoch) >= plan.patience
+    out_of_patience = plan.patience > 0 and evaluated - int(state.best_epoch) >= plan.patience
     return evaluated >= plan.epochs or out_of_patience
 
 
-def _record(fitting: FitState, measured: RankingMetrics, epoch: int, plan: Plan) -> tuple[FitState, Evaluation]:
+def _record(state: FitState, measured: RankingMetrics, epoch: int, plan: Plan) -> tuple[FitState, Evaluation]:
     """The state after an evaluation; a value that only equals the best does not replace it."""
     means = measured.means()
     value = means[f"recall@{plan.ks[0]}"]
-    is_best = bool(value > fitting.best_value)
-    evaluation = Evaluation(epoch=epoch, loss=fitting.meter.mean(), means=means, is_best=is_best, seconds=0.0)
-    fitting = fitting.replace(meter=LossMeter.zero(), evaluated_epoch=np.asarray(epoch))
+    is_best = bool(value > state.best_value)
+    evaluation = Evaluation(epoch=epoch, loss=state.meter.mean(), means=means, is_best=is_best, seconds=0.0)
+    state = state.replace(meter=LossMeter.zero(), evaluated_epoch=np.asarray(epoch))
     if is_best:
-        fitting = fitting.replace(best=_copy(fitting.train), best_value=np.asarray(value), best_epoch=np.asarray(epoch))
-    return fitting, evaluation
+        state = state.replace(best=_copy(state.train), best_value=np.asarray(value), best_epoch=np.asarray(epoch))
+    return state, evaluation

@@ -73,6 +73,13 @@ def distinct_users(batch_size: int) -> Sampler:
     return Sampler(sample, lambda num_interactions: num_interactions // batch_size + 1)
 
 
+SAMPLERS = {  # by the names of --sampler; batch size -> sampler
+    "interactions": every_interaction,
+    "users": users_with_replacement,
+    "distinct-users": distinct_users,
+}
+
+
 def _with_items(key: jax.Array, users: jax.Array, graph: Graph, counts: jax.Array) -> Triples:
     """Triples of [B] users: one uniform positive and one uniform negative each."""
     positive_key, negative_key = jax.random.split(key)

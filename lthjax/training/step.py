@@ -14,14 +14,12 @@ from flax import struct
 
 from lthjax.embeddings import Embeddings
 from lthjax.graph.graph import Graph
-from lthjax.model import losses
+from lthjax.model.backbones import Backbone
+from lthjax.model.losses import Loss
 from lthjax.model.tables import Table
 from lthjax.pruning import masks as masking
 from lthjax.training import optimizer as optim
-from lthjax.training import sampling
-
-Backbone = Callable[[Embeddings, Graph], Embeddings]
-Loss = Callable[[Embeddings, Embeddings, losses.Triples], jax.Array]
+from lthjax.training.sampling import Sampler
 
 
 @struct.dataclass
@@ -68,27 +66,25 @@ class Program(NamedTuple):
     steps_per_epoch: int
 
 
-def make_program(
-    *,
-    table: Table,
-    backbone: Backbone,
-    optimizer: optax.GradientTransformation,
-    sampler: sampling.Sampler,
-    shape: tuple[int, int, int],
-    num_interactions: int,
-    loss: Loss,
-) -> Program:
+class Parts(NamedTuple):
+    """What a program is made of; each part may be any function of its kind."""
+
+    table: Table  # how parameters are drawn and read
+    backbone: Backbone
+    loss: Loss
+    sampler: Sampler  # where batches come from
+    optimizer: optax.GradientTransformation  # any Optax transformation; `make_program` masks it
+
+
+def make_program(parts: Parts, shape: tuple[int, int, int], num_interactions: int) -> Program:
     """Build the program of a model.
 
     Args:
-      table: how parameters are drawn and read.
-      backbone: layer-0 embeddings and graph -> final embeddings.
-      optimizer: any Optax transformation; it is masked here.
-      sampler: where batches come from.
+      parts: what it is made of.
       shape: (M, N, F).
       num_interactions: training interactions, for the steps of an epoch.
-      loss: (final embeddings, layer-0 embeddings, batch) -> loss.
     """
+    table, backbone, loss, sampler, optimizer = parts
     masked_optimizer = optim.masked(optimizer)
 
     def loss_of(params, graph, batch):

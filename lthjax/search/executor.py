@@ -1,0 +1,280 @@
+"""What carries searches out: answers their requests from disk or by training, saves every ticket before it is given.
+
+One search or several that differ in their seed go through it at a time. It alone knows folders, snapshots, progress
+bars and Ctrl-C.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lthjax.errors import SettingsError
+from lthjax.evaluation import verdict
+from lthjax.pruning import masks as masking
+from lthjax.runtime import interrupts
+from lthjax.search.problem import Problem, measure
+from lthjax.search.steps import Request, Search
+from lthjax.tickets import folder as folders
+from lthjax.tickets.folder import RunFolder
+from lthjax.tickets.ticket import Ticket, result
+from lthjax.training import progress
+from lthjax.training.fit import FitState, Hooks, Member, Plan, begin, fit
+from lthjax.training.keys import Purpose
+from lthjax.training.step import TrainState
+
+_MOST_TOGETHER = 16  # tickets in one program; each brings its table, gradient, moments and best epoch
+
+
+class Options(NamedTuple):
+    """How searches are carried out; no number depends on it, but for rounding where tickets train together."""
+
+    together: bool = False  # train as one program what does not wait for one another
+    show_progress: bool | None = None  # None shows bars on a terminal
+    save_seconds: float = 30.0  # between two snapshots of the level in work
+
+
+@dataclasses.dataclass
+class _Run:
+    """A search in work: one seed, its folder, and what it has come to."""
+
+    problem: Problem
+    search: Generator[Iterable[Request], list[Ticket], None]
+    given_dense: Ticket | None = None  # in place of one of its own
+    folder: RunFolder | None = None
+    template: TrainState | None = None  # a state of its model and optimizer, for the structure of saved ones
+    dense: Ticket | None = None
+    rows: dict[int, dict[str, Any]] = dataclasses.field(default_factory=dict)  # of results.csv, by level
+
+
+class _Task(NamedTuple):
+    """A request of a run."""
+
+    run: _Run
+    request: Request
+
+    @property
+    def plan(self) -> Plan:
+        return self.request.plan or self.run.problem.plan
+
+
+def execute(
+    search: Search,
+    problems: Sequence[Problem],
+    paths: Sequence[Path | None],
+    given_dense: dict[int, Ticket],
+    options: Options,
+) -> Iterator[Ticket]:
+    """Carry out a search for one problem, or for several that differ in their seed only.
+
+    Args:
+      search: how tickets are looked for.
+      problems: what it is given, one after the other.
+      paths: the run folder of each, or None.
+      given_dense: seed -> finished dense model, which is not trained again.
+      options: how it is carried out.
+    """
+    with contextlib.ExitStack() as stack:
+        runs = []
+        for problem, path in zip(problems, paths, strict=True):
+            run = _Run(problem, search(problem), given_dense.get(problem.settings.seed))
+            if path is not None:
+                run.folder = stack.enter_context(folders.open_folder(path, _description(problem)))
+            params = problem.program.init(problem.key(Purpose.FIRST_VALUES))
+            run.template = problem.program.start(params, masking.all_kept(params))
+            runs.append(run)
+        settings, plan = problems[0].settings, problems[0].plan
+        num_tickets = (settings.num_levels + 1) * len(runs)
+        bars = stack.enter_context(progress.bars(num_tickets, plan, options.show_progress, settings.selection))
+        yield from _rounds(runs, bars, options)
+        for run in runs:
+            if run.folder and run.rows:
+                run.folder.write_results(list(run.rows.values()))
+
+
+def _rounds(runs: list[_Run], bars: progress.Bars, options: Options) -> Iterator[Ticket]:
+    """Ask all searches for requests, answer these, and send the tickets back, until the searches end."""
+    asked = {number: _next(run, None) for number, run in enumerate(runs)}
+    while asked := {number: requests for number, requests in asked.items() if requests is not None}:
+        answers: dict[int, list[Ticket]] = {number: [] for number in asked}
+        for numbered in _portions(asked, _MOST_TOGETHER if options.together else 1):
+            tasks = [_Task(runs[number], request) for number, request in numbered]
+            with interrupts.held_back():  # a level that has trained is saved before Ctrl-C is heard
+                tickets = _answer(tasks, bars, options)
+            for (number, _), ticket in zip(numbered, tickets, strict=True):
+                answers[number].append(ticket)
+            yield from tickets
+        asked = {number: _next(runs[number], tickets) for number, tickets in answers.items()}
+
+
+def _next(run: _Run, tickets: list[Ticket] | None) -> Iterator[Request] | None:
+    """What the search asks for when it is sent tickets; None where it ends."""
+    try:
+        requests = run.search.send(tickets)
+    except StopIteration:
+        return None
+    if not isinstance(requests, Iterable):
+        raise SettingsError(f"search: wanted lists of requests; got {type(requests).__name__}.")
+    return iter(requests)
+
+
+def _portions(asked: dict[int, Iterator[Request]], most: int) -> Iterator[list[tuple[int, Request]]]:
+    """The requests of all runs in turn, level by level, a few at a time; each is made when it is reached."""
+    in_turn = itertools.zip_longest(*asked.values())
+    numbered = (
+        (number, request)
+        for requests in in_turn
+        for number, request in zip(asked, requests, strict=True)
+        if request is not None
+    )
+    while portion := list(itertools.islice(numbered, most)):
+        yield portion
+
+
+def _answer(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ticket]:
+    """The tickets of requests: from disk, or the dense model that was given, or trained, measured and saved."""
+    for task in tasks:
+        _check(task)
+    tickets = {number: ticket for number, task in enumerate(tasks) if (ticket := _finished(task)) is not None}
+    waiting = [number for number in range(len(tasks)) if number not in tickets]
+    for _, alike in itertools.groupby(waiting, key=lambda number: tasks[number].plan):
+        numbers = list(alike)
+        tickets |= zip(numbers, _train([tasks[number] for number in numbers], bars, options), strict=True)
+    for number, task in enumerate(tasks):
+        run, ticket = task.run, tickets[number]
+        run.rows[ticket.level] = result(ticket).row()
+        run.dense = ticket if ticket.level == 0 else run.dense
+    # What was there already has its rows: to write them one by one would cut the table of later levels.
+    for run in {id(tasks[number].run): tasks[number].run for number in waiting}.values():
+        if run.folder:
+            run.folder.write_results(list(run.rows.values()))
+    bars.levels_done(len(tasks))
+    return [tickets[number] for number in range(len(tasks))]
+
+
+def _check(task: _Task) -> None:
+    """Raise SettingsError where a search asks for what cannot be."""
+    run, request = task
+    if not isinstance(request, Request):
+        raise SettingsError(f"search: wanted requests; got {type(request).__name__}.")
+    if isinstance(request.level, bool) or not isinstance(request.level, int) or request.level < 0:
+        raise SettingsError(f"search: wanted levels that are whole numbers from 0; got {request.level!r}.")
+    if request.level in run.rows:
+        raise SettingsError(f"search: wanted each level once; got level {request.level} again.")
+    wanted = [np.shape(leaf) for leaf in run.template.params]
+    came = [np.shape(leaf) for leaf in request.masks]
+    if wanted != came:
+        raise SettingsError(f"search: wanted masks of shapes {wanted} at level {request.level}; got {came}.")
+
+
+def _finished(task: _Task) -> Ticket | None:
+    """The ticket that lies in the run's folder, or the dense model that was given, as its own."""
+    run, request = task
+    ticket = run.folder.load_ticket(request.level, request.masks, run.template) if run.folder else None
+    if ticket is None and request.level == 0 and run.given_dense is not None:
+        problem = run.problem
+        own = {"settings": problem.settings, "optimizer": problem.optimizer_name, "given": problem.given}
+        ticket = dataclasses.replace(run.given_dense, **own)
+        if run.folder:
+            run.folder.save_ticket(ticket)
+    return ticket
+
+
+def _train(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ticket]:
+    """Train requests of one plan, going on from their snapshots if there are any; measure and save them."""
+    begun = [_begin(task) for task in tasks]
+    steps_per_epoch = tasks[0].run.problem.program.steps_per_epoch
+    epoch = min(int(state.train.step) for state in begun) // steps_per_epoch
+    first = tasks[0].request
+    show = bars.level(first.level, masking.sparsity(first.masks), epoch)
+
+    def report(number, epoch, loss, evaluation):
+        show(epoch, loss, evaluation)
+        run, request = tasks[number]
+        if evaluation and run.folder:
+            run.folder.log(request.level, evaluation, run.problem.settings.selection)
+
+    def save(states):
+        for (run, request), state in zip(tasks, states, strict=True):
+            if run.folder:
+                run.folder.save_snapshot(request.level, state)
+
+    trainer = tasks[0].run.problem.trainer._replace(plan=tasks[0].plan)
+    members = [member(run.problem, request, state) for (run, request), state in zip(tasks, begun, strict=True)]
+    states = fit(trainer, members, Hooks(report, save, options.save_seconds))
+    tickets = []
+    for (run, request), state in zip(tasks, states, strict=True):
+        tickets.append(as_ticket(run.problem, request, state, run.dense))
+        if run.folder:
+            run.folder.save_ticket(tickets[-1])
+    return tickets
+
+
+def _begin(task: _Task) -> FitState:
+    """Where training begins, or goes on."""
+    run, request = task
+    state = begin(request.start, int(request.start.step) // run.problem.program.steps_per_epoch)
+    if run.folder:
+        state = run.folder.load_snapshot(request.level, state) or state
+        run.folder.trim_log(request.level, int(state.evaluated_epoch))
+    return state
+
+
+def member(problem: Problem, request: Request, state: FitState) -> Member:
+    """A request as `fit` takes it.
+
+    Args:
+      problem: with the key of the batches.
+      request: what is asked for.
+      state: where training begins, or goes on.
+    """
+    name = f"level {request.level} of seed {problem.settings.seed}"
+    return Member(name, request.masks, problem.key(Purpose.BATCHES, request.level), state)
+
+
+def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket | None) -> Ticket:
+    """A trained request as a ticket: its best epoch on the test part, and the verdict against the dense model.
+
+    Args:
+      problem: with the parts to measure on.
+      request: what was asked for.
+      state: what came of it.
+      dense: the dense model of the same seed.
+    """
+    settings, best_epoch = problem.settings, int(state.best_epoch)
+    measured = measure(problem, problem.program, state.best.params, best_epoch, dense)
+    if request.level == 0 and dense is None:
+        measured = measured._replace(verdict=verdict.DENSE)
+    origin = None
+    if settings.rewind_epoch is not None:
+        origin = state.kept if request.level == 0 else request.start
+    elif settings.rewind == "none" and request.level:
+        origin = request.start
+    final = None
+    if settings.prune_from == "last" or settings.rewind == "none":
+        final = state.train if settings.prune_from == "last" else state.best
+    return Ticket(
+        level=request.level,
+        masks=request.masks,
+        start=request.start.params,
+        trained=state.best.params,
+        **measured._asdict(),
+        best_epoch=best_epoch,
+        epochs=int(state.evaluated_epoch),
+        seconds=float(state.seconds),
+        parent=request.parent,
+        settings=settings,
+        optimizer=problem.optimizer_name,
+        given=problem.given,
+        fingerprint=problem.split.fingerprint,
+        origin=origin,
+        final=final,
+    )
+
+
+def _description(problem: Problem) -> dict[str, Any]:
+    return folders.describe(problem.settings, problem.split, problem.optimizer_name, problem.given)

@@ -1,0 +1,81 @@
+"""One ticket, trained again by itself."""
+
+import dataclasses
+from typing import Any
+
+import optax
+
+from lthjax.data import resolve
+from lthjax.errors import DataError
+from lthjax.model.backbones import Backbone
+from lthjax.model.losses import Loss
+from lthjax.search.executor import as_ticket, member
+from lthjax.search.problem import Given, Problem, prepare
+from lthjax.search.steps import Request
+from lthjax.tickets import ticket as ticketing
+from lthjax.tickets.ticket import Ticket
+from lthjax.training import progress
+from lthjax.training.fit import Hooks, begin, fit
+
+
+def retrain(
+    ticket: Ticket,
+    data: Any = None,
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+    backbone: Backbone | None = None,
+    loss: Loss | None = None,
+    show_progress: bool | None = None,
+    **changes: Any,
+) -> Ticket:
+    """Train a ticket again from where it started; the same settings and device give the same weights.
+
+    One that was trained together with others comes out the same to rounding.
+
+    Args:
+      ticket: what is kept and where it starts.
+      data: as in `find_tickets`; by default what the ticket was found on.
+      optimizer: any Optax transformation; by default Adam. A ticket found with a given optimizer does not know it. It
+        starts afresh, unless it is Adam again and the ticket started with Adam's moments (rewind epoch:K, none).
+      backbone: in place of what the settings name; a ticket found with a given one does not know it either.
+      loss: likewise.
+      show_progress: progress bars; None shows them on a terminal.
+      **changes: single settings, such as `model="lightgcn"` or `epochs=200`.
+
+    Returns:
+      A ticket whose verdict compares it with the one it was made from, where the data are the same.
+
+    Raises:
+      DataError: the data do not have the ticket's users and items, or are not those that its settings name.
+    """
+    ticket = ticketing.whole(ticket)
+    settings, split = resolve.settle(data, ticket.settings, changes)
+    problem = prepare(split, settings, Given(backbone=backbone, loss=loss, optimizer=optimizer))
+    _check_shapes(ticket, problem)
+    same_data = ticket.fingerprint == split.fingerprint
+    if data is None and not same_data:
+        raise DataError(
+            f"{split.name}: wanted the data that the ticket was found on; got others (fingerprints differ)."
+        )
+    start = problem.program.start(ticket.start, ticket.masks)
+    if ticket.level and problem.optimizer_name == ticket.optimizer == "adam":
+        ticket = ticketing.with_states(ticket, start)
+        start = ticket.origin or start
+    plan = problem.plan
+    if ticket.level == 0:  # later levels may rewind to one of its epochs
+        plan = dataclasses.replace(plan, keep_epoch=settings.rewind_epoch)
+    request = Request(ticket.level, ticket.masks, start, parent=ticket.level, plan=plan)
+    state = begin(start, int(start.step) // problem.program.steps_per_epoch)
+    with progress.bars(1, plan, show_progress, settings.selection) as bars:
+        show = bars.level(ticket.level, ticket.sparsity, int(state.best_epoch))
+        hooks = Hooks(report=lambda _, epoch, loss, evaluation: show(epoch, loss, evaluation))
+        (state,) = fit(problem.trainer._replace(plan=plan), [member(problem, request, state)], hooks)
+    return as_ticket(problem, request, state, ticket if same_data else None)
+
+
+def _check_shapes(ticket: Ticket, problem: Problem) -> None:
+    split, dim = problem.split, problem.settings.dim
+    wanted = tuple(part.shape for part in ticket.masks)
+    came = ((split.num_users, dim), (split.num_items, dim))
+    if wanted != came:
+        raise DataError(f"{split.name}: wanted the ticket's users and items, {wanted}; got {came}.")

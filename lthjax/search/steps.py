@@ -1,0 +1,101 @@
+"""The steps that searches are made of: train the dense model, prune, rewind.
+
+A search is a generator. It yields requests, a few at a time (those that do not wait for one another), and is sent the
+trained tickets in the same order:
+
+    def search(problem):
+        (ticket,) = yield [dense(problem)]
+        masks = prune(problem, ticket, level=1)
+        yield [Request(1, masks, rewind(problem, ticket, masks, level=1), parent=0)]
+
+Disk, seeds and Ctrl-C are the executor's. A search that is stopped begins again from its start, and is sent the tickets
+that are there already: what it yields may depend on the problem and on the tickets alone.
+
+Rewinding, by `--rewind`:
+
+| mode | weights | optimizer | asks |
+|---|---|---|---|
+| init | the dense model's first values | afresh | the lottery ticket hypothesis (Frankle and Carbin 2019) |
+| epoch:K | the dense model's after K epochs | as it was then | the stabilized hypothesis (Frankle et al. 2019) |
+| reinit | freshly drawn | afresh | is it the structure alone? |
+| none | as trained | as it was | fine-tuning (the paper's "w/o rewinding") |
+| lr | as trained | afresh | learning-rate rewinding (Renda et al. 2020) |
+"""
+
+import dataclasses
+from collections.abc import Callable, Generator, Iterable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from lthjax.pruning import masks as masking
+from lthjax.pruning import rules
+from lthjax.pruning.masks import Masks
+from lthjax.pruning.schedule import rate_of
+from lthjax.search.problem import Problem
+from lthjax.tickets.ticket import Ticket
+from lthjax.training.fit import Plan
+from lthjax.training.keys import Purpose
+from lthjax.training.step import TrainState
+
+
+class Request(NamedTuple):
+    """A ticket to train."""
+
+    level: int  # its number, each once in a run; 0 is the dense model
+    masks: Masks  # True where an entry is kept
+    start: TrainState  # weights and optimizer before the first step; its step says at which epoch it stands
+    parent: int | None = None  # level of the ticket that was pruned for it
+    plan: Plan | None = None  # how long it trains; None for the run's own plan
+
+
+Search = Callable[[Problem], Generator[Iterable[Request], list[Ticket], None]]
+
+
+def dense(problem: Problem) -> Request:
+    """The dense model, from the first values of the run's seed."""
+    params = problem.program.init(problem.key(Purpose.FIRST_VALUES))
+    masks = masking.all_kept(params)
+    plan = dataclasses.replace(problem.plan, keep_epoch=problem.settings.rewind_epoch)
+    return Request(0, masks, problem.program.start(params, masks), plan=plan)
+
+
+def prune(problem: Problem, ticket: Ticket, level: int) -> Masks:
+    """The masks of a level: those of the ticket without the entries of the lowest score.
+
+    Args:
+      problem: with the score, and how much each level prunes.
+      ticket: what is pruned.
+      level: from 1.
+    """
+    settings = problem.settings
+    scores = problem.score(_final(problem, ticket).params, problem.key(Purpose.RANDOM_PRUNING, level))
+    rate = rate_of(settings, level, ticket.level, masking.num_entries(ticket.masks))
+    return rules.prune(scores, ticket.masks, rate, settings.prune_scope, settings.min_per_row, settings.prune_count)
+
+
+def rewind(problem: Problem, ticket: Ticket, masks: Masks, level: int) -> TrainState:
+    """Where the next ticket starts: pruned weights and moments are 0, the others are bit-equal to their source.
+
+    Args:
+      problem: with the mode.
+      ticket: what was pruned.
+      masks: the entries that are kept.
+      level: of the next ticket.
+    """
+    program, mode = problem.program, problem.settings.rewind
+    if mode == "reinit":
+        return program.start(program.init(problem.key(Purpose.FRESH_VALUES, level)), masks)
+    if mode == "lr":
+        return program.start(_final(problem, ticket).params, masks)
+    if mode == "none":
+        state = program.mask_state(_final(problem, ticket), masks)
+        return state.replace(step=jnp.zeros_like(state.step))
+    if problem.settings.rewind_epoch is not None:
+        return program.mask_state(ticket.origin, masks)  # its step stands at epoch K: epochs are counted from there
+    return program.start(ticket.start, masks)
+
+
+def _final(problem: Problem, ticket: Ticket) -> TrainState:
+    """The state of a ticket that is pruned."""
+    return ticket.final or problem.program.start(ticket.trained, ticket.masks)

@@ -1,0 +1,97 @@
+"""What a run says of a level, or of another method at a sparsity: one row of its tables, typed.
+
+Letters: U users with test items.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lthjax import presets
+from lthjax.evaluation.ranking import RankingMetrics
+from lthjax.evaluation.verdict import Verdict
+from lthjax.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """What tables and statistics need of a ticket, without its arrays: runs with many seeds keep these.
+
+    Attributes:
+      level: prunings so far; None of methods that have no levels.
+      sparsity: share of the entries that are pruned.
+      num_kept: entries kept.
+      metrics: means over users of the test part, "recall@20" and so on, and of the validation part, "valid_recall@20".
+      per_user: [U] test metrics of each user, by name.
+      best_epoch: epoch that was measured.
+      epochs: epochs trained.
+      seconds: time that took.
+      verdict: against the dense model of the same run.
+      selection: part that chose the best epoch.
+      settings: in words.
+      method: of methods other than tickets.
+      note: what was rounded.
+    """
+
+    level: int | None
+    sparsity: float
+    num_kept: int
+    metrics: dict[str, float]
+    per_user: dict[str, np.ndarray]
+    best_epoch: int
+    epochs: int
+    seconds: float
+    verdict: Verdict
+    selection: str
+    settings: str
+    method: str = ""
+    note: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """The row of results.csv; rows of other methods have a column for the method and one for the note."""
+        row = {
+            "level": "" if self.level is None else self.level,
+            "sparsity": self.sparsity,
+            "num_kept": self.num_kept,
+            "valid_recall@20": "",  # where the split has no validation part
+            **self.metrics,
+            "best_epoch": self.best_epoch,
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+            **self.verdict.columns(),
+            "selection": self.selection,
+            "settings": self.settings,
+        }
+        return {"method": self.method, **row, "note": self.note} if self.method else row
+
+
+def in_words(settings: Settings) -> dict[str, str]:
+    """The fields of a result that its settings fill."""
+    return {"selection": settings.selection, "settings": presets.title(settings)}
+
+
+def from_row(row: Mapping[str, Any], metrics: dict[str, float], per_user: dict[str, np.ndarray]) -> Result:
+    """The result that a row was made of.
+
+    Args:
+      row: of `Result.row`.
+      metrics: means by name.
+      per_user: values of each user by name.
+    """
+    plain = ("sparsity", "num_kept", "best_epoch", "epochs", "seconds", "selection", "settings")
+    return Result(
+        level=None if row["level"] == "" else row["level"],
+        metrics=metrics,
+        per_user=per_user,
+        verdict=Verdict(*(row[name] for name in ("verdict", "difference", "interval_low", "interval_high"))),
+        method=row.get("method", ""),
+        note=row.get("note", ""),
+        **{name: row[name] for name in plain},
+    )
+
+
+def per_user_of(measured: RankingMetrics) -> dict[str, np.ndarray]:
+    """Ranking metrics by name, "recall@20" -> [U]."""
+    return {f"recall@{k}": v for k, v in measured.recall.items()} | {f"ndcg@{k}": v for k, v in measured.ndcg.items()}
