@@ -91,9 +91,9 @@ class PruningSettings:
 class FitSettings:
     """How long a level trains."""
 
-    epochs: int = 200
+    epochs: int = 600
     """Epochs a level trains at most."""
-    patience: int = 30
+    patience: int = 60
     """Epochs without a better selection value after which a level stops; 0 = never."""
     eval_every: int = 5
     """Epochs between two evaluations."""

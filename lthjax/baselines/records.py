@@ -21,7 +21,7 @@ from lthjax.model.tables import Draw
 from lthjax.pruning import masks as masking
 from lthjax.pruning.schedule import at_sparsity
 from lthjax.search.problem import Problem, measure
-from lthjax.tickets.result import Result, in_words
+from lthjax.tickets.result import Result, in_words, is_cut_short
 from lthjax.tickets.ticket import Ticket
 from lthjax.training.fit import Evaluation, FitState, Hooks, Member, begin, fit
 from lthjax.training.keys import Purpose
@@ -199,6 +199,8 @@ def _result(problem: Problem, program: Program, state: FitState, dense: Ticket, 
         epochs=int(state.evaluated_epoch),
         seconds=float(state.seconds),
         verdict=measured.verdict,
+        tied_users=measured.tied_users,
+        cut_short=is_cut_short(best_epoch, int(state.evaluated_epoch), problem.settings),
         **in_words(problem.settings),
         **about,
     )

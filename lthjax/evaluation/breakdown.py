@@ -1,6 +1,6 @@
 """Who pays for the pruning: rows in groups by degree, what is kept and hit in each, and what the lists are made of.
 
-NumPy only. Letters: M users, N items, R rows (users or items), F dimensions, E pairs, G groups, U users with test
+In NumPy. Letters: M users, N items, R rows (users or items), F dimensions, E pairs, G groups, U users with test
 items, K items per list.
 """
 

@@ -1,6 +1,6 @@
 """What a sparse table costs: bytes stored, and multiply-adds of scoring and of propagation (paper, section 3.5).
 
-Counts, not times. NumPy and SciPy only. Letters: M users, N items, R rows, F dimensions, E training interactions,
+Counts, not times; in NumPy and SciPy. Letters: M users, N items, R rows, F dimensions, E training interactions,
 K layers, S entries kept.
 """
 

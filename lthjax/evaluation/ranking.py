@@ -24,7 +24,7 @@ _USERS_PER_BLOCK = 64  # on a CPU at most: their scores stay in its cache, up to
 _SCORES_PER_BLOCK = {"cpu": 2**24, "other": 2**26}  # float32: 64 and 256 MiB, and about as much again for the top-K
 _SCORES_PER_DISPATCH = 2**28  # about half a second on two cores; between dispatches the host can be interrupted
 _GROUP = 64  # items of which the top-K first compares the best
-_SEEN_PER_CHUNK = 64  # seen items that are masked at a time
+_IDS_PER_CHUNK = 64  # seen or relevant items that are looked up at a time
 
 
 @struct.dataclass
@@ -44,6 +44,7 @@ class RankingMetrics(NamedTuple):
     users: np.ndarray  # [U] int32
     recall: dict[int, np.ndarray]  # K -> [U] float32
     ndcg: dict[int, np.ndarray]  # K -> [U] float32
+    tied: dict[int, np.ndarray]  # K -> [U] bool, do two of the best K + 1 items score alike?
 
     def means(self) -> dict[str, float]:
         """{"recall@20": ..., "ndcg@20": ...} for every K, averaged in float64."""
@@ -79,33 +80,23 @@ def ranking_task(seen: np.ndarray, held_out: np.ndarray, num_users: int) -> Rank
     )
 
 
-def top_of_one_user(
-    user: jax.Array, user_row: jax.Array, items: jax.Array, task: RankingTask, num_chunks: jax.Array, k: int
-) -> jax.Array:
-    """[min(k, N)] int32, the unseen items with the highest scores, equal scores by ascending id; then -1.
+def _unseen_scores(user: jax.Array, num_chunks: jax.Array, final: Embeddings, task: RankingTask) -> jax.Array:
+    """[N, filled up to whole groups] scores of all items for a user, -inf for seen ones and the filling.
 
-    Args:
-      user: [] int32.
-      user_row: [F], final embedding of the user.
-      items: [N, F], final embeddings of all items.
-      task: with the seen items.
-      num_chunks: [] int32, chunks that hold the seen items of any user of the block; the same for all users, so that
-        under `vmap` it bounds one loop over the block's scores.
-      k: items to recommend.
+    The seen items of every user of the block are in `num_chunks` chunks: one number for all, so that under `vmap` it
+    bounds one loop over the block's scores.
     """
-    num_items = items.shape[0]
+    num_items = final.item.shape[0]
     num_groups = -(-num_items // _GROUP)
-    items = jnp.pad(items, ((0, num_groups * _GROUP - num_items), (0, 0)))
-    scores = jnp.dot(items, user_row, precision="highest")  # TF32 or bf16 would reorder near ties
+    items = jnp.pad(final.item, ((0, num_groups * _GROUP - num_items), (0, 0)))
+    scores = jnp.dot(items, final.user[user], precision="highest")  # TF32 or bf16 would reorder near ties
     scores = scores.at[num_items:].set(-jnp.inf)
 
     def mask_seen(number, scores):
-        seen = id_sets.chunk(task.seen, user, number, _SEEN_PER_CHUNK, fill=scores.shape[0])
+        seen = id_sets.chunk(task.seen, user, number, _IDS_PER_CHUNK, fill=scores.shape[0])
         return scores.at[seen].set(-jnp.inf, mode="drop")  # the fill value is out of range: dropped
 
-    scores = jax.lax.fori_loop(0, num_chunks, mask_seen, scores)
-    best, top = _top(scores, min(k, num_items))
-    return jnp.where(best > -jnp.inf, top, -1)  # seen items end the list of a user with fewer than k unseen ones
+    return jax.lax.fori_loop(0, num_chunks, mask_seen, scores)
 
 
 def _top(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
@@ -118,7 +109,8 @@ def _top(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     groups = scores.reshape(-1, _GROUP)
     _, chosen = jax.lax.top_k(_without_minus_zero(groups.max(axis=1)), min(k, len(groups)))
     chosen = jnp.sort(chosen)
-    best, position = jax.lax.top_k(_without_minus_zero(groups[chosen]).ravel(), k)
+    # Without the barrier XLA makes a full sort of a top-K of which only some values are used: 10 times as slow.
+    best, position = jax.lax.optimization_barrier(jax.lax.top_k(_without_minus_zero(groups[chosen]).ravel(), k))
     return best, chosen[position // _GROUP] * _GROUP + position % _GROUP
 
 
@@ -127,28 +119,58 @@ def _without_minus_zero(scores: jax.Array) -> jax.Array:
     return jnp.where(scores == 0, 0.0, scores)
 
 
+def _tied_with(user: jax.Array, scores: jax.Array, bound: jax.Array, task: RankingTask) -> tuple[jax.Array, jax.Array]:
+    """([], []) int32, how many items of a user score exactly `bound`, and how many of them are relevant."""
+
+    def count(number, total):
+        relevant = id_sets.chunk(task.relevant, user, number, _IDS_PER_CHUNK, fill=scores.shape[0])
+        return total + (scores.at[relevant].get(mode="fill", fill_value=-jnp.inf) == bound).sum()
+
+    num_chunks = -(-task.relevant.max_length // _IDS_PER_CHUNK)
+    return (scores == bound).sum(), jax.lax.fori_loop(0, num_chunks, count, jnp.int32(0))
+
+
 @functools.partial(jax.jit, static_argnames="ks")
 def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, ks: tuple[int, ...]):
-    """(recall [G, B, len(ks)], ndcg [G, B, len(ks)]) of [G, B] users, one block after the other."""
+    """(recall, ndcg, tied) [G, B, len(ks)] of [G, B] users, one block after the other."""
+    num_items, k = final.item.shape[0], max(ks)
 
-    def measure(user, num_chunks):
-        top = top_of_one_user(user, final.user[user], final.item, task, num_chunks, max(ks))
-        hits = id_sets.contains(task.relevant, jnp.broadcast_to(user, top.shape), top)  # -1 is in no set
+    def measure(user, best, top, tied_size, tied_hits):
+        hits = id_sets.contains(task.relevant, jnp.broadcast_to(user, top.shape), top)
+        chance = metrics.chances(best[:k], hits[:k], tied_size, tied_hits)
         num_relevant = task.relevant.starts[user + 1] - task.relevant.starts[user]
+        is_tied = (best[1:] == best[:-1]) & (best[1:] > -jnp.inf)
         return (
-            jnp.stack([metrics.recall_at(k, hits, num_relevant) for k in ks]),
-            jnp.stack([metrics.ndcg_at(k, hits, num_relevant) for k in ks]),
+            jnp.stack([metrics.recall_at(k, chance, num_relevant) for k in ks]),
+            jnp.stack([metrics.ndcg_at(k, chance, num_relevant) for k in ks]),
+            jnp.stack([is_tied[:k].any() for k in ks]),
         )
 
-    return jax.lax.map(lambda block: jax.vmap(measure, in_axes=(0, None))(*block), (users, num_chunks))
+    def rank(block):
+        users, num_chunks = block
+        scores = jax.vmap(_unseen_scores, in_axes=(0, None, None, None))(users, num_chunks, final, task)
+        best, top = jax.vmap(functools.partial(_top, k=min(k + 1, num_items)))(scores)
+        last = best[:, min(k, num_items) - 1]
+        goes_on = (best[:, -1] == last) & (last > -jnp.inf) if num_items > k else jnp.zeros(users.shape, bool)
+        nothing = jnp.zeros(users.shape, jnp.int32)
+        # Few blocks have a list that ends among equals: only they are read once more.
+        size, hits = jax.lax.cond(
+            goes_on.any(),
+            lambda: jax.vmap(_tied_with, in_axes=(0, 0, 0, None))(users, scores, last, task),
+            lambda: (nothing, nothing),
+        )
+        return jax.vmap(measure)(users, best, top, jnp.where(goes_on, size, 0), hits)
+
+    return jax.lax.map(rank, (users, num_chunks))
 
 
 @functools.partial(jax.jit, static_argnames="k")
 def _top_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, k: int):
-    """([G, B, min(k, N)],) best items of [G, B] users."""
+    """([G, B, min(k, N)],) best items of [G, B] users; -1 where a user has fewer unseen ones."""
 
     def recommend(user, num_chunks):
-        return top_of_one_user(user, final.user[user], final.item, task, num_chunks, k)
+        best, top = _top(_unseen_scores(user, num_chunks, final, task), min(k, final.item.shape[0]))
+        return jnp.where(best > -jnp.inf, top, -1)
 
     return (jax.lax.map(lambda block: jax.vmap(recommend, in_axes=(0, None))(*block), (users, num_chunks)),)
 
@@ -167,7 +189,7 @@ def evaluate(
     block_size: int | None = None,
     between_dispatches: Callable[[], None] = lambda: None,
 ) -> RankingMetrics:
-    """Recall@K and NDCG@K of every user of the task, for several K at once.
+    """Recall@K and NDCG@K of every user of the task, for several K at once; expected values where scores tie.
 
     Args:
       final: final embeddings.
@@ -177,11 +199,12 @@ def evaluate(
       between_dispatches: called about every half second, so that an interrupt need not wait for the whole ranking.
     """
     rank = functools.partial(_rank_blocks, ks=ks)
-    users, recall, ndcg = _in_blocks(rank, final, task, block_size, between_dispatches)
+    users, recall, ndcg, tied = _in_blocks(rank, final, task, block_size, between_dispatches)
     return RankingMetrics(
         users=users,
         recall={k: recall[:, column] for column, k in enumerate(ks)},
         ndcg={k: ndcg[:, column] for column, k in enumerate(ks)},
+        tied={k: tied[:, column] for column, k in enumerate(ks)},
     )
 
 
@@ -211,7 +234,7 @@ def _in_blocks(
     num_per_dispatch = max(1, min(num_blocks, _SCORES_PER_DISPATCH // (block_size * num_items)))
     users = np.resize(task.users, (num_blocks, block_size))  # the last block is filled up from the front
     num_seen = np.diff(np.asarray(task.seen.starts))[users]  # [G, B]
-    num_chunks = -(-num_seen.max(axis=1) // _SEEN_PER_CHUNK).astype(np.int32)
+    num_chunks = -(-num_seen.max(axis=1) // _IDS_PER_CHUNK).astype(np.int32)
     parts = []
     for first in range(0, num_blocks, num_per_dispatch):
         between_dispatches()

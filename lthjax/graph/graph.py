@@ -59,15 +59,11 @@ def from_pairs(pairs: np.ndarray, num_users: int, num_items: int) -> Graph:
     indices = np.concatenate([nodes, nodes[by_item][:, ::-1]])
     item_starts = np.concatenate([[0], np.cumsum(np.bincount(items, minlength=num_items))]).astype(np.int32)
     positives = id_sets.from_pairs(pairs, num_users)
+    adjacency = np.concatenate([value, value[by_item]]), indices
+    users_of_items = value[by_item], users[by_item], item_starts
     # jnp.asarray would compile a program for each shape.
     adjacency, users_of_items, value, pair_users, active_users = jax.device_put(
-        (
-            (np.concatenate([value, value[by_item]]), indices),
-            (value[by_item], users[by_item], item_starts),
-            value,
-            users,
-            np.unique(users),
-        )
+        (adjacency, users_of_items, value, users, np.unique(users))
     )
     ordered = {"indices_sorted": True, "unique_indices": True}
     return Graph(

@@ -60,15 +60,11 @@ def _normal(key: jax.Array, num_rows: int, embedding_dim: int, std: float | None
     return std * jax.random.normal(key, (num_rows, embedding_dim), jnp.float32)
 
 
-# Uniform in +-sqrt(6 / (M + N + F)), the Xavier bound of the joint table, as in
-# `wangyf6891/LTH-MRS:model/lightgcn_me_emb.py`. The bounds of the two tables alone would be larger.
+# Within the Xavier bound +-sqrt(6 / (M + N + F)) of the joint table, as in
+# `wangyf6891/LTH-MRS:model/lightgcn_me_emb.py`; the bounds of the two tables alone would be larger.
 xavier_uniform = _joint(_uniform)
-
-# Uniform in +-sqrt(6 / (R + F)) in each table, as in RecBole's LightGCN and Cornac.
-xavier_uniform_each = _each(_uniform)
-
-# N(0, 2 / (R + F)) in each table, as in RecBole's BPR.
-xavier_normal_each = _each(_normal)
+xavier_uniform_each = _each(_uniform)  # within +-sqrt(6 / (R + F)) in each table: RecBole's LightGCN and Cornac
+xavier_normal_each = _each(_normal)  # N(0, 2 / (R + F)) in each table: RecBole's BPR
 
 
 def normal(std: float) -> Draw:

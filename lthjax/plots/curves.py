@@ -18,7 +18,7 @@ def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 2
     """Recall against sparsity: the curve with its interval, the dense baseline dotted, a star on the sparsest winner.
 
     Args:
-      rows: of `tickets.row`, the dense level first.
+      rows: of `Result.row`, the dense level first.
       ax: where to draw.
       k: list length of Recall.
     """
@@ -37,7 +37,7 @@ def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 2
     ax.axhline(dense, **baseline(), label=f"dense, {dense:.4f}")
     ax.plot(sparsity, [row[name] for row in rows], color=TICKET, marker="o", markersize=4, label="tickets")
     best = sparsest_winner(list(rows))
-    if best is not None:
+    if best is not None and not rows[0].get("cut_short"):  # against an unfinished model nothing has won
         label = f"sparsest winning ticket, {best['sparsity']:.1%} pruned"
         _star(best, name, ax, color=WINNER, markersize=17, label=label)
     return finish(ax, "entries pruned (%)", f"test Recall@{k}")
@@ -49,7 +49,7 @@ def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: 
     Bands are one standard deviation over seeds, stars the sparsest winning tickets, dotted lines the dense models.
 
     Args:
-      variants: name -> rows of `tickets.row` or `seeds.combine`, the dense level first.
+      variants: name -> rows of `Result.row` or `seeds.combine`, the dense level first.
       ax: where to draw.
       k: list length of Recall.
     """
@@ -65,7 +65,7 @@ def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: 
             ax.fill_between(sparsity, low, high, color=color, alpha=0.12, linewidth=0)
         ax.plot(sparsity, recall, label=plain(variant), **line_style)
         best = sparsest_winner(list(rows))
-        if best is not None:
+        if best is not None and not rows[0].get("cut_short"):
             _star(best, name, ax, color=color, markersize=15)
         if number == 0 or not same_dense:
             ax.axhline(recall[0], **baseline() | ({} if same_dense else {"color": color}), linewidth=1)
@@ -115,15 +115,12 @@ def training_curves(
 
 
 def save_recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Write `recall_vs_sparsity` of a run as PNG.
+    """Write `recall_vs_sparsity` of a run as PNG; raises as `save`.
 
     Args:
-      rows: of `tickets.row`, the dense level first.
+      rows: of `Result.row`, the dense level first.
       path: of the file.
       title: of the picture.
-
-    Raises:
-      CheckpointError: it cannot be written.
     """
 
     def draw(figure: "Figure") -> None:

@@ -63,11 +63,7 @@ def finish(ax: "Axes", x_label: str, y_label: str, **legend: Any) -> "Axes":
 
 
 def save(path: Path, draw: "Callable[[Figure], None]") -> None:
-    """Write the figure that `draw` fills as PNG, whole or not at all; without pyplot, which needs global state.
-
-    Raises:
-      CheckpointError: it cannot be written.
-    """
+    """Write the figure that `draw` fills, as PNG; without pyplot, which has global state. Raises as `files.aside`."""
     from matplotlib.figure import Figure
 
     figure = Figure(layout="constrained")

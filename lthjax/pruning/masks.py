@@ -58,6 +58,11 @@ def kept_per_row(masks: Masks) -> Any:
     return jax.tree.map(lambda m: np.count_nonzero(np.asarray(m), axis=1), masks)
 
 
+def num_dead(mask: Any) -> int:
+    """Rows of a [R, F] mask that keep no entry."""
+    return int(np.count_nonzero(~np.asarray(mask).any(axis=1)))
+
+
 class Overlap(NamedTuple):
     """How much two masks have in common."""
 

@@ -47,43 +47,24 @@ class Given(NamedTuple):
 
     def names(self) -> dict[str, str]:
         """Fingerprints of all but the optimizer, by what they are."""
-        kinds = {
-            "search": fingerprint.of_code,
-            "score": fingerprint.of_score,
-            "backbone": fingerprint.of_backbone,
-            "loss": fingerprint.of_loss,
-        }
-        functions = {kind: getattr(self, kind) for kind in kinds}
-        return {kind: kinds[kind](function) for kind, function in functions.items() if function is not None}
+        functions = {kind: function for kind, function in self._asdict().items() if function is not None}
+        functions.pop("optimizer", None)
+        return {kind: getattr(fingerprint, f"of_{kind}")(function) for kind, function in functions.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What every level of a run shares.
-
-    Attributes:
-      settings: of the run.
-      split: that it is found on.
-      parts: what the program is made of.
-      score: which entries are pruned first.
-      optimizer_name: "adam", or the fingerprint of one that was given in code.
-      given: fingerprints of other functions that were given in code.
-      program: compiled functions of the model.
-      graph: training interactions.
-      valid: validation part; None where the split has none.
-      test: test part.
-      plan: how long a level trains.
-    """
+    """What every level of a run shares."""
 
     settings: Settings
     split: Split
-    parts: Parts
-    score: Score
-    optimizer_name: str
-    given: dict[str, str]
+    parts: Parts  # what the program is made of
+    score: Score  # the entries with the lowest are pruned
+    optimizer_name: str  # "adam", or the fingerprint of one that was given in code
+    given: dict[str, str]  # fingerprints of other functions that were given in code
     program: Program
-    graph: Graph
-    valid: RankingTask | None
+    graph: Graph  # training interactions
+    valid: RankingTask | None  # None where the split has no validation part
     test: RankingTask
     plan: Plan
 
@@ -170,6 +151,7 @@ class Measured(NamedTuple):
     metrics: dict[str, float]  # means there and, as `valid_...`, on the validation part
     users: np.ndarray  # [U] users with test items
     per_user: dict[str, np.ndarray]  # name -> [U]
+    tied_users: int  # of whose first K + 1 items two score alike
     verdict: Verdict
 
 
@@ -193,7 +175,7 @@ def measure(problem: Problem, program: Program, params: Any, best_epoch: int, de
     verdict = UNJUDGED
     if dense is not None:
         verdict = compare(dense.per_user[main], per_user[main], dense.best_epoch, best_epoch)
-    return Measured(metrics, measured.users, per_user, verdict)
+    return Measured(metrics, measured.users, per_user, int(measured.tied[problem.plan.ks[0]].sum()), verdict)
 
 
 def backbone_of(settings: Settings) -> Backbone:

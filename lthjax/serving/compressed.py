@@ -25,28 +25,16 @@ from lthjax.serving.top_k import Scoring
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CompressedTicket:
-    """A ticket that serves. From `load_compressed`, or in memory from `serve`.
+    """A ticket that serves. From `load_compressed`, or in memory from `serve`."""
 
-    Attributes:
-      facts: level, sparsity, metrics, settings, model, fingerprint, ...; metrics are those of the trained ticket in
-        float32, whatever the file's values are.
-      user: [M, F] final embeddings, a NumPy array, or CSR where scoring is sparse.
-      item: [N, F], a NumPy array, or CSC where scoring is sparse.
-      user_ids: [M] original ids, int64 or str.
-      item_ids: [N] likewise.
-      seen: M rows of training and validation items, or None where the file has none.
-      scoring: how scores are made.
-      file_bytes: bytes of the file and of its parts; empty for a ticket that is not from a file.
-    """
-
-    facts: dict[str, Any]
-    user: Any
-    item: Any
-    user_ids: np.ndarray
-    item_ids: np.ndarray
-    seen: IdLists | None
+    facts: dict[str, Any]  # level, sparsity, metrics (of the ticket in float32), settings, model, fingerprint, ...
+    user: Any  # [M, F] final embeddings, a NumPy array, or CSR where scoring is sparse
+    item: Any  # [N, F], a NumPy array, or CSC where scoring is sparse
+    user_ids: np.ndarray  # [M] original ids, int64 or str
+    item_ids: np.ndarray  # [N] likewise
+    seen: IdLists | None  # M rows of training and validation items; None where the file has none
     scoring: Literal["dense", "sparse"]
-    file_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
+    file_bytes: dict[str, int] = dataclasses.field(default_factory=dict)  # of its parts; empty without a file
 
     def embeddings(self) -> Tables:
         """Final embeddings as dense float32 arrays."""
@@ -148,7 +136,8 @@ class CompressedTicket:
         for name in ("recall@20", "ndcg@20"):
             if name in facts.get("metrics", {}):
                 summary[name] = f"{facts['metrics'][name]:.4f}"
-        summary["shape"] = f"{len(self.user_ids):,} users, {len(self.item_ids):,} items, {self.user.shape[1]} dimensions"
+        num_users, num_items, dim = len(self.user_ids), len(self.item_ids), self.user.shape[1]
+        summary["shape"] = f"{num_users:,} users, {num_items:,} items, {dim} dimensions"
         if "file" in sizes:
             summary["tables"] = f"{_in_words(sizes['tables'])}, {sizes['of_dense']:.0%} of dense float32"
             summary["file"] = _in_words(sizes["file"])
@@ -205,8 +194,7 @@ def load_compressed(path: str | Path, *, scoring: Scoring = "auto") -> Compresse
 
     Raises:
       CheckpointError: there is none, it is damaged, truncated or altered, or of a newer format.
-      DataError: as `serve`.
-      SettingsError: as `serve`.
+      SettingsError: another scoring.
     """
     contents, file_bytes = read(path)
     return serve(contents, scoring=scoring, file_bytes=file_bytes)

@@ -45,23 +45,15 @@ class Tables(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Contents:
-    """What a file holds, unpacked.
+    """What a file holds, unpacked."""
 
-    Attributes:
-      tables: final embeddings, or layer-0 ones where the facts have "propagate".
-      user_ids: [M] original ids, int64 or str, ascending, each once.
-      item_ids: [N] likewise.
-      train: M rows of training items, or None.
-      valid: M rows of validation items, or None.
-      facts: anything that JSON holds: level, sparsity, metrics, settings, model, fingerprint, ...; "propagate":
-        {"layers": K, "combine": "mean" or "sum"} for LightGCN's layer-0 tables.
-    """
-
-    tables: Tables
-    user_ids: np.ndarray
-    item_ids: np.ndarray
-    train: IdLists | None
-    valid: IdLists | None
+    tables: Tables  # final embeddings, or layer-0 ones where the facts have "propagate"
+    user_ids: np.ndarray  # [M] original ids, int64 or str, ascending, each once
+    item_ids: np.ndarray  # [N] likewise
+    train: IdLists | None  # M rows of training items
+    valid: IdLists | None  # M rows of validation items
+    # Anything that JSON holds: level, sparsity, metrics, settings, model, fingerprint, ...; with LightGCN's layer-0
+    # tables also "propagate": {"layers": number of layers, "combine": "mean" or "sum"}.
     facts: dict[str, Any]
 
 

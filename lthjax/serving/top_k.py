@@ -70,8 +70,11 @@ def recommend(
         seen_ids = ids[starts[row] : starts[row + 1]]
         return seen_ids if candidates is None else _positions(seen_ids, candidates)
 
-    best = _rank(users, items if candidates is None else _take(items, candidates), rows, k, seen_by, scoring)
-    return best if candidates is None else Best(pick(candidates, best.rows, -1), best.scores)
+    if candidates is None:
+        return _rank(users, items, rows, k, seen_by, scoring)
+    items = sparse.csr_array(items) if sparse.issparse(items) else np.asarray(items)
+    best = _rank(users, items[candidates], rows, k, seen_by, scoring)
+    return Best(pick(candidates, best.rows, -1), best.scores)
 
 
 def similar(
@@ -80,7 +83,7 @@ def similar(
     """The other rows with the highest cosine to each query; a row of zeros has a cosine of 0 to all.
 
     Args:
-      table: [R, F], finite; normalized at every call: pass `unit_rows(table)` where that matters.
+      table: [R, F], finite; its rows are normalized at every call.
       rows: [B] queries, all by default.
       k: list length.
       scoring: as in `recommend`.
@@ -152,14 +155,7 @@ def _rank(
 def _best_dense(
     queries: Table, columns: np.ndarray, excluded: list[np.ndarray], k: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(rows, scores) of the best k for each query.
-
-    Args:
-      queries: [B, F].
-      columns: [F, N], the other table transposed.
-      excluded: for each query, the rows to leave out.
-      k: list length, from 1 to N.
-    """
+    """(rows, scores) of the best k for each of [B, F] queries; `columns` is [F, N], k at most N."""
     scores = _dense(queries) @ columns
     for row, left_out in zip(scores, excluded, strict=True):
         row[left_out] = -np.inf
@@ -269,10 +265,6 @@ def pick(values: np.ndarray, positions: np.ndarray, fill: Any) -> np.ndarray:
     if not len(values):
         return np.full(positions.shape, fill, values.dtype)
     return np.where(positions < 0, np.asarray(fill, values.dtype), values[positions])
-
-
-def _take(table: Table, rows: np.ndarray) -> Table:
-    return sparse.csr_array(table)[rows] if sparse.issparse(table) else np.asarray(table)[rows]
 
 
 def _density(table: Table) -> float:

@@ -32,15 +32,28 @@ def table(rows: list[Row], k: int = 20) -> "pd.DataFrame":
             "against dense": f"{row['difference'] / dense:+.1%}" if row["level"] and dense else "",
             "95% interval": f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}" if row["level"] else "",
             "best epoch": _with_deviation(row, "best_epoch", ".0f"),
-            "verdict": row["verdict"] + (" *" if row is best else ""),
+            "tied users": _count(row, "tied_users"),
+            "dead rows": " + ".join(filter(None, (_count(row, "dead_users"), _count(row, "dead_items")))),
+            "verdict": row["verdict"] + _mark(row, rows[0], best),
         }
         for row in rows
     )
 
 
 def remarks(rows: list[Row]) -> list[str]:
-    """Lines that stand under a table: the settings behind it, and a warning where the test part chose the epochs."""
+    """Lines that stand under a table: levels that were cut short, the settings, a warning where test chose the epochs.
+
+    A verdict against a dense model that more epochs might have made better is marked by "?".
+    """
     lines = [f"settings: {rows[0]['settings']}"]
+    short = [f"{row['level']:.0f}" for row in rows[1:] if row.get("cut_short")]
+    if rows[0].get("cut_short"):
+        lines.insert(
+            0, "CUT SHORT: the dense model was still learning; verdicts marked ? are against an unfinished one."
+        )
+        lines.insert(1, "Raise --epochs (and --patience) until its best epoch comes well before the end.")
+    if short:
+        lines.insert(0, f"cut short, might have become better with more --epochs: level {', '.join(short)}.")
     if "num_seeds" in rows[0]:
         lines[0] += f"; {rows[0]['num_seeds']} seeds, mean ± standard deviation"
     if any(row["selection"] == "test" for row in rows):
@@ -70,11 +83,22 @@ def sentence(rows: list[Row], num_users: int, k: int = 20) -> str:
     if best.get("num_seeds", 1) > 1:
         test = f"t-test over {num_users:,} users and {best['num_seeds']} seeds, both random"
     return (
-        f"The sparsest winning ticket is level {best['level']}: with {best['sparsity']:.1%} of the entries pruned it "
+        f"The sparsest winning ticket {'(?) ' if dense.get('cut_short') else ''}is level {best['level']}: with {best['sparsity']:.1%} of the entries pruned it "
         f"reaches test Recall@{k} {best[name]:.4f} at epoch {best['best_epoch']:.0f}, the dense model "
         f"{dense[name]:.4f} at epoch {dense['best_epoch']:.0f} (difference {best['difference']:+.4f}, 95% interval "
         f"{best['interval_low']:+.4f} to {best['interval_high']:+.4f}, {test})."
     )
+
+
+def _mark(row: Row, dense: Row, best: Row | None) -> str:
+    if row is dense:
+        return ""
+    return " ?" if dense.get("cut_short") else " *" if row is best else ""
+
+
+def _count(row: Row, name: str) -> str:
+    value = row.get(name)
+    return "" if value is None or value != value else f"{value:,.0f}"  # NaN: a table of an older version
 
 
 def _with_deviation(row: Row, name: str, form: str) -> str:

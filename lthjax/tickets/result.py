@@ -4,7 +4,7 @@ Letters: U users with test items.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,10 @@ class Result:
       verdict: against the dense model of the same run.
       selection: part that chose the best epoch.
       settings: in words.
+      tied_users: test users of whose first 21 items two score alike; None in tickets of older versions.
+      dead_users: users without an entry; None of methods that prune no entries.
+      dead_items: items without an entry, likewise.
+      cut_short: might it have become better with more epochs?
       method: of methods other than tickets.
       note: what was rounded.
     """
@@ -46,6 +50,10 @@ class Result:
     verdict: Verdict
     selection: str
     settings: str
+    tied_users: int | None = None
+    dead_users: int | None = None
+    dead_items: int | None = None
+    cut_short: bool = False
     method: str = ""
     note: str = ""
 
@@ -63,13 +71,29 @@ class Result:
             **self.verdict.columns(),
             "selection": self.selection,
             "settings": self.settings,
+            "tied_users": self.tied_users,
+            "dead_users": self.dead_users,
+            "dead_items": self.dead_items,
+            "cut_short": self.cut_short,
         }
         return {"method": self.method, **row, "note": self.note} if self.method else row
 
 
-def in_words(settings: Settings) -> dict[str, str]:
-    """The fields of a result that its settings fill."""
-    return {"selection": settings.selection, "settings": presets.title(settings)}
+def in_words(settings: Settings, given: Iterable[str] = ()) -> dict[str, str]:
+    """The fields of a result that its settings, and what was given in code in their place, fill."""
+    title = presets.title(settings) + (f"; given in code: {', '.join(given)}" if given else "")
+    return {"selection": settings.selection, "settings": title}
+
+
+def is_cut_short(best_epoch: int, epochs: int, settings: Settings) -> bool:
+    """Whether a level met the limit of its epochs before its patience ended: more epochs might have been better.
+
+    Args:
+      best_epoch: of the level.
+      epochs: that it trained.
+      settings: with the limit and the patience.
+    """
+    return epochs >= settings.epochs and best_epoch + max(settings.patience, settings.eval_every) > settings.epochs
 
 
 def from_row(row: Mapping[str, Any], metrics: dict[str, float], per_user: dict[str, np.ndarray]) -> Result:
@@ -81,14 +105,14 @@ def from_row(row: Mapping[str, Any], metrics: dict[str, float], per_user: dict[s
       per_user: values of each user by name.
     """
     plain = ("sparsity", "num_kept", "best_epoch", "epochs", "seconds", "selection", "settings")
+    newer = ("tied_users", "dead_users", "dead_items", "cut_short", "method", "note")
     return Result(
         level=None if row["level"] == "" else row["level"],
         metrics=metrics,
         per_user=per_user,
         verdict=Verdict(*(row[name] for name in ("verdict", "difference", "interval_low", "interval_high"))),
-        method=row.get("method", ""),
-        note=row.get("note", ""),
         **{name: row[name] for name in plain},
+        **{name: row[name] for name in newer if name in row},
     )
 
 

@@ -15,7 +15,7 @@ from lthjax.evaluation.verdict import Verdict
 from lthjax.pruning import masks as masking
 from lthjax.runtime import checkpoint
 from lthjax.settings import Settings, from_record
-from lthjax.tickets.result import Result, in_words
+from lthjax.tickets.result import Result, in_words, is_cut_short
 from lthjax.training.step import TrainState
 
 
@@ -41,6 +41,7 @@ class Ticket:
       given: fingerprints of other functions that were given in code, by what they are: "backbone", "loss", "score",
         "search".
       fingerprint: of the data split.
+      tied_users: test users of whose first 21 items two score alike; None in tickets of older versions.
       origin: state with an optimizer that is not fresh: of the dense model, what later levels rewind to (epoch:K); of a
         ticket, what it started from (epoch:K, none).
       final: state that children are pruned from, where it is not `trained` with a fresh optimizer.
@@ -63,6 +64,7 @@ class Ticket:
     fingerprint: str
     optimizer: str = "adam"
     given: dict[str, str] = dataclasses.field(default_factory=dict)
+    tied_users: int | None = None
     origin: TrainState | None = None
     final: TrainState | None = None
     saved_states: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -104,7 +106,11 @@ def result(ticket: Ticket) -> Result:
         epochs=ticket.epochs,
         seconds=ticket.seconds,
         verdict=ticket.verdict,
-        **in_words(ticket.settings),
+        tied_users=ticket.tied_users,
+        dead_users=masking.num_dead(ticket.masks.user),
+        dead_items=masking.num_dead(ticket.masks.item),
+        cut_short=is_cut_short(ticket.best_epoch, ticket.epochs, ticket.settings),
+        **in_words(ticket.settings, [*ticket.given, *(["optimizer"] if ticket.optimizer != "adam" else [])]),
     )
 
 
@@ -128,8 +134,8 @@ def to_checkpoint(ticket: Ticket) -> tuple[dict[str, np.ndarray], dict[str, Any]
     facts = {name: getattr(ticket, name) for name in _FACTS}
     facts |= {"verdict": ticket.verdict._asdict(), "dim": int(ticket.masks.user.shape[1])}
     facts["settings"] = made_with(ticket)
-    if ticket.given:
-        facts["given"] = ticket.given
+    optional = {"given": ticket.given or None, "tied_users": ticket.tied_users}
+    facts |= {name: value for name, value in optional.items() if value is not None}
     return arrays, facts
 
 
@@ -168,6 +174,7 @@ def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state:
         settings=from_record(facts["settings"]),
         optimizer=facts["settings"]["optimizer"],
         given=facts.get("given", {}),
+        tied_users=facts.get("tied_users"),
         **{name: facts[name] for name in _FACTS},
         **states,
         saved_states={} if state is not None else {n: a for n, a in arrays.items() if n.startswith(_STATES)},

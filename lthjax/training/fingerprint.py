@@ -44,30 +44,21 @@ def of_optimizer(optimizer: optax.GradientTransformation) -> str:
 
 def of_score(score: Score) -> str:
     """The name of a pruning score: its values for small, middling and large weights."""
-    key = jax.random.key(0)
-    scores = [score(_table(scale), key) for scale in (1e-2, 1.0, 1e2)]
-    return _name(_numbers(scores))
+    return _by_values(score, [(_table(scale), jax.random.key(0)) for scale in (1e-2, 1.0, 1e2)])
 
 
 def of_backbone(backbone: Backbone) -> str:
-    """The name of a backbone: its final embeddings on a small graph; by its code where that graph is too small."""
+    """The name of a backbone: its final embeddings on a small graph."""
     pairs = np.argwhere((np.arange(_USERS)[:, None] * 3 + np.arange(_ITEMS) * 2) % 5 < 2)
     graph = graphs.from_pairs(pairs, _USERS, _ITEMS)
-    try:
-        return _name(_numbers([backbone(_table(scale), graph) for scale in (0.1, 1.0)]))
-    except (TypeError, ValueError, IndexError):  # it knows the sizes of its own data
-        return of_code(backbone)
+    return _by_values(backbone, [(_table(scale), graph) for scale in (0.1, 1.0)])
 
 
 def of_loss(loss: Loss) -> str:
-    """The name of a loss: its values on small batches; by its code where it wants other tables."""
-    final, layer0 = _table(1.0), _table(0.3)
-    users, items = jnp.arange(_USERS), jnp.arange(_USERS)
-    batch = Triples(users, items, (items + 3) % _ITEMS, jnp.ones(_USERS))
-    try:
-        return _name(_numbers([loss(final, layer0, batch), loss(layer0, final, batch)]))
-    except (TypeError, ValueError, IndexError):
-        return of_code(loss)
+    """The name of a loss: its values on small batches."""
+    final, layer0, users = _table(1.0), _table(0.3), jnp.arange(_USERS)
+    batch = Triples(users, users, (users + 3) % _ITEMS, jnp.ones(_USERS))
+    return _by_values(loss, [(final, layer0, batch), (layer0, final, batch)])
 
 
 def of_code(function: Callable) -> str:
@@ -82,6 +73,17 @@ def of_code(function: Callable) -> str:
     for part in _code(function, set()):
         digest.update(part)
     return f"given, Python {sys.version_info.major}.{sys.version_info.minor}, {digest.hexdigest()[:12]}"
+
+
+of_search = of_code
+
+
+def _by_values(function: Callable, calls: list[tuple]) -> str:
+    """A name by what a function gives; by its code where it holds arrays of other shapes than those of these calls."""
+    try:
+        return _name(_numbers([function(*arguments) for arguments in calls]))
+    except (TypeError, ValueError, IndexError):
+        return of_code(function)
 
 
 def _table(scale: float) -> Embeddings:
