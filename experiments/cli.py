@@ -27,6 +27,11 @@ def run(main: Callable[[Config], Any], config_type: type[Config], description: s
     Exit codes: 0 done; 2 bad input, or a machine that would not play along (disk full, no permission); 130 Ctrl-C. Runs
     (a config that is Settings) have everything saved by then, and start from the preset that the flags name. Compiled
     programs are kept for the next start (`lthjax.runtime.compilation`).
+
+    Args:
+      main: what the command does.
+      config_type: a dataclass whose fields are the flags, their docstrings the help.
+      description: what --help begins with.
     """
     warnings.showwarning = _show_warning
     for name in ("absl", "asyncio"):
@@ -57,9 +62,9 @@ def _fail(error: BaseException) -> NoReturn:
 
 def _parse(config_type: type[Config], description: str) -> Config:
     """The flags as a dataclass; tyro's framed message becomes one line."""
-    said = io.StringIO()
+    errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(errors):
             default = _default(config_type)
             config = tyro.cli(config_type, prog=_program_name(), description=description, default=default)
             if isinstance(config, Settings):
@@ -68,7 +73,7 @@ def _parse(config_type: type[Config], description: str) -> Config:
     except SystemExit as end:
         if end.code in (0, None):
             raise
-        print(f"error: {_message(said.getvalue())}; --help explains every flag.", file=sys.stderr)
+        print(f"error: {_message(errors.getvalue())}; --help explains every flag.", file=sys.stderr)
         sys.exit(2)
 
 
@@ -90,13 +95,13 @@ def _default(config_type: type[Config]) -> Config:
 
 def _word(flag: str) -> str:
     """What the command line gives for a flag, "" where it gives nothing; the last one counts."""
-    found = ""
+    value = ""
     for word, following in itertools.pairwise([*sys.argv[1:], ""]):
         if word == flag:
-            found = following
+            value = following
         elif word.startswith(f"{flag}="):
-            found = word.removeprefix(f"{flag}=")
-    return found
+            value = word.removeprefix(f"{flag}=")
+    return value
 
 
 def _message(framed: str) -> str:
@@ -108,8 +113,8 @@ def _message(framed: str) -> str:
             blocks.append([])
         else:
             blocks[-1].append(text)
-    said = [" ".join(block) for block in blocks if block]
-    message = said[0 if framed.startswith("╭") else 1] if len(said) > 1 else " ".join(framed.split())
+    texts = [" ".join(block) for block in blocks if block]
+    message = texts[0 if framed.startswith("╭") else 1] if len(texts) > 1 else " ".join(framed.split())
     return re.sub(r"^Error parsing \w+: ", "", message).removesuffix(".")
 
 
@@ -117,7 +122,6 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    del category, filename, lineno, file, line
-    if told := compilation.heed(" ".join(str(message).split())):
-        print(f"note: {told}", file=sys.stderr)
+def _show_warning(message: Warning | str, *_where: Any, **_options: Any) -> None:
+    if note := compilation.heed(" ".join(str(message).split())):
+        print(f"note: {note}", file=sys.stderr)

@@ -19,6 +19,7 @@ Cost, bundled data: quick 95 s of one core for all; cpu not timed as a whole. Sc
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -27,12 +28,17 @@ import numpy as np
 
 import lthjax
 from experiments import cli
-from experiments.paper import studies
+from experiments.paper import panels, scales
+from experiments.paper.rows import Row, grouped, in_digits, markdown, with_warning, write_study
+from experiments.paper.runs import Runs
+from experiments.paper.scales import Study
 from lthjax import plots, presets
 from lthjax.errors import DataError, SettingsError
+from lthjax.plots.style import baseline, finish
 from lthjax.settings import Settings
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from lthjax.data.split import Split
@@ -50,7 +56,7 @@ New = Literal["users", "items"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(studies.Study):
+class Config(Study):
     """The flags of every figure and table, and what is new."""
 
     new: tuple[New, ...] = ("users", "items")
@@ -81,25 +87,30 @@ class _Measured(NamedTuple):
     per_user: dict[str, np.ndarray]  # "recall@20" -> [U]
 
 
-def main(config: Config) -> list[studies.Row]:
+def main(config: Config) -> list[Row]:
     """Train what is missing, fold in, write table and picture; returns all rows."""
     rows = []
-    for data in config.data:
-        for model in config.models:
-            settings = studies.settings_of(config, data, model, sparsities=SPARSITIES[config.scale])
-            split = lthjax.load_split(None, settings)
-            new = {side: draw_new(split, side, settings.split_seed) for side in ("user", "item")}
-            whole = with_support(split, new)
-            for side in dict.fromkeys(word.removesuffix("s") for word in config.new):
-                held = hold_out(whole, side, new[side], settings)
-                labels = {"data": Path(data).stem, "model": model}
-                rows += [labels | row for row in compare(config, settings, whole, held)]
-    studies.write(config, "cold_start", rows, text_of(config, rows), drawing_of(rows))
+    for data, model in itertools.product(config.data, config.models):
+        settings = scales.settings_of(config, data, model, sparsities=SPARSITIES[config.scale])
+        split = lthjax.load_split(None, settings)
+        new = {side: draw_new(split, side, settings.split_seed) for side in ("user", "item")}
+        # Splits made here, which no settings name: their runs have folders of their own.
+        whole = Runs(config, dataclasses.replace(settings, data=None), with_support(split, new))
+        for side in dict.fromkeys(word.removesuffix("s") for word in config.new):
+            held_out = hold_out(whole.split, side, new[side], settings)
+            labels = {"data": Path(data).stem, "model": model}
+            rows += [labels | row for row in compare(whole, held_out)]
+    write_study(config, "cold_start", rows, text_of(config, rows), drawing_of(rows))
     return rows
 
 
 def draw_new(split: "Split", side: Literal["user", "item"], seed: int) -> np.ndarray:
     """[R] a fifth of the users, or items, with both support and test interactions, ascending.
+
+    Args:
+      split: to draw from.
+      side: what is new.
+      seed: of the draw.
 
     Raises:
       DataError: there are too few.
@@ -133,7 +144,7 @@ def hold_out(whole: "Split", side: Literal["user", "item"], new: np.ndarray, set
     """
     from scipy import sparse
 
-    from lthjax.evaluation import ranking as evaluate
+    from lthjax.evaluation.ranking import ranking_task
 
     column = ("user", "item").index(side)
     sizes = [whole.num_users, whole.num_items]
@@ -159,53 +170,65 @@ def hold_out(whole: "Split", side: Literal["user", "item"], new: np.ndarray, set
     )
     seen = whole.train if settings.test_mask == "train" else np.concatenate([whole.train, whole.valid])
     query = whole.test[is_new[whole.test[:, column]]]
-    tasks = {f"{side}s": evaluate.ranking_task(seen, query, whole.num_users)}
+    tasks = {f"{side}s": ranking_task(seen, query, whole.num_users)}
     if side == "item":
-        theirs = whole.test[np.isin(whole.test[:, 0], query[:, 0])]
-        tasks["items, all test items"] = evaluate.ranking_task(seen, theirs, whole.num_users)
+        of_same_users = whole.test[np.isin(whole.test[:, 0], query[:, 0])]
+        tasks["items, all test items"] = ranking_task(seen, of_same_users, whole.num_users)
     return Holdout(side, new, known, rest, support, tasks)
 
 
-def compare(config: Config, settings: Settings, whole: "Split", held: Holdout) -> list[studies.Row]:
-    """Rows of one model on one holdout: each task, way and level, means over the seeds."""
-    from lthjax.evaluation.ranking import evaluate
-    from lthjax.search import problem as jobs
-    from lthjax.tickets import ticket as tickets
+def compare(whole: Runs, held_out: Holdout) -> list[Row]:
+    """Rows of one model on one holdout: each task, way and level, means over the seeds.
 
-    found: dict[tuple[str, str, int], list[_Measured]] = {}
+    Args:
+      whole: on all users and items.
+      held_out: what is new; the same is run on the data without it.
+    """
+    from lthjax.evaluation.ranking import evaluate
+    from lthjax.search.problem import prepare
+    from lthjax.tickets.result import per_user_of
+
+    measured: dict[tuple[str, str, int], list[_Measured]] = {}  # (task, way, level) -> of each seed
 
     def add(way: str, final: "Embeddings", ticket: "Ticket | None", kept: float) -> None:
         level, sparsity = (ticket.level, ticket.sparsity) if ticket else (0, 0.0)
-        for name, task in held.tasks.items():
-            measured = _Measured(sparsity, kept, tickets.per_user(evaluate(final, task)))
-            found.setdefault((name, way, level), []).append(measured)
+        for name, task in held_out.tasks.items():
+            of_seed = _Measured(sparsity, kept, per_user_of(evaluate(final, task)))
+            measured.setdefault((name, way, level), []).append(of_seed)
 
-    for ticket in studies.tickets_of(config, whole, _named(settings, whole)):
-        job = jobs.prepare(whole, tickets.settings_of(ticket))
-        kept = np.asarray(getattr(ticket.masks, held.side))[held.new]
-        add("retrained", job.program.embed(ticket.trained, job.graph), ticket, float(kept.mean()))
-    for ticket in studies.tickets_of(config, held.rest, _named(settings, held.rest)):
-        for way, options in WAYS[settings.model].items():
-            final, share = folded(ticket, held, options)
+    for ticket in whole.tickets():
+        problem = prepare(whole.split, ticket.settings)
+        kept = np.asarray(getattr(ticket.masks, held_out.side))[held_out.new]
+        add("retrained", problem.program.embed(ticket.trained, problem.graph), ticket, float(kept.mean()))
+    for ticket in dataclasses.replace(whole, split=held_out.rest).tickets():
+        for way, options in WAYS[ticket.settings.model].items():
+            final, share = folded(ticket, held_out, options)
             add(way, final, ticket, share)
-    add("popularity", popularity(whole), None, 0.0)
-    facts = {"selection": settings.selection, "settings": presets.title(settings), "num_new": len(held.new)}
+    add("popularity", popularity(whole.split), None, 0.0)
+    settings = whole.settings
+    facts = {"selection": settings.selection, "settings": presets.title(settings), "num_new": len(held_out.new)}
     return [
-        {"new": name, "variant": way, "level": level} | _summary(each, found[name, "retrained", level]) | facts
-        for (name, way, level), each in found.items()
+        {"new": name, "variant": way, "level": level} | _summary(seeds, measured[name, "retrained", level]) | facts
+        for (name, way, level), seeds in measured.items()
     ]
 
 
-def folded(ticket: "Ticket", held: Holdout, options: dict[str, Any]) -> "tuple[Embeddings, float]":
-    """Final embeddings of all users and items, the new ones folded in; and the share of entries that those keep."""
+def folded(ticket: "Ticket", held_out: Holdout, options: dict[str, Any]) -> "tuple[Embeddings, float]":
+    """Final embeddings of all users and items, the new ones folded in; and the share of entries that those keep.
+
+    Args:
+      ticket: found without them.
+      held_out: what is new.
+      options: of `fold_in`.
+    """
     from lthjax.embeddings import Embeddings
 
-    made = lthjax.fold_in(ticket, held.rest, held.support, held.side, **options)
-    old = np.asarray(getattr(made.known, held.side))
-    table = np.empty((len(held.new) + len(held.known), old.shape[1]), old.dtype)
-    table[held.known], table[held.new] = old, made.final
-    final = Embeddings(*made.known)._replace(**{held.side: table})
-    return final, 0.0 if made.masks is None else float(made.masks.mean())
+    new = lthjax.fold_in(ticket, held_out.rest, held_out.support, held_out.side, **options)
+    known = np.asarray(getattr(new.known, held_out.side))
+    table = np.empty((len(held_out.new) + len(held_out.known), known.shape[1]), known.dtype)
+    table[held_out.known], table[held_out.new] = known, new.final
+    final = Embeddings(*new.known)._replace(**{held_out.side: table})
+    return final, 0.0 if new.masks is None else float(new.masks.mean())
 
 
 def popularity(split: "Split") -> "Embeddings":
@@ -216,83 +239,69 @@ def popularity(split: "Split") -> "Embeddings":
     return Embeddings(np.ones((split.num_users, 1), np.float32), count[:, None])
 
 
-def _summary(each: list[_Measured], retrained: list[_Measured]) -> studies.Row:
+def _summary(seeds: list[_Measured], retrained: list[_Measured]) -> Row:
     """Means over seeds of one way at one level, and its difference to "retrained" at the same level."""
     from lthjax.evaluation import statistics
 
-    row: studies.Row = {"sparsity": each[0].sparsity, "kept": float(np.mean([one.kept for one in each]))}
+    row: Row = {"sparsity": seeds[0].sparsity, "kept": float(np.mean([seed.kept for seed in seeds]))}
     for name in ("recall@20", "ndcg@20"):
-        means = np.asarray([one.per_user[name].mean(dtype=np.float64) for one in each])
+        means = np.asarray([seed.per_user[name].mean(dtype=np.float64) for seed in seeds])
         row[name] = float(means.mean())
         if len(retrained) > 1:
             row[f"{name}_sd"] = float(means.std(ddof=1)) if len(means) > 1 else None  # popularity has no seeds
-    ours, theirs = (np.asarray([m.per_user["recall@20"] for m in those], np.float64) for those in (each, retrained))
+    ours, theirs = (
+        np.asarray([seed.per_user["recall@20"] for seed in of_way], np.float64) for of_way in (seeds, retrained)
+    )
     effect = statistics.crossed_effect(ours - theirs)
     row |= {"difference": effect.mean, "interval_low": effect.low, "interval_high": effect.high}
-    return row | {"num_users": ours.shape[1], "num_seeds": len(each)}
-
-
-def _named(settings: Settings, split: "Split") -> Settings:
-    """The settings with the split's name for data: it is made here, and its runs have folders of their own."""
-    return dataclasses.replace(settings, data=f"<{split.name}>".replace(" ", "-"))
+    return row | {"num_users": ours.shape[1], "num_seeds": len(seeds)}
 
 
 def _sorted(pairs: np.ndarray) -> np.ndarray:
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def text_of(config: Config, rows: list[studies.Row]) -> str:
+def text_of(config: Config, rows: list[Row]) -> str:
     """A line for each way: Recall and NDCG at each sparsity."""
-    levels = sorted({row["level"] for row in rows})
+    sparsities = {row["level"]: row["sparsity"] for row in rows}
+    levels = sorted(sparsities)
     lines = []
-    for key in dict.fromkeys((row["data"], row["model"], row["new"], row["variant"]) for row in rows):
-        those = {row["level"]: row for row in rows if (row["data"], row["model"], row["new"], row["variant"]) == key}
-        cells = [studies.value(those.get(level), name) for name in ("recall@20", "ndcg@20") for level in levels]
-        lines.append([key[0], plots.MODELS[key[1]], *key[2:], *cells])
-    at = {row["level"]: row["sparsity"] for row in rows}
-    columns = [f"{name} {at[level]:.0%}" for name in ("Recall@20", "NDCG@20") for level in levels]
-    note = f"Test part, {studies.scale_of(config, sparsities=SPARSITIES[config.scale])}. "
+    for (data, model, new, way), of_way in grouped(rows, "data", "model", "new", "variant").items():
+        at = {row["level"]: row for row in of_way}
+        cells = [in_digits(at.get(level), name) for name in ("recall@20", "ndcg@20") for level in levels]
+        lines.append([data, plots.MODELS[model], new, way, *cells])
+    columns = [f"{name} {sparsities[level]:.0%}" for name in ("Recall@20", "NDCG@20") for level in levels]
+    note = f"Test part, {scales.in_words(config, sparsities=SPARSITIES[config.scale])}. "
     sizes = {(row["data"], row["new"]): (row["num_new"], row["num_users"]) for row in rows}
     note += " ".join(
         f"{data}: {count:,} new {new}, measured for {users:,} users." for (data, new), (count, users) in sizes.items()
     )
-    table = studies.markdown(["data", "model", "new", "", *columns], lines)
-    return f"## New users and items\n\n{table}\n\n{studies.warned(note, rows)}"
+    table = markdown(["data", "model", "new", "", *columns], lines)
+    return f"## New users and items\n\n{table}\n\n{with_warning(note, rows)}"
 
 
-def drawing_of(rows: list[studies.Row]) -> "Callable[[Figure], None]":
+def drawing_of(rows: list[Row]) -> "Callable[[Figure], None]":
     """A panel for each data set, model, and what is new: Recall against sparsity."""
 
     def draw(figure: "Figure") -> None:
-        across = list(dict.fromkeys((row["data"], row["model"]) for row in rows))
-        down = list(dict.fromkeys(row["new"] for row in rows))
-        figure.set_size_inches(5 * len(across) + 1, 3.8 * len(down))
-        axes = figure.subplots(len(down), len(across), squeeze=False)
-        for place in np.ndindex(axes.shape):
-            new, (data, model) = down[place[0]], across[place[1]]
-            those = [row for row in rows if (row["data"], row["model"], row["new"]) == (data, model, new)]
-            _panel(axes[place], those)
-            axes[place].set_title(f"new {new}, {data}, {plots.MODELS[model]}", fontsize="medium", parse_math=False)
+        of_panels = grouped(rows, "new", "data", "model")
+        across = list(dict.fromkeys((data, model) for _, data, model in of_panels))
+        down = list(dict.fromkeys(new for new, _, _ in of_panels))
+        titles = [[f"new {new}, {data}, {plots.MODELS[model]}" for data, model in across] for new in down]
+        grid = panels.titled_grid(figure, titles, (5 * len(across) + 1, 3.8 * len(down)))
+        for (new, *cell), of_panel in of_panels.items():
+            _panel(of_panel, grid[down.index(new), across.index(tuple(cell))])
 
     return draw
 
 
-def _panel(ax: Any, rows: list[studies.Row]) -> None:
-    ways = [way for way in dict.fromkeys(row["variant"] for row in rows) if way != "popularity"]
-    for place, way in enumerate(ways):
-        those = [row for row in rows if row["variant"] == way]
-        look = plots.style(way, place)
-        sparsity, recall = (np.asarray([row[name] for row in those]) for name in ("sparsity", "recall@20"))
-        spread = np.asarray([row.get("recall@20_sd", 0.0) for row in those])
-        ax.fill_between(100 * sparsity, recall - spread, recall + spread, color=look["color"], alpha=0.12, linewidth=0)
-        ax.plot(100 * sparsity, recall, label=way, **look)
-    popular = next(row["recall@20"] for row in rows if row["variant"] == "popularity")
-    ax.axhline(popular, color="0.35", linestyle=":", label="popularity")
-    ax.set_xlabel("entries pruned (%)")
-    ax.set_ylabel("test Recall@20")
+def _panel(rows: list[Row], ax: "Axes") -> None:
+    of_ways = {way: of_way for (way,), of_way in grouped(rows, "variant").items()}
+    popular = of_ways.pop("popularity")[0]["recall@20"]
+    panels.draw_curves(ax, [panels.with_deviations(way, of_way, "recall@20") for way, of_way in of_ways.items()])
+    ax.axhline(popular, **baseline(), label="popularity")
     ax.set_ylim(bottom=0)
-    ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize="small")
+    finish(ax, panels.PRUNED, "test Recall@20")
 
 
 if __name__ == "__main__":

@@ -24,14 +24,18 @@ import tyro
 
 import lthjax
 from experiments import cli
-from experiments.paper import studies
+from experiments.paper import panels
+from experiments.paper.rows import Row, markdown, write_results
+from experiments.speed import timing
 from lthjax import plots
 from lthjax.errors import CheckpointError, SettingsError
+from lthjax.plots.style import finish
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lthjax.search.problem import Job
+    from lthjax.embeddings import Embeddings
+    from lthjax.search.problem import Problem
     from lthjax.serving.compressed import CompressedTicket
     from lthjax.serving.file_format import Tables
     from lthjax.tickets.ticket import Ticket
@@ -67,57 +71,50 @@ class Config:
             raise SettingsError(f"--repeats: wanted 1 or more; got {self.repeats}.")
 
 
-def main(config: Config) -> list[studies.Row]:
-    """Measure every finished ticket, print the table and leave the report; returns a row a ticket."""
+def main(config: Config) -> list[Row]:
+    """Measure every finished ticket, print the table and leave the report; returns one row per ticket."""
     if not config.run:
         raise SettingsError("RUN: wanted the run folder of find_tickets; got none.")
-    from experiments.speed import timing as benchmarks  # here: with them comes JAX, and --help does without
-    from lthjax.exploration import run as exploration
-    from lthjax.search import problem as jobs
+    from lthjax.exploration.run import SeedRuns
+    from lthjax.search.problem import prepare
 
     run = lthjax.load_run(config.run, config.data)
-    if isinstance(run, exploration.SeedRuns):
+    if isinstance(run, SeedRuns):
         first = next(iter(run.seeds.values()))
         raise SettingsError(f"RUN: wanted one run; {config.run} has one for each seed: name one, such as {first.path}.")
     if not run.tickets:
         raise CheckpointError(f"{config.run}: wanted a run with finished tickets; it has none.")
-    found = benchmarks.machine(benchmarks.load())
-    job = jobs.prepare(run.split, run.settings)
+    machine = timing.machine(timing.load())
+    problem = prepare(run.split, run.settings)
     rows = []
     for ticket in run.tickets:
-        rows.append(measure(ticket.ticket, job, config.repeats))
+        rows.append(measure(ticket.ticket, problem, config.repeats))
         print(f"level {ticket.level} measured", flush=True)
-    machine = benchmarks.machine_in_words(found)
-    studies.leave(Path(config.out or run.path / "cost"), rows, text_of(rows, job, machine), drawing_of(rows))
+    text = text_of(rows, problem, timing.machine_in_words(machine))
+    write_results(Path(config.out or run.path / "cost"), rows, text, drawing_of(rows))
     return rows
 
 
-def measure(ticket: "Ticket", job: "Job", repeats: int) -> studies.Row:
+def measure(ticket: "Ticket", problem: "Problem", repeats: int) -> Row:
     """The row of one ticket.
 
     Args:
-      ticket: of the job's split.
-      job: with the test part.
+      ticket: of the problem's split.
+      problem: with the test part.
       repeats: of everything that is timed.
     """
     from lthjax.embeddings import Embeddings
     from lthjax.evaluation import costs
-    from lthjax.search import problem as jobs
-    from lthjax.serving import compressed
-    from lthjax.serving import export as exporting
+    from lthjax.serving.compressed import load_compressed
 
-    _, metrics = jobs.measure(job, job.program, ticket.trained)
-    recall = functools.partial(_recall, job)
-    propagates = job.settings.model == "lightgcn" and job.settings.layers > 0
+    recall = functools.partial(_recall, problem)
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        files = {name: exporting.export(ticket, job.split, place / name, **how) for name, how in _FILES.items()}
-        if propagates:
-            files[_PRUNED] = exporting.export(ticket, job.split, place / _PRUNED, final_sparsity=ticket.sparsity)
-        served = {name: compressed.load_compressed(path, scoring="dense") for name, path in files.items()}
-        load = statistics.median(_seconds(lambda: compressed.load_compressed(files["smallest"]), repeats))
-    tables = {name: each.embeddings() for name, each in served.items()}
-    sizes = {name: each.sizes() for name, each in served.items()}
+        files = _exported(ticket, problem, Path(folder))
+        served = {name: load_compressed(path, scoring="dense") for name, path in files.items()}
+        loads = timing.in_turns({"smallest": lambda: load_compressed(files["smallest"])}, repeats)
+    propagates = _PRUNED in files
+    tables = {name: compressed.embeddings() for name, compressed in served.items()}
+    sizes = {name: compressed.sizes() for name, compressed in served.items()}
     sparse_tables = tables[_PRUNED if propagates else "dense"]
     row = {
         "level": ticket.level,
@@ -125,10 +122,10 @@ def measure(ticket: "Ticket", job: "Job", repeats: int) -> studies.Row:
         **{f"bytes_{name}": sizes[name]["tables"] for name in files},
         "bytes_file": sizes["smallest"]["file"],
         "bytes_file_int8": sizes["int8"]["file"],
-        "load_ms": 1e3 * load,
+        "load_ms": 1e3 * statistics.median(loads["smallest"]),
         "multiply_adds_dense": tables["dense"].item.size,
         "multiply_adds_sparse": costs.scoring(Embeddings(*sparse_tables)),
-        f"recall@{_K}": metrics[f"recall@{_K}"],
+        f"recall@{_K}": recall(problem.program.embed(ticket.trained, problem.graph)),
         f"recall@{_K}_float16": recall(tables["float16"]),
         f"recall@{_K}_int8": recall(tables["int8"]),
     }
@@ -137,36 +134,45 @@ def measure(ticket: "Ticket", job: "Job", repeats: int) -> studies.Row:
     return row | latencies(tables["dense"], sparse_tables, served["dense"], repeats)
 
 
+def _exported(ticket: "Ticket", problem: "Problem", folder: Path) -> dict[str, Path]:
+    """The ticket's files; of LightGCN also one with pruned final tables."""
+    files = {name: lthjax.export(ticket, problem.split, folder / name, **how) for name, how in _FILES.items()}
+    if problem.settings.model == "lightgcn" and problem.settings.layers > 0:
+        pruned = folder / _PRUNED
+        files[_PRUNED] = lthjax.export(ticket, problem.split, pruned, final_sparsity=ticket.sparsity)
+    return files
+
+
 def latencies(tables: "Tables", sparse_tables: "Tables", served: "CompressedTicket", repeats: int) -> dict[str, float]:
     """Milliseconds to the 20 best of one user and of 1,000; on a GPU those of JAX beside them.
 
     Args:
       tables: dense scoring's.
       sparse_tables: sparse scoring's, dense arrays too.
-      served: with the seen items.
+      served: with the seen items and the popularity of all.
       repeats: of each.
     """
     import jax
     import numpy as np
     from scipy import sparse
 
-    from experiments.speed import timing as benchmarks
-    from lthjax.serving import top_k as recommend
+    from lthjax.serving.top_k import recommend
 
     kinds = {
         "dense": tables,
         "sparse": (sparse.csr_array(sparse_tables.user), sparse.csc_array(sparse_tables.item)),
     }
     users = np.random.default_rng(0).integers(0, len(tables.user), _MANY)
+    known = {"seen": served.seen, "counts": served.item_counts}
     sides: dict[str, Callable[[], Any]] = {}
     for count in (1, _MANY):
         for scoring, (user, item) in kinds.items():
             sides[f"ms_{count}_{scoring}"] = functools.partial(
-                recommend.recommend, user, item, users[:count], _K, seen=served.seen, scoring=scoring
+                recommend, user, item, users[:count], _K, scoring=scoring, **known
             )
         if jax.default_backend() == "gpu":
             sides[f"ms_{count}_gpu"] = on_device(tables, served, users[:count])
-    return {name: 1e3 * statistics.median(each) for name, each in benchmarks.in_turns(sides, repeats).items()}
+    return {name: 1e3 * statistics.median(seconds) for name, seconds in timing.in_turns(sides, repeats).items()}
 
 
 def on_device(tables: "Tables", served: "CompressedTicket", users: Any, k: int = _K) -> Callable[[], Any]:
@@ -174,7 +180,7 @@ def on_device(tables: "Tables", served: "CompressedTicket", users: Any, k: int =
 
     Args:
       tables: final embeddings.
-      served: with the seen items.
+      served: with the seen items and the popularity of all.
       users: [B] rows.
       k: places.
     """
@@ -183,63 +189,67 @@ def on_device(tables: "Tables", served: "CompressedTicket", users: Any, k: int =
     import numpy as np
 
     from lthjax.embeddings import Embeddings
-    from lthjax.graph import id_sets as rows
+    from lthjax.graph import id_sets
 
-    final = Embeddings(*(jax.device_put(table) for table in tables))
-    seen = rows.from_pairs(served.seen.pairs(), len(tables.user))
+    # Of equal scores JAX takes the first: items stand in the order in which `recommend` has equals.
+    order = np.argsort(-served.item_counts, kind="stable")
+    final = Embeddings(jax.device_put(tables.user), jax.device_put(tables.item[order]))
+    seen_users, seen_items = served.seen.pairs().T
+    seen = id_sets.from_pairs(np.stack([seen_users, np.argsort(order)[seen_items]], axis=1), len(tables.user))
 
     @jax.jit
     def rank(users, final, seen):
-        def one(user):
+        def rank_user(user):
             scores = jnp.dot(final.item, final.user[user], precision="highest")
-            struck = rows.chunk(seen, user, 0, max(seen.max_length, 1), fill=scores.shape[0])
-            return jax.lax.top_k(scores.at[struck].set(-jnp.inf, mode="drop"), min(k, scores.shape[0]))[1]
+            scores = jnp.where(scores == 0, 0.0, scores)  # -0 comes after 0 otherwise
+            seen_ids = id_sets.chunk(seen, user, 0, max(seen.max_length, 1), fill=scores.shape[0])
+            return jax.lax.top_k(scores.at[seen_ids].set(-jnp.inf, mode="drop"), min(k, scores.shape[0]))[1]
 
-        return jax.lax.map(one, users, batch_size=256)
+        return jax.lax.map(rank_user, users, batch_size=256)
 
-    return lambda: np.asarray(rank(users, final, seen))
+    return lambda: order[np.asarray(rank(users, final, seen))]
 
 
-def _recall(job: "Job", tables: "Tables") -> float:
+def _recall(problem: "Problem", tables: "Tables | Embeddings") -> float:
     import jax
 
     from lthjax.embeddings import Embeddings
-    from lthjax.evaluation import ranking as evaluate
+    from lthjax.evaluation.ranking import evaluate
 
     final = Embeddings(*(jax.device_put(table) for table in tables))
-    return evaluate.evaluate(final, job.test, job.plan.ks).means()[f"recall@{_K}"]
+    return evaluate(final, problem.test, problem.plan.ks).means()[f"recall@{_K}"]
 
 
-def _seconds(run: Callable[[], Any], repeats: int) -> list[float]:
-    from experiments.speed import timing as benchmarks
-
-    return benchmarks.in_turns({"run": run}, repeats)["run"]
-
-
-def break_even(rows: Sequence[studies.Row]) -> str:
+def break_even(rows: Sequence[Row]) -> str:
     """From which sparsity on sparse scoring is quicker, in one sentence."""
     ordered = sorted(rows, key=lambda row: row["sparsity"])
-    dense, stored = (f"ms_{_MANY}_{scoring}" for scoring in ("dense", "sparse"))
-    slower = [place for place, row in enumerate(ordered) if row[stored] >= row[dense]]
+    dense, sparse = (f"ms_{_MANY}_{scoring}" for scoring in ("dense", "sparse"))
+    slower = [number for number, row in enumerate(ordered) if row[sparse] >= row[dense]]
     first = slower[-1] + 1 if slower else 0
     if first == len(ordered):
         last = ordered[-1]
         return (
             f"Sparse scoring of {_MANY:,} users does not break even in this run: at {last['sparsity']:.1%} pruned it "
-            f"takes {last[stored]:.1f} ms, dense scoring {last[dense]:.1f} ms."
+            f"takes {last[sparse]:.1f} ms, dense scoring {last[dense]:.1f} ms."
         )
     here = ordered[first]
     between = f"between {ordered[first - 1]['sparsity']:.1%} and {here['sparsity']:.1%}" if first else "from the start"
     return (
         f"Sparse scoring of {_MANY:,} users breaks even {between} pruned: at {here['sparsity']:.1%} it takes "
-        f"{here[stored]:.1f} ms, dense scoring {here[dense]:.1f} ms."
+        f"{here[sparse]:.1f} ms, dense scoring {here[dense]:.1f} ms."
     )
 
 
-def text_of(rows: Sequence[studies.Row], job: "Job", machine: str) -> str:
-    """The table and the lines under it."""
+def text_of(rows: Sequence[Row], problem: "Problem", machine: str) -> str:
+    """The table and the lines under it.
+
+    Args:
+      rows: of all tickets.
+      problem: whose tickets they are.
+      machine: that was timed, in words.
+    """
     recall = f"recall@{_K}"
-    columns: dict[str, Callable[[studies.Row], str]] = {
+    columns: dict[str, Callable[[Row], str]] = {
         "level": lambda row: str(row["level"]),
         "pruned": lambda row: f"{row['sparsity']:.1%}",
         **{
@@ -257,8 +267,8 @@ def text_of(rows: Sequence[studies.Row], job: "Job", machine: str) -> str:
     if f"bytes_{_PRUNED}" in rows[0]:
         columns["KiB final pruned"] = lambda row: _kib(row[f"bytes_{_PRUNED}"])
         columns["its Recall"] = lambda row: f"{row[f'{recall}_{_PRUNED}']:.4f}"
-    table = studies.markdown(list(columns), [[cell(row) for cell in columns.values()] for row in rows])
-    split, settings = job.split, job.settings
+    table = markdown(list(columns), [[cell(row) for cell in columns.values()] for row in rows])
+    split, settings = problem.split, problem.settings
     note = (
         f"{split.name}, {plots.MODELS[settings.model]}, {split.num_users:,} users, {split.num_items:,} items, "
         f"F = {settings.dim}. KiB of the two tables; of the whole file with the smallest layout (ids and seen items "
@@ -268,14 +278,14 @@ def text_of(rows: Sequence[studies.Row], job: "Job", machine: str) -> str:
     return f"## What tickets cost where they serve\n\n{table}\n\n{note}\n{machine}.\n{break_even(rows)}"
 
 
-def _timed(row: studies.Row) -> list[tuple[int, str, str]]:
+def _timed(row: Row) -> list[tuple[int, str, str]]:
     """(users, how many in words, scoring) of all that was timed."""
     words = ("dense", "sparse", "gpu")
     requests = {1: "1 user", _MANY: f"{_MANY:,} users"}
-    return [(n, f"{said},", word) for n, said in requests.items() for word in words if f"ms_{n}_{word}" in row]
+    return [(n, f"{users},", word) for n, users in requests.items() for word in words if f"ms_{n}_{word}" in row]
 
 
-def _milliseconds(name: str) -> Callable[[studies.Row], str]:
+def _milliseconds(name: str) -> Callable[[Row], str]:
     return lambda row: f"{row[name]:.2f}"
 
 
@@ -283,7 +293,7 @@ def _kib(num_bytes: float) -> str:
     return f"{num_bytes / 2**10:,.0f}"
 
 
-def drawing_of(rows: Sequence[studies.Row]) -> "Callable[[Figure], None]":
+def drawing_of(rows: Sequence[Row]) -> "Callable[[Figure], None]":
     """Bytes, milliseconds and Recall against sparsity, side by side."""
     recall, pruned = f"recall@{_K}", _PRUNED.replace("_", " ")
     lines = {
@@ -309,16 +319,15 @@ def drawing_of(rows: Sequence[studies.Row]) -> "Callable[[Figure], None]":
 
     def draw(figure: "Figure") -> None:
         figure.set_size_inches(14, 4)
-        for ax, (label, names) in zip(figure.subplots(1, 3), lines.items(), strict=True):
+        for ax, (label, columns) in zip(figure.subplots(1, 3), lines.items(), strict=True):
             share = 2**-20 if label.startswith("MiB") else 1
-            for place, (name, column) in enumerate(names.items()):
-                if column in rows[0]:
-                    values = [share * row[column] for row in rows]
-                    ax.plot([100 * row["sparsity"] for row in rows], values, label=name, **plots.style(name, place))
-            ax.set_xlabel("entries pruned (%)")
-            ax.set_ylabel(label)
-            ax.grid(alpha=0.25)
-            ax.legend(frameon=False, fontsize="small")
+            curves = [
+                panels.Curve(name, panels.percent(rows), [share * row[column] for row in rows])
+                for name, column in columns.items()
+                if column in rows[0]
+            ]
+            panels.draw_curves(ax, curves)
+            finish(ax, panels.PRUNED, label)
             if label.startswith("ms"):
                 ax.set_yscale("log")
             if label.startswith("MiB"):

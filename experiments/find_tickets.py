@@ -15,6 +15,7 @@ Prints which tickets win, and leaves a run folder; the same command goes on wher
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,13 @@ from lthjax import plots, presets
 from lthjax.errors import SettingsError
 from lthjax.pruning.schedule import roundings
 from lthjax.runtime import files
-from lthjax.settings import Settings
+from lthjax.settings import Settings, values
 from lthjax.tickets import report
 
 if TYPE_CHECKING:
     from lthjax.data.split import Split
-    from lthjax.tickets.ticket import Record
+    from lthjax.tickets.result import Result
+    from lthjax.tickets.ticket import Ticket
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,31 +53,25 @@ class Config(Settings):
 
 def main(config: Config) -> list[dict[str, Any]]:
     """Find tickets with each seed, print table and sentence, leave the picture; returns the rows of the table."""
-    from lthjax.tickets import folder as runs
-    from lthjax.tickets import seeds  # here: with them comes JAX, and --help does without
+    from lthjax.tickets import seeds  # here: with it comes JAX, and --help does without
 
-    settings = Settings(**{name: value for name, value in dataclasses.asdict(config).items() if name not in _OWN})
-    out = Path(config.out or _default_out(config))
+    settings = Settings(**values(config, Settings))
     split = lthjax.load_split(None, settings)
+    out = Path(config.out or default_out(config))
     for note in [*split.notes, *roundings(settings, (split.num_users + split.num_items) * settings.dim)]:
         print(note)
-    if said := presets.conflicts(settings):
-        print(said)
+    if conflict := presets.conflicts(settings):
+        print(conflict)
     print(f"run folder: {out}", flush=True)
     if config.seeds == 1:
-        found = _find(split, settings, out)
-        rows = [record.row for record in found[0]]
+        runs = results_by_seed(lthjax.find_tickets(split, settings=settings, out=out))
+        rows = [result.row() for result in runs[0]]
     else:
-        several = runs.describe(settings, "adam", split)
-        several["settings"] |= {"seeds": "several"}  # so that one run and several do not write over each other
-        with runs.open_folder(out, several):
-            found = _find(split, settings, out, seeds=config.seeds, together=config.together)
-            rows = seeds.combine(found)
-            files.write_table(out / "results.csv", rows)
+        runs, rows = _several_seeds(config, settings, split, out)
     print(report.table(rows).to_string(index=False))
-    print("\n".join([*report.remarks(rows), report.sentence(rows, len(found[0][0].per_user["recall@20"]))]))
+    print("\n".join([*report.remarks(rows), report.sentence(rows, len(runs[0][0].per_user["recall@20"]))]))
     if settings.num_levels:
-        low, high = seeds.sparsest_winner_interval(found)
+        low, high = seeds.sparsest_winner_interval(runs)
         print(
             f"95% interval of the highest winning sparsity: {low:.1%} to {high:.1%} "
             f"({'users' if config.seeds == 1 else 'users and seeds'} drawn anew; 0.0% = none wins)."
@@ -86,22 +82,50 @@ def main(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def _find(split: "Split", settings: Settings, out: Path, **options: Any) -> "list[list[Record]]":
-    """Records of each seed's tickets, dense one first; the tickets themselves lie in the run folder."""
-    from lthjax.tickets import ticket as tickets
+def results_by_seed(tickets: "Iterable[Ticket]") -> "list[list[Result]]":
+    """What tables need of the tickets of each seed, the dense model first."""
+    from lthjax.tickets.ticket import result
 
-    found = {}
-    for ticket in lthjax.find_tickets(split, settings=settings, out=out, **options):
-        found.setdefault(ticket.settings["seed"], []).append(tickets.record(ticket))
-    return list(found.values())
-
-
-_OWN = ("seeds", "together", "out")
+    runs: dict[int, list[Result]] = {}
+    for ticket in tickets:
+        runs.setdefault(ticket.settings.seed, []).append(result(ticket))
+    return list(runs.values())
 
 
-def _default_out(config: Config) -> str:
-    chosen = {name: value for name, value in dataclasses.asdict(config).items() if name not in _OWN}
-    mark = hashlib.sha256(repr(sorted(chosen.items())).encode()).hexdigest()[:8]
+def _several_seeds(
+    config: Config, settings: Settings, split: "Split", out: Path
+) -> "tuple[list[list[Result]], list[dict[str, Any]]]":
+    """The results of each seed's run, and rows of means over them, which are left in the folder that holds the runs."""
+    from lthjax.tickets import seeds
+    from lthjax.tickets.folder import describe, open_folder
+
+    description = describe(settings, split)
+    description["settings"]["seeds"] = "several"  # so that one run and several do not write over each other
+    with open_folder(out, description):
+        repeated = {"seeds": config.seeds, "together": config.together}
+        runs = results_by_seed(lthjax.find_tickets(split, settings=settings, out=out, **repeated))
+        rows = seeds.combine(runs)
+        files.write_table(out / "results.csv", rows)
+    return runs, rows
+
+
+_LATER = ("encoding",)  # settings that came after folders were first named: their defaults do not change a name
+
+
+def mark_of(chosen: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits that stand for settings in the names of folders.
+
+    Args:
+      chosen: name -> value.
+    """
+    defaults = values(Settings(), Settings)
+    in_mark = {name: value for name, value in chosen.items() if name not in _LATER or value != defaults[name]}
+    return hashlib.sha256(repr(sorted(in_mark.items())).encode()).hexdigest()[:8]
+
+
+def default_out(config: Config) -> str:
+    """The run folder where none is named: one for all that have the same settings."""
+    mark = mark_of(values(config, Settings))
     return f"runs/{Path(config.data).stem}-{config.model}-{mark}" + ("-seeds" if config.seeds > 1 else "")
 
 

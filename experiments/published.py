@@ -8,7 +8,7 @@ Trains the dense MF and LightGCN of a preset and prints ours beside the publishe
 difference in percent. Each model has a run folder of its own; the same command goes on where it was stopped. A preset
 whose MF differs has a twin for it (lightgcn_pytorch_mf, recbole_bpr); flags that differ from the preset reach both.
 
-Cost on 2 CPU cores, Gowalla, F = 64: MF 3 s an epoch, LightGCN 90 to 130 s; the presets' 1000 epochs are for a GPU, so
+Cost on 2 CPU cores, Gowalla, F = 64: MF 3 s per epoch, LightGCN 90 to 130 s; the presets' 1000 epochs are for a GPU, so
 set --epochs on a CPU. Results are kept in experiments/LOG.md.
 """
 
@@ -20,7 +20,7 @@ import lthjax
 from experiments import cli
 from lthjax import presets
 from lthjax.runtime import files
-from lthjax.settings import Settings
+from lthjax.settings import DataSettings, Settings, values
 from lthjax.tickets import report
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def comparable(settings: Settings) -> list[Published]:
     return early or [result for result in same if result.epoch is None]
 
 
-def table(ticket: "Ticket", settings: Settings) -> list[dict[str, object]]:
+def compared(ticket: "Ticket", settings: Settings) -> list[dict[str, object]]:
     """Ours, and a row for each published result beside it."""
     recall, ndcg = ticket.metrics["recall@20"], ticket.metrics["ndcg@20"]
     ours = {"model": settings.model, "source": "ours", "Recall@20": recall, "NDCG@20": ndcg}
@@ -124,34 +124,34 @@ def settings_of(config: Config, model: str) -> Settings:
     """The preset of a model, with what the flags override; a preset that differs for MF names its twin."""
     twin = presets.for_model(config.preset, model)
     changes = {name: now for name, (_, now) in presets.overridden(config).items()}
-    about_data = {name: getattr(config, name) for name in presets.ABOUT_DATA if name != "preset"}
-    return dataclasses.replace(presets.find(twin), **(changes | about_data | {"model": model, "levels": 0}))
+    own = values(config, DataSettings) | {"model": model, "levels": 0}
+    return dataclasses.replace(presets.find(twin), **(changes | own))
 
 
 def main(config: Config) -> "list[Ticket]":
     """Train the dense models and print the comparison."""
     import pandas as pd  # here: --help does without
 
+    split = lthjax.load_split(None, settings_of(config, "lightgcn"))  # a preset's MF twin splits alike
     out = Path(config.out or f"runs/baselines-{Path(config.data).stem}-{config.preset}")
     print(f"runs: {out}", flush=True)
-    split = lthjax.load_split(None, settings_of(config, "lightgcn"))  # a preset's MF twin splits alike
-    found, rows = [], []
+    tickets, rows = [], []
     for model in ("mf", "lightgcn") if config.models == "both" else (config.models,):
         settings = settings_of(config, model)
-        if said := presets.conflicts(dataclasses.replace(settings, levels=presets.find(settings.preset).levels)):
-            print(said)
+        if conflict := presets.conflicts(dataclasses.replace(settings, levels=presets.find(settings.preset).levels)):
+            print(conflict)
         ticket = next(lthjax.find_tickets(split, settings=settings, out=out / model))
-        found.append(ticket)
-        rows += table(ticket, settings)
+        tickets.append(ticket)
+        rows += compared(ticket, settings)
         print(f"{model}: {_title(settings)}; {ticket.epochs} epochs in {ticket.seconds:.0f} s", flush=True)
         if settings.selection == "test":
             print(report.TEST_WARNING)
         if settings.split != "files":
             print("note: published numbers are of the files' own parts (--split files)")
-    shown = pd.DataFrame(rows).drop(columns=["selection", "settings"])
-    print(shown.to_string(index=False, na_rep="", float_format=lambda x: f"{x:.4f}"))
+    table = pd.DataFrame(rows).drop(columns=["selection", "settings"])
+    print(table.to_string(index=False, na_rep="", float_format=lambda x: f"{x:.4f}"))
     files.write_table(out / "comparison.csv", [dict.fromkeys(_COLUMNS, "") | row for row in rows])
-    return found
+    return tickets
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ class DataSettings:
     """Keep interactions with at least this rating (unit of the file); without it every row is a positive."""
     items_after_users: bool = False
     """Item numbers go on where user numbers end, as in the files of the paper's authors and of MMGCN."""
+    encoding: str | None = None
+    """Encoding of text that is not UTF-8, such as latin-1 or cp1252; UTF-16 is told by its byte order mark."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,10 @@
-"""A data set of seven users and eleven items, small enough to check by hand, and one compiled model on it."""
+"""Seven users and eleven items, small enough to check by hand; and thirty users to search tickets on."""
 
+import contextlib
+import csv
 import dataclasses
 import functools
+import json
 import os
 
 import hypothesis
@@ -9,15 +12,22 @@ import jax
 import numpy as np
 import optax
 import pytest
+from scipy import sparse
 
-from lthjax import embeddings
-from lthjax.evaluation import ranking as evaluate
+from lthjax.data import interactions
+from lthjax.data import split as splitting
+from lthjax.data.split import Split
+from lthjax.embeddings import Embeddings
+from lthjax.evaluation import ranking
 from lthjax.evaluation.verdict import Verdict
 from lthjax.graph import graph
 from lthjax.model import backbones, losses, tables
+from lthjax.search import executor
 from lthjax.tickets.ticket import Ticket
+from lthjax.training import fit as fitting
 from lthjax.training import sampling
-from lthjax.training import step as train
+from lthjax.training import step as stepping
+from lthjax.training.step import Parts
 
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"  # of processes that tests start: the user's cache stays as it is
 jax.config.update("jax_enable_compilation_cache", False)  # of this one
@@ -51,6 +61,7 @@ class Tiny:
     crowded = _pairs(_TRAIN | {1: list(range(NUM_ITEMS)), 4: [1, 2, 3, 5]})  # user 1 has no negative left
     batch_size = 4  # 7 steps an epoch, the last with one interaction
     embedding_dim = 5
+    shape = (num_users, num_items, embedding_dim)
 
 
 @pytest.fixture(scope="session")
@@ -64,24 +75,38 @@ def tiny_graph():
 
 
 @pytest.fixture(scope="session")
-def selection():
-    return evaluate.ranking_task(Tiny.train, Tiny.valid, NUM_USERS)
+def tiny_split(tiny):
+    """The tiny data under ids of their own: users from 100, items from 50."""
+    return Split("tiny", np.arange(100, 107), np.arange(50, 61), (), tiny.train, tiny.valid, tiny.test)
 
 
 @pytest.fixture(scope="session")
-def make_program():
+def selection():
+    return ranking.ranking_task(Tiny.train, Tiny.valid, NUM_USERS)
+
+
+@pytest.fixture(scope="session")
+def make_parts():
+    """Parts of a program for the tiny data: optimizer, backbone, weight of L2 -> Parts."""
+
+    def make(optimizer, backbone=backbones.mf, l2=1e-3):
+        return Parts(
+            table=tables.dense(tables.normal(0.5)),
+            backbone=backbone,
+            loss=functools.partial(losses.bpr, l2=l2),
+            sampler=sampling.every_interaction(Tiny.batch_size),
+            optimizer=optimizer,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_program(make_parts):
     """A program for the tiny data: optimizer, backbone -> Program."""
 
     def make(optimizer, backbone=backbones.mf):
-        return train.make_program(
-            table=tables.dense(tables.normal(0.5)),
-            backbone=backbone,
-            optimizer=optimizer,
-            sampler=sampling.every_interaction(Tiny.batch_size),
-            shape=(NUM_USERS, NUM_ITEMS, Tiny.embedding_dim),
-            num_interactions=len(Tiny.train),
-            loss=functools.partial(losses.bpr, l2=1e-3),
-        )
+        return stepping.make_program(make_parts(optimizer, backbone), Tiny.shape, len(Tiny.train))
 
     return make
 
@@ -99,7 +124,7 @@ def some_masks():
     masks = [rng.random((rows, Tiny.embedding_dim)) < 0.7 for rows in (NUM_USERS, NUM_ITEMS)]
     for mask in masks:
         mask[3] = False
-    return embeddings.Embeddings(*map(jax.numpy.asarray, masks))
+    return Embeddings(*map(jax.numpy.asarray, masks))
 
 
 @pytest.fixture(scope="session")
@@ -137,8 +162,76 @@ def make_ticket():
             seconds=1.0,
             verdict=Verdict("wins", 0.1, 0.0, 0.2),
             parent=None,
-            settings=dataclasses.asdict(settings),
+            settings=settings,
             fingerprint=split.fingerprint,
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tastes():
+    """30 users, 40 items, 473 interactions in two loose groups of taste, split."""
+    rng = np.random.default_rng(0)
+    users = rng.integers(0, 30, 700)
+    items = (rng.integers(0, 20, 700) + 20 * (users % 2) * (rng.random(700) < 0.8)).astype(int) % 40
+    pairs = np.unique(np.stack([users, items], axis=1), axis=0)
+    return splitting.split(interactions.load(sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(30, 40))))
+
+
+@pytest.fixture(scope="session")
+def data_file(tastes, tmp_path_factory):
+    """The interactions of `tastes` as a file of pairs."""
+    pairs = np.concatenate([tastes.train, tastes.valid, tastes.test])
+    place = tmp_path_factory.mktemp("data") / "tastes.txt"
+    place.write_text("".join(f"{user} {item}\n" for user, item in pairs[np.lexsort(pairs.T[::-1])].tolist()))
+    return place
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """Settings of a search on the tastes that takes a second; all that keep dim and batch size share a program."""
+    return {"dim": 4, "epochs": 3, "batch_size": 64, "levels": 3, "prune_rate": 0.2, "show_progress": False}
+
+
+@pytest.fixture(scope="session")
+def rows_of():
+    """The rows of a run folder's results.csv as text, without the time that they took."""
+
+    def read(out):
+        with open(out / "results.csv", newline="") as file:
+            return [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def log_of():
+    """The lines of a run folder's log.jsonl, without the time that they took."""
+
+    def read(out):
+        lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+    return read
+
+
+@pytest.fixture
+def interrupting(monkeypatch):
+    """Ctrl-C in the middle of training, within a context: (name of a ticket, epoch -> is it time?) -> the context."""
+
+    @contextlib.contextmanager
+    def until(is_time):
+        def fit(trainer, members, hooks):
+            def report(number, epoch, loss, evaluation):
+                hooks.report(number, epoch, loss, evaluation)
+                if evaluation and is_time(members[number].name, epoch):
+                    raise KeyboardInterrupt
+
+            return fitting.fit(trainer, members, dataclasses.replace(hooks, report=report))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(executor, "fit", fit)
+            yield
+
+    return until

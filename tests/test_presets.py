@@ -67,11 +67,11 @@ def test_without_a_preset_lightgcn_has_defaults_of_its_own(monkeypatch, tmp_path
     pairs.write_text("\n".join(f"{user} {(user * 3 + step) % 12}" for user in range(9) for step in range(10)))
     options = {"data": str(pairs), "format": "pairs", "levels": 0, "epochs": 1, "dim": 2}
     (ticket,) = lthjax.find_tickets(model="lightgcn", **options)
-    assert {name: ticket.settings[name] for name in own} == own
+    assert {name: getattr(ticket.settings, name) for name in own} == own
     (ticket,) = lthjax.find_tickets(settings=Settings(l2=0.25), model="lightgcn", **options)
-    assert (ticket.settings["preset"], ticket.settings["l2"]) == ("none", 0.25)
+    assert (ticket.settings.preset, ticket.settings.l2) == ("none", 0.25)
     (ticket,) = lthjax.find_tickets(**options)
-    assert (ticket.settings["preset"], ticket.settings["batch_size"]) == ("none", 2048)
+    assert (ticket.settings.preset, ticket.settings.batch_size) == ("none", 2048)
 
 
 def test_a_model_takes_the_twin_of_its_preset(monkeypatch):

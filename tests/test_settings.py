@@ -2,14 +2,15 @@
 
 import dataclasses
 import inspect
+import json
+from typing import get_args
 
 import pytest
 
 from lthjax.data import split as splits
 from lthjax.data.formats import FORMATS
 from lthjax.errors import SettingsError
-from lthjax.pruning.schedule import num_kept_at, rate_of, roundings
-from lthjax.settings import Settings, flag
+from lthjax.settings import DataSettings, Settings, SplitSettings, flag, from_record, names, values
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ from lthjax.settings import Settings, flag
         ("rewind", "epoch"),
         ("rewind", "epoch:"),
         ("rewind", "epoch:0"),
-        ("rewind", "epoch:200"),
+        ("rewind", f"epoch:{Settings().epochs}"),
         ("rewind", "epoch:-1"),
         ("rewind", "epoch:²"),
         ("rewind", "rewind"),
@@ -62,26 +63,10 @@ def test_the_rewind_epoch():
     assert Settings().rewind_epoch is None
 
 
-def test_more_levels_than_entries():
-    num_kept_at(Settings(levels=4, prune_rate=0.5), 16)  # 16, 8, 4, 2, 1
-    with pytest.raises(SettingsError, match=r"--levels: wanted at most 4 prunings .* of 16 entries; got 5"):
-        num_kept_at(Settings(levels=5, prune_rate=0.5), 16)
-    with pytest.raises(SettingsError, match="wanted at most 0 prunings"):
-        num_kept_at(Settings(levels=1, prune_rate=0.99), 2)
-
-
-def test_schedules():
+def test_a_schedule_is_read():
     settings = Settings(sparsities="0.5, 0.75")
     assert (settings.num_levels, settings.schedule) == (2, (0.5, 0.75))
-    assert num_kept_at(settings, 10) == [10, 5, 2]  # 2.5 to the even one
-    assert rate_of(settings, 2, 10) == pytest.approx(3 / 5)
-    assert rate_of(Settings(sparsities="0.5,0.75", prune_parent="dense"), 2, 10) == pytest.approx(8 / 10)
-    assert rate_of(Settings(prune_rate=0.2), 2, 10) == 0.2
-    assert rate_of(Settings(levels=2, prune_rate=0.2, prune_parent="dense"), 2, 10) == pytest.approx(4 / 10)
-    assert roundings(settings, 12) == []
-    assert roundings(settings, 10) == ["75.0% of 10 entries is no whole number (7.5): 8 fall, 80.0000%."]
-    with pytest.raises(SettingsError, match="which would keep 4 of 4"):
-        num_kept_at(Settings(sparsities="0.6,0.61"), 10)
+    assert (Settings(levels=3).num_levels, Settings(levels=3).schedule) == (3, ())
 
 
 @pytest.mark.parametrize("sparsities", ["", "half", "0", "0.5,0.5", "0.7,0.5", "0.5,1", "nan", "0.5,"])
@@ -97,14 +82,37 @@ def test_settings_that_exclude_each_other():
         Settings(prune_parent="dense", rewind="none")
 
 
+GROUPS = Settings.__mro__[1:-1]
+
+
 def test_every_field_has_a_help_text():
-    source = inspect.getsource(Settings)
-    for field in dataclasses.fields(Settings):
-        assert f"    {field.name}: " in source
-        after = source.split(f"    {field.name}: ", 1)[1].split("\n", 1)[1]
-        assert after.startswith('    """'), field.name
+    for group in (*GROUPS, Settings):
+        source = inspect.getsource(group)
+        for field in group.__annotations__:
+            after = source.split(f"    {field}: ", 1)[1].split("\n", 1)[1]
+            assert after.startswith('    """'), field
+
+
+def test_every_setting_is_in_one_group_and_the_order_is_that_of_the_help():
+    grouped = [name for group in reversed(GROUPS) for name in names(group)]
+    assert [*grouped, "seed"] == list(names(Settings))
+    assert len(set(grouped)) == len(grouped)
+    for group in GROUPS:
+        assert values(Settings(), group) == {name: getattr(Settings(), name) for name in names(group)}
+
+
+def test_a_record_comes_back():
+    settings = Settings(model="lightgcn", sparsities="0.5", data=None, seed=3)
+    record = json.loads(json.dumps(dataclasses.asdict(settings)))
+    assert from_record(record) == settings
+    assert from_record(record | {"optimizer": "adam", "of_a_later_version": 1}) == settings
+    assert from_record(record | {"data": "<DataFrame>"}).data is None  # as older versions wrote it
+    assert from_record(record | {"data": "yelp2018"}).data == "yelp2018"
+    assert from_record({"dim": 8}) == Settings(dim=8)
+    with pytest.raises(SettingsError, match="--dim"):
+        from_record(record | {"dim": 0})
 
 
 def test_split_methods_are_those_of_the_splits_module():
-    assert set(Settings.__annotations__["split"].__args__) == set(splits.METHODS)
-    assert set(Settings.__annotations__["format"].__args__) == {"auto", *FORMATS} | set(FORMATS)
+    assert set(get_args(SplitSettings.__annotations__["split"])) == set(splits.METHODS)
+    assert set(get_args(DataSettings.__annotations__["format"])) == {"auto", *FORMATS}

@@ -2,18 +2,16 @@
 
 A claim is judged for one data set and model, by means over the seeds. Means may differ by chance: the figures behind a
 verdict carry standard deviations, and a difference that lies within them is called so. A claim about winning tickets is
-open where there are none.
+open where there are none. `reproduce` writes them into its report; this module is no command.
 """
 
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from experiments.paper import studies
+from experiments.paper.rows import Row, grouped, in_digits, nearest_row
+from experiments.paper.scales import STANDS_FOR
 from lthjax.evaluation.verdict import WINNING, sparsest_winner
-
-Row = studies.Row
-
 
 SHARES = {"Yelp2018": 0.48, "TikTok": 0.1, "Kwai": 0.17}  # of parameters, at most, that were comparable in the paper
 
@@ -43,31 +41,30 @@ def some_are_better(rows: Sequence[Row]) -> Finding:
     """Is any ticket better beyond doubt (verdict `better`)?"""
     better = [row for row in rows if row["verdict"] == "better"]
     dense, best = rows[0], _best(rows)
-    said = f"dense {_recall(dense)}, best ticket {_at(best)}; better beyond doubt: {len(better)} of {len(rows) - 1}"
-    return Finding(bool(better), said)
+    evidence = f"dense {_recall(dense)}, best ticket {_at(best)}; better beyond doubt: {len(better)} of {len(rows) - 1}"
+    return Finding(bool(better), evidence)
 
 
 def at_par(rows: Sequence[Row]) -> Finding:
     """Is a ticket with no more of the entries than in the paper (the most that it names) not worse beyond doubt?"""
-    share = SHARES[studies.STANDS_FOR.get(rows[0]["data"], "Yelp2018")]
+    share = SHARES[STANDS_FOR.get(rows[0]["data"], "Yelp2018")]
     last = max((row for row in rows if row["verdict"] != "worse"), key=lambda row: row["sparsity"])
     beyond = min((row["sparsity"] for row in rows if row["sparsity"] > last["sparsity"]), default=1.0)
-    said = f"wanted {share:.0%} kept or less; the sparsest that is not worse beyond doubt: {_at(last)}, "
-    said += f"dense {_recall(rows[0])}"
+    evidence = f"wanted {share:.0%} kept or less; the sparsest that is not worse beyond doubt: {_at(last)}, "
+    evidence += f"dense {_recall(rows[0])}"
     if last["sparsity"] < 1 - share < beyond:
-        return Finding(None, f"{said}; the next level is {beyond:.1%}")
-    return Finding(last["sparsity"] >= 1 - share, said)
+        return Finding(None, f"{evidence}; the next level is {beyond:.1%}")
+    return Finding(last["sparsity"] >= 1 - share, evidence)
 
 
 def wins_at(sparsity: float) -> Callable[[Sequence[Row]], Finding]:
     """Does the ticket of a sparsity win?"""
 
     def judge(rows: Sequence[Row]) -> Finding:
-        row = studies.nearest(rows, sparsity)
+        row = nearest_row(rows, sparsity)
         if row is None:
-            return Finding(
-                None, f"no level within half a point of {sparsity:.2%}; the last is {rows[-1]['sparsity']:.1%}"
-            )
+            last = rows[-1]["sparsity"]
+            return Finding(None, f"no level within half a point of {sparsity:.2%}; the last is {last:.1%}")
         return Finding(row["verdict"] in WINNING, f"{_recall(row)} against {_recall(rows[0])} dense: {row['verdict']}")
 
     return judge
@@ -77,9 +74,11 @@ def none_wins(variant: str) -> Callable[[Sequence[Row]], Finding]:
     """Does no ticket of the variant win?"""
 
     def judge(rows: Sequence[Row]) -> Finding:
-        mine = _variants(rows)[variant]
-        said = f"{variant}: best {_at(_best(mine))}, dense {_recall(mine[0])}, sparsest winner {_winner(mine)}"
-        return Finding(sparsest_winner(mine) is None, said)
+        levels = _variants(rows)[variant]
+        evidence = (
+            f"{variant}: best {_at(_best(levels))}, dense {_recall(levels[0])}, sparsest winner {_winner(levels)}"
+        )
+        return Finding(sparsest_winner(levels) is None, evidence)
 
     return judge
 
@@ -88,9 +87,9 @@ def every_variant_wins(*names: str) -> Callable[[Sequence[Row]], Finding]:
     """Has each of the variants (all, if none is named) a winning ticket?"""
 
     def judge(rows: Sequence[Row]) -> Finding:
-        mine = {name: those for name, those in _variants(rows).items() if not names or name in names}
-        said = "; ".join(f"{name} {_winner(those)}" for name, those in mine.items())
-        return Finding(all(sparsest_winner(those) for those in mine.values()), f"sparsest winners: {said}")
+        variants = {name: levels for name, levels in _variants(rows).items() if not names or name in names}
+        winners = "; ".join(f"{name} {_winner(levels)}" for name, levels in variants.items())
+        return Finding(all(sparsest_winner(levels) for levels in variants.values()), f"sparsest winners: {winners}")
 
     return judge
 
@@ -101,12 +100,12 @@ def sparser(first: str, second: str) -> Callable[[Sequence[Row]], Finding]:
     def judge(rows: Sequence[Row]) -> Finding:
         variants = _variants(rows)
         most = [_highest(variants[name]) for name in (first, second)]
-        said = "; ".join(f"{name} {_winner(variants[name])}" for name in (first, second))
+        winners = "; ".join(f"{name} {_winner(variants[name])}" for name in (first, second))
         if not any(most):
             return Finding(None, "neither wins")
         if all(_ends_winning(variants[name]) for name in (first, second)):
-            return Finding(None, f"both still win where their levels end: {said}")
-        return Finding(most[0] > most[1], f"sparsest winners: {said}")
+            return Finding(None, f"both still win where their levels end: {winners}")
+        return Finding(most[0] > most[1], f"sparsest winners: {winners}")
 
     return judge
 
@@ -115,70 +114,64 @@ def higher(first: str, second: str) -> Callable[[Sequence[Row]], Finding]:
     """Is the first variant's best ticket better than the second's?"""
 
     def judge(rows: Sequence[Row]) -> Finding:
-        one, other = (_best(_variants(rows)[name]) for name in (first, second))
-        said = f"best: {first} {_at(one)}, {second} {_at(other)}{_doubt(one, other)}"
-        if one["recall@20"] == other["recall@20"]:
-            return Finding(None, f"{said}; equal, as the first pruning of both is the same")
-        return Finding(one["recall@20"] > other["recall@20"], said)
+        best, other = (_best(_variants(rows)[name]) for name in (first, second))
+        evidence = f"best: {first} {_at(best)}, {second} {_at(other)}{_doubt(best, other)}"
+        if best["recall@20"] == other["recall@20"]:
+            return Finding(None, f"{evidence}; equal, as the first pruning of both is the same")
+        return Finding(best["recall@20"] > other["recall@20"], evidence)
 
     return judge
 
 
 def about_as_sparse(rows: Sequence[Row]) -> Finding:
     """Do the sparsest winners of all variants lie within ten points of one another?"""
-    most = {name: _highest(those) for name, those in _variants(rows).items()}
-    said = ", ".join(f"{name} {value:.1%}" if value else f"{name} none" for name, value in most.items())
+    most = {name: _highest(levels) for name, levels in _variants(rows).items()}
+    winners = ", ".join(f"{name} {value:.1%}" if value else f"{name} none" for name, value in most.items())
     if not any(most.values()):
         return Finding(None, "none wins")
-    ends = [name for name, those in _variants(rows).items() if _ends_winning(those)]
+    ends = [name for name, levels in _variants(rows).items() if _ends_winning(levels)]
     known = [value for name, value in most.items() if name not in ends]
     if ends and not (known and max(most.values()) - min(known) > 0.1):
-        return Finding(None, f"{', '.join(ends)} still win where their levels end; sparsest winners: {said}")
-    return Finding(
-        max(most.values()) - min(most.values()) <= 0.1 and min(most.values()) > 0, f"sparsest winners: {said}"
-    )
+        return Finding(None, f"{', '.join(ends)} still win where their levels end; sparsest winners: {winners}")
+    low, high = min(most.values()), max(most.values())
+    return Finding(high - low <= 0.1 and low > 0, f"sparsest winners: {winners}")
 
 
 def falls_with_rate(rows: Sequence[Row]) -> Finding:
     """Does the best Recall fall from variant to variant, rates rising?"""
-    best = {name: _best(those) for name, those in _variants(rows).items()}
+    best = {name: _best(levels) for name, levels in _variants(rows).items()}
     values = [row["recall@20"] for row in best.values()]
-    said = ", ".join(f"{name} {_at(row)}" for name, row in best.items())
+    evidence = ", ".join(f"{name} {_at(row)}" for name, row in best.items())
     ends = list(best.values())
-    return Finding(values == sorted(values, reverse=True), f"best: {said}{_doubt(ends[0], ends[-1])}")
+    return Finding(values == sorted(values, reverse=True), f"best: {evidence}{_doubt(ends[0], ends[-1])}")
 
 
 def fewer_levels(rows: Sequence[Row]) -> Finding:
     """Do higher rates take fewer prunings to their sparsest winner?"""
-    winners = {name: sparsest_winner(those) for name, those in _variants(rows).items()}
-    said = ", ".join(f"{name} {row['level'] if row else 'none'}" for name, row in winners.items())
+    winners = {name: sparsest_winner(levels) for name, levels in _variants(rows).items()}
+    numbers = ", ".join(f"{name} {row['level'] if row else 'none'}" for name, row in winners.items())
+    evidence = f"prunings to the sparsest winner: {numbers}"
     if None in winners.values():
-        return Finding(None, f"prunings to the sparsest winner: {said}")
-    levels = [row["level"] for row in winners.values()]
-    falling = all(low > high for low, high in itertools.pairwise(levels))
-    return Finding(falling, f"prunings to the sparsest winner: {said}")
+        return Finding(None, evidence)
+    falling = all(slow["level"] > fast["level"] for slow, fast in itertools.pairwise(winners.values()))
+    return Finding(falling, evidence)
 
 
 def beats(first: str, second: str) -> Callable[[Sequence[Row]], Finding]:
     """Is the first method better than the second at every size and sparsity of table 3?"""
 
     def judge(rows: Sequence[Row]) -> Finding:
-        pairs, missing = [], 0
-        for dim in dict.fromkeys(row["dim"] for row in rows):
-            for sparsity in (0.5, 0.75):
-                at = [
-                    studies.nearest(
-                        [row for row in rows if (row["dim"], row["variant"]) == (dim, name)], sparsity, 0.02
-                    )
-                    for name in (first, second)
-                ]
-                missing += None in at
-                if None not in at:
-                    pairs.append((f"F = {dim}, {sparsity:.0%}", *at))
-        won = [one["recall@20"] > other["recall@20"] for _, one, other in pairs]
-        said = [f"{where}: {_recall(one)} / {_recall(other)}{_doubt(one, other)}" for where, one, other in pairs]
-        said += [f"{missing} of the cells are empty"] if missing else []
-        return Finding(all(won) if won and not missing else None, f"{first} / {second}, {'; '.join(said)}")
+        cells, won, missing = [], [], 0
+        of_methods = grouped(rows, "dim", "variant")
+        for (dim,), sparsity in itertools.product(grouped(rows, "dim"), (0.5, 0.75)):
+            ours, other = (nearest_row(of_methods.get((dim, name), []), sparsity, 0.02) for name in (first, second))
+            if ours is None or other is None:
+                missing += 1
+                continue
+            won.append(ours["recall@20"] > other["recall@20"])
+            cells.append(f"F = {dim}, {sparsity:.0%}: {_recall(ours)} / {_recall(other)}{_doubt(ours, other)}")
+        cells += [f"{missing} of the cells are empty"] if missing else []
+        return Finding(all(won) if won and not missing else None, f"{first} / {second}, {'; '.join(cells)}")
 
     return judge
 
@@ -192,25 +185,28 @@ def learns_faster(rows: Sequence[Row]) -> Finding:
     if not whole:
         return Finding(False, f"none of {len(wins)} winners gets there with all seeds")
     relative = [row["relative"] for row in whole]
-    said = f"{len(whole)} of {len(wins)} winners get there with all seeds, {min(relative):.1f} to {max(relative):.1f} "
-    return Finding(len(whole) == len(wins) and min(relative) > 1, f"{said}times as fast")
+    low, high = min(relative), max(relative)
+    evidence = f"{len(whole)} of {len(wins)} winners get there with all seeds, {low:.1f} to {high:.1f} times as fast"
+    return Finding(len(whole) == len(wins) and low > 1, evidence)
 
 
 def keeps_the_large(rows: Sequence[Row]) -> Finding:
     """Is more kept of the dense model's largest tenth than of all? The row of figure 7."""
     (row,) = rows
     kept = [row[f"tenth_{number}"] for number in (1, 10)]
-    said = f"{row['sparsity']:.1%} pruned; kept of the smallest tenth {kept[0]:.1%}, of the largest {kept[1]:.1%}"
-    return Finding(kept[1] > 1 - row["sparsity"] > kept[0], said)
+    evidence = f"{row['sparsity']:.1%} pruned; kept of the smallest tenth {kept[0]:.1%}, of the largest {kept[1]:.1%}"
+    return Finding(kept[1] > 1 - row["sparsity"] > kept[0], evidence)
 
 
 def rows_are_short(rows: Sequence[Row]) -> Finding:
     """Is even the longest row of the sparsest ticket at most half of F? Rows of complexity."""
     last = rows[-1]
     longest = max(last["largest_user"], last["largest_item"])
-    said = f"at {last['sparsity']:.1%} pruned F*_u = {last['largest_user']:.1f}, F*_i = {last['largest_item']:.1f} of "
-    said += f"F = {last['dim']}, in the mean {last['mean_user']:.1f} and {last['mean_item']:.1f}"
-    return Finding(longest <= last["dim"] / 2, said)
+    return Finding(
+        longest <= last["dim"] / 2,
+        f"at {last['sparsity']:.1%} pruned F*_u = {last['largest_user']:.1f}, F*_i = {last['largest_item']:.1f} of "
+        f"F = {last['dim']}, in the mean {last['mean_user']:.1f} and {last['mean_item']:.1f}",
+    )
 
 
 ALL = (
@@ -245,10 +241,7 @@ ALL = (
 
 
 def _variants(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row["variant"], []).append(row)
-    return found
+    return {name: levels for (name,), levels in grouped(rows, "variant").items()}
 
 
 def _best(rows: Sequence[Row]) -> Row:
@@ -271,17 +264,17 @@ def _winner(rows: Sequence[Row]) -> str:
 
 
 def _recall(row: Row) -> str:
-    return studies.value(row, "recall@20") or ""
+    return in_digits(row, "recall@20") or ""
 
 
 def _at(row: Row) -> str:
     return f"{_recall(row)} at {row['sparsity']:.1%}"
 
 
-def _doubt(one: Row, other: Row) -> str:
+def _doubt(first: Row, second: Row) -> str:
     """Says so where two means lie within their standard deviations."""
-    spread: list[Any] = [row.get("recall@20_sd") for row in (one, other)]
+    spread: list[Any] = [row.get("recall@20_sd") for row in (first, second)]
     if None in spread or "" in spread:
         return ""
-    within = abs(one["recall@20"] - other["recall@20"]) <= sum(spread)
+    within = abs(first["recall@20"] - second["recall@20"]) <= sum(spread)
     return " (within the spread)" if within else ""

@@ -8,13 +8,14 @@ Test Recall@20 against sparsity of the three on each data set and model, the den
 sparsest winning ticket. All three are pruned to the same sizes and share their dense models.
 
 Cost on 2 CPU cores, bundled data: quick 30 s for two seeds of both models; cpu 5 minutes for three seeds of MF,
-or 7 of one core for those of LightGCN. Scale paper is for a GPU: 3 x 29 trainings of up to 1000 epochs a model and data
-set.
+or 7 of one core for those of LightGCN. Scale paper is for a GPU: 3 x 29 trainings of up to 1000 epochs per model and
+data set.
 """
 
 from experiments import cli
-from experiments.paper import studies
-from experiments.paper import variants as comparison
+from experiments.paper import variants
+from experiments.paper.rows import Row
+from experiments.paper.scales import Study
 
 VARIANTS = {
     "IMP": {},
@@ -23,10 +24,10 @@ VARIANTS = {
 }
 
 
-def main(study: studies.Study) -> list[studies.Row]:
+def main(study: Study) -> list[Row]:
     """Train what is missing, and write table and picture; returns all rows."""
-    return comparison.compare(study, "figure2", lambda study, data: VARIANTS, "IMP, OMP and RP")
+    return variants.compare(study, "figure2", lambda study, data: VARIANTS, "IMP, OMP and RP")
 
 
 if __name__ == "__main__":
-    cli.run(main, studies.Study, __doc__)
+    cli.run(main, Study, __doc__)

@@ -8,27 +8,28 @@ Test Recall@20 against sparsity for F = 16, 32, 64 and 128 (quick: 4 and 8; on l
 with its own dense baseline dotted.
 
 Cost, bundled data: a run of MF at F = 32 takes 36 s on 2 CPU cores at scale cpu (not timed as a whole), three seeds of
-LightGCN 20 minutes of one core. Scale paper is for a GPU: 4 x 29 trainings of up to 1000 epochs a model and data set.
+LightGCN 20 minutes of one core. Scale paper is for a GPU: 4 x 29 trainings of up to 1000 epochs per model and data set.
 """
 
 from experiments import cli
-from experiments.paper import studies
-from experiments.paper import variants as comparison
+from experiments.paper import scales, variants
+from experiments.paper.rows import Row
+from experiments.paper.scales import Study
 
 DIMS = {"quick": (4, 8), "cpu": (16, 32, 64, 128), "paper": (16, 32, 64, 128)}
 DIMS_OF_LARGER = (16, 32, 64)
 
 
-def variants_of(study: studies.Study, data: str) -> dict[str, dict[str, int]]:
-    """A variant a size."""
-    dims = DIMS_OF_LARGER if studies.is_larger(study, data) else DIMS[study.scale]
+def variants_of(study: Study, data: str) -> dict[str, dict[str, int]]:
+    """One variant per size."""
+    dims = DIMS_OF_LARGER if scales.is_larger(study, data) else DIMS[study.scale]
     return {f"IMP-{dim}d": {"dim": dim} for dim in dims}
 
 
-def main(study: studies.Study) -> list[studies.Row]:
+def main(study: Study) -> list[Row]:
     """Train what is missing, and write table and picture; returns all rows."""
-    return comparison.compare(study, "figure3", variants_of, "embedding sizes")
+    return variants.compare(study, "figure3", variants_of, "embedding sizes")
 
 
 if __name__ == "__main__":
-    cli.run(main, studies.Study, __doc__)
+    cli.run(main, Study, __doc__)

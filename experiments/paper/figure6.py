@@ -16,18 +16,20 @@ Cost, bundled data, scale cpu: a run of MF 36 s on 2 CPU cores, one of LightGCN 
 a GPU: 30 trainings of up to 1000 epochs for each size and model.
 """
 
-import json
+import itertools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import lthjax
 from experiments import cli
-from experiments.paper import studies
+from experiments.paper import panels, scales
+from experiments.paper.rows import Row, grouped, markdown, with_warning, write_study
+from experiments.paper.runs import Runs, runs_of
+from experiments.paper.scales import Study
 from lthjax import plots
 from lthjax.evaluation.verdict import WINNING
-from lthjax.settings import Settings
+from lthjax.plots.style import baseline, finish
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,29 +40,24 @@ _HEADER = ("data", "model", "F", "ticket", "pruned", "epochs to the dense model'
 Curve = list[tuple[int, float]]  # (epoch, value on the selection part), of every evaluation
 
 
-def main(study: studies.Study) -> list[studies.Row]:
-    """Train what is missing, write table and picture; returns a row a level."""
+def main(study: Study) -> list[Row]:
+    """Train what is missing, write table and picture; returns one row per level."""
     rows = []
-    for data in study.data:
-        for model in study.models:
-            for dim in DIMS[study.scale]:
-                settings = studies.settings_of(study, data, model, dim=dim)
-                labels = {"data": Path(data).stem, "model": model, "dim": dim}
-                rows += [labels | row for row in speeds(study, settings)]
-    studies.write(study, "figure6", rows, text_of(study, rows), drawing_of(rows))
+    for data, model, dim in itertools.product(study.data, study.models, DIMS[study.scale]):
+        labels = {"data": Path(data).stem, "model": model, "dim": dim}
+        rows += [labels | row for row in speeds(runs_of(study, data, model, dim=dim))]
+    write_study(study, "figure6", rows, text_of(study, rows), drawing_of(rows))
     return rows
 
 
-def speeds(study: studies.Study, settings: Settings) -> list[studies.Row]:
-    """A row a level but the dense one: epochs that ticket and dense model take, means over the seeds that get there."""
-    split = lthjax.load_split(None, settings)
-    levels = studies.rows_of(studies.find(study, split, settings))
-    dense_place, place = studies.folders(study, settings)
+def speeds(runs: Runs) -> list[Row]:
+    """One row per level but the dense one: epochs of ticket and dense model, means over the seeds that get there."""
+    levels, part = runs.rows(), runs.settings.selection
     taken = {row["level"]: [] for row in levels[1:]}
-    for seed in range(settings.seed, settings.seed + study.seeds):
-        ((_, dense),) = curves(dense_place / f"seed_{seed}", settings.selection).items()
+    for seed in runs.seeds:
+        ((_, dense),) = curves(runs.dense_folder / f"seed_{seed}", part).items()
         target = max(value for _, value in dense)
-        for level, curve in curves(place / f"seed_{seed}", settings.selection).items():
+        for level, curve in curves(runs.folder / f"seed_{seed}", part).items():
             if level:
                 taken[level].append((epochs_to_reach(curve, target), epochs_to_reach(dense, target)))
     return [_row(row, taken[row["level"]]) for row in levels[1:]]
@@ -68,11 +65,12 @@ def speeds(study: studies.Study, settings: Settings) -> list[studies.Row]:
 
 def curves(folder: Path, part: str) -> dict[int, Curve]:
     """Recall@20 on a part at every evaluation of a run, by level."""
-    found: dict[int, Curve] = {}
-    for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
-        said = json.loads(line)
-        found.setdefault(said["level"], []).append((said["epoch"], said[f"{part}_recall@20"]))
-    return found
+    from lthjax.tickets.folder import read_log
+
+    by_level: dict[int, Curve] = {}
+    for evaluation in read_log(folder):
+        by_level.setdefault(evaluation["level"], []).append((evaluation["epoch"], evaluation[f"{part}_recall@20"]))
+    return by_level
 
 
 def epochs_to_reach(curve: Curve, target: float) -> int | None:
@@ -80,7 +78,7 @@ def epochs_to_reach(curve: Curve, target: float) -> int | None:
     return next((epoch for epoch, value in curve if value >= target), None)
 
 
-def _row(level: studies.Row, taken: Sequence[tuple[int | None, int]]) -> studies.Row:
+def _row(level: Row, taken: Sequence[tuple[int | None, int]]) -> Row:
     reached = [(ticket, dense) for ticket, dense in taken if ticket is not None]
     row = {name: level[name] for name in ("level", "sparsity", "verdict", "selection", "settings")}
     row |= {"seeds": len(taken), "seeds_that_reach": len(reached)}
@@ -92,7 +90,7 @@ def _row(level: studies.Row, taken: Sequence[tuple[int | None, int]]) -> studies
     return row | dict(zip(numbers, (*means, means[1] / means[0], min(ratios), max(ratios)), strict=True))
 
 
-def chosen(rows: Sequence[studies.Row]) -> dict[str, studies.Row]:
+def chosen(rows: Sequence[Row]) -> dict[str, Row]:
     """The rows that the table shows: among the winning tickets all of whose seeds get there, quickest and sparsest."""
     whole = [row for row in rows if row["verdict"] in WINNING and row["seeds_that_reach"] == row["seeds"]]
     if not whole:
@@ -103,65 +101,62 @@ def chosen(rows: Sequence[studies.Row]) -> dict[str, studies.Row]:
     }
 
 
-def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
+def text_of(study: Study, rows: Sequence[Row]) -> str:
     """Two lines for each data set, model and size."""
     lines = []
-    for labels, those in studies.by_table(rows).items():
-        label = [labels[0], plots.MODELS[labels[1]], labels[2]]
-        found = chosen(those)
-        for name, row in found.items():
+    for (data, model, dim), levels in grouped(rows, "data", "model", "dim").items():
+        label = [data, plots.MODELS[model], dim]
+        shown = chosen(levels)
+        for name, row in shown.items():
             span = f" ({row['relative_low']:.1f} to {row['relative_high']:.1f})" if row["seeds"] > 1 else ""
             epochs = [f"{row['ticket_epochs']:.0f}", f"{row['dense_epochs']:.0f}", f"{row['relative']:.1f}{span}"]
             lines.append([*label, name, f"{row['sparsity']:.1%}", *epochs, f"{row['seeds_that_reach']}/{row['seeds']}"])
-        if not found:
+        if not shown:
             lines.append([*label, "none wins and gets there", *[None] * 5])
     note = f"Epochs until Recall@20 on the {rows[0]['selection']} part is at least the dense model's best there; "
     note += "relative: the dense model's over the ticket's, of the means (slowest to quickest seed); "
-    note += f"{studies.scale_of(study)}."
-    table = studies.markdown(_HEADER, lines)
-    return f"## Epochs to the dense model's best\n\n{table}\n\n{studies.warned(note, rows)}"
+    note += f"{scales.in_words(study)}."
+    table = markdown(_HEADER, lines)
+    return f"## Epochs to the dense model's best\n\n{table}\n\n{with_warning(note, rows)}"
 
 
-def drawing_of(rows: Sequence[studies.Row]) -> "Callable[[Figure], None]":
+def drawing_of(rows: Sequence[Row]) -> "Callable[[Figure], None]":
     """A panel for each data set, a line for each model and size; the dense model at 1."""
 
     def draw(figure: "Figure") -> None:
-        every = studies.by_table(rows)
-        data = list(dict.fromkeys(name for name, _, _ in every))
-        figure.set_size_inches(5 * len(data) + 1, 4)
-        for name, ax in zip(data, figure.subplots(1, len(data), squeeze=False)[0], strict=True):
-            mine = {(model, dim): those for (of, model, dim), those in every.items() if of == name}
-            panel({f"{plots.MODELS[model]}-{dim}d": those for (model, dim), those in mine.items()}, ax)
-            ax.set_title(name, fontsize="medium", parse_math=False)
+        of_panels = grouped(rows, "data")
+        titles = [[data for (data,) in of_panels]]
+        (axes,) = panels.titled_grid(figure, titles, (5 * len(of_panels) + 1, 4))
+        for of_panel, ax in zip(of_panels.values(), axes, strict=True):
+            of_lines = grouped(of_panel, "model", "dim")
+            panel({f"{plots.MODELS[model]}-{dim}d": levels for (model, dim), levels in of_lines.items()}, ax)
 
     return draw
 
 
-def panel(curves: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes") -> "Axes":
+def panel(lines: Mapping[str, Sequence[Row]], ax: "Axes") -> "Axes":
     """The dense model's epochs over the ticket's against sparsity.
 
     Bands go from the slowest seed to the quickest; a star is on every winning ticket.
     """
-    for place, (name, rows) in enumerate(curves.items()):
-        look = plots.style(name, place)
+    curves = []
+    star = {"marker": "*", "markersize": 13, "linestyle": "none", "markeredgecolor": "white", "zorder": 3}
+    for number, (name, rows) in enumerate(lines.items()):
+        color = plots.style(name, number)["color"]
         whole = [row for row in rows if row["seeds_that_reach"] == row["seeds"]]
-        sparsity, relative = [100 * row["sparsity"] for row in whole], [row["relative"] for row in whole]
-        low, high = ([row[f"relative_{end}"] for row in whole] for end in ("low", "high"))
-        ax.fill_between(sparsity, low, high, color=look["color"], alpha=0.12, linewidth=0)
-        ax.vlines(sparsity, low, high, color=look["color"], alpha=0.4, linewidth=1)  # a band of one level has no width
-        ax.plot(sparsity, relative, label=name if whole else f"{name}: no ticket gets there with all seeds", **look)
+        relative, low, high = ([row[f"relative{end}"] for row in whole] for end in ("", "_low", "_high"))
+        label = name if whole else f"{name}: no ticket gets there with all seeds"
+        curves.append(panels.Curve(label, panels.percent(whole), relative, low, high))
+        ax.vlines(curves[-1].x, low, high, color=color, alpha=0.4, linewidth=1)  # a band of one level has no width
         wins = [row for row in whole if row["verdict"] in WINNING]
-        star = {"marker": "*", "markersize": 13, "linestyle": "none", "markeredgecolor": "white", "zorder": 3}
-        ax.plot([100 * row["sparsity"] for row in wins], [row["relative"] for row in wins], color=look["color"], **star)
-    ax.axhline(1, color="0.35", linestyle=":", linewidth=1)
+        ax.plot(panels.percent(wins), [row["relative"] for row in wins], color=color, **star)
+    panels.draw_curves(ax, curves)
+    ax.axhline(1, **baseline(), linewidth=1)
     ax.set_xlim(-5, 100)
     ax.set_ylim(0, None)
-    ax.set_xlabel("entries pruned (%)")
-    ax.set_ylabel("dense model's epochs / ticket's epochs")
-    ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize="small", title="stars: winning tickets; bands: seeds", title_fontsize="x-small")
-    return ax
+    legend = {"title": "stars: winning tickets; bands: seeds", "title_fontsize": "x-small"}
+    return finish(ax, panels.PRUNED, "dense model's epochs / ticket's epochs", **legend)
 
 
 if __name__ == "__main__":
-    cli.run(main, studies.Study, __doc__)
+    cli.run(main, Study, __doc__)

@@ -23,12 +23,15 @@ import numpy as np
 
 import lthjax
 from experiments import cli
-from experiments.paper import studies
+from experiments.paper import panels, scales
+from experiments.paper.rows import Row, markdown, with_warning, write_study
+from experiments.paper.runs import runs_of
+from experiments.paper.scales import Study
 from lthjax import plots
 from lthjax.evaluation.verdict import sparsest_winner
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
     from lthjax.tickets.ticket import Ticket
 
@@ -45,26 +48,33 @@ class Pair(NamedTuple):
     ticket: "Ticket"
 
 
-def main(study: studies.Study) -> list[studies.Row]:
+def main(study: Study) -> list[Row]:
     """Train what is missing, write table and picture; returns a row for each data set and model."""
     pairs = [pair_of(study, data, model) for data in study.data for model in study.models]
     rows = [what_is_kept(pair) for pair in pairs]
-    studies.write(study, "figure7", rows, text_of(study, rows), drawing_of(pairs))
+    write_study(study, "figure7", rows, text_of(study, rows), drawing_of(pairs))
     return rows
 
 
-def pair_of(study: studies.Study, data: str, model: str) -> Pair:
-    """The dense model of the first seed and the ticket to look at."""
-    settings = studies.settings_of(study, data, model)
-    rows = studies.rows_of(studies.find(study, lthjax.load_split(None, settings), settings))
+def pair_of(study: Study, data: str, model: str) -> Pair:
+    """The dense model of the first seed and the ticket to look at.
+
+    Args:
+      study: the flags.
+      data: name or path.
+      model: backbone.
+    """
+    from lthjax.tickets.folder import ticket_place
+
+    runs = runs_of(study, data, model)
+    rows = runs.rows()
     level = (sparsest_winner(rows) or rows[-1])["level"]
-    _, place = studies.folders(study, settings)
-    tickets = place / f"seed_{settings.seed}" / "tickets"
-    dense, ticket = (lthjax.load_ticket(tickets / f"level_{number:02d}") for number in (0, level))
+    folder = runs.folder / f"seed_{runs.settings.seed}"
+    dense, ticket = (lthjax.load_ticket(ticket_place(folder, number)) for number in (0, level))
     return Pair(Path(data).stem, model, dense, ticket)
 
 
-def what_is_kept(pair: Pair) -> studies.Row:
+def what_is_kept(pair: Pair) -> Row:
     """A row of numbers over the whole tables."""
     from scipy import stats
 
@@ -74,9 +84,9 @@ def what_is_kept(pair: Pair) -> studies.Row:
     )
     tenths = {f"tenth_{number}": share for number, share in enumerate(kept_by_magnitude(dense, kept).tolist(), 1)}
     return {
-        **{"data": pair.data, "model": pair.model, "seed": pair.ticket.settings["seed"], "level": pair.ticket.level},
+        **{"data": pair.data, "model": pair.model, "seed": pair.ticket.settings.seed, "level": pair.ticket.level},
         **{"sparsity": pair.ticket.sparsity, "verdict": pair.ticket.verdict.name},
-        "selection": pair.ticket.settings["selection"],
+        "selection": pair.ticket.settings.selection,
         **tenths,
         "dense_magnitude_of_kept": float(np.abs(dense[kept]).mean()),
         "dense_magnitude_of_pruned": float(np.abs(dense[~kept]).mean()),
@@ -101,7 +111,7 @@ def kept_by_magnitude(dense: np.ndarray, kept: np.ndarray) -> np.ndarray:
     return np.array([part.mean() for part in np.array_split(kept[order], _TENTHS)])
 
 
-def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
+def text_of(study: Study, rows: Sequence[Row]) -> str:
     """A line for each data set and model."""
     lines = [
         [
@@ -114,36 +124,39 @@ def text_of(study: studies.Study, rows: Sequence[studies.Row]) -> str:
     ]
     header = ["data", "model", "pruned", "verdict, this seed", "kept of the smallest tenth", "of the sixth"]
     header += ["of the largest", "mean dense magnitude, kept", "pruned", "correlation of magnitudes"]
-    note = f"Trained layer-0 values; tenths by magnitude in the dense model; {studies.scale_of(study)}; drawn and "
+    note = f"Trained layer-0 values; tenths by magnitude in the dense model; {scales.in_words(study)}; drawn and "
     note += f"counted: seed {rows[0]['seed']}."
-    return f"## What tickets keep\n\n{studies.markdown(header, lines)}\n\n{studies.warned(note, rows)}"
+    return f"## What tickets keep\n\n{markdown(header, lines)}\n\n{with_warning(note, rows)}"
 
 
 def drawing_of(pairs: Sequence[Pair]) -> "Callable[[Figure], None]":
     """Four panels for each pair: users and items, dense and ticket."""
-    from lthjax.plots import tables as pictures
 
     def draw(figure: "Figure") -> None:
-        figure.set_size_inches(11, 4.6 * len(pairs))
-        parts = np.atleast_1d(figure.subfigures(len(pairs), 1))
+        titles = [f"{pair.data}, {plots.MODELS[pair.model]}" for pair in pairs]
+        parts = panels.titled_parts(figure, titles, (11, 4.6 * len(pairs)))
         for pair, part in zip(pairs, parts, strict=True):
-            part.suptitle(f"{pair.data}, {plots.MODELS[pair.model]}", fontsize="medium", parse_math=False)
-            axes = part.subplots(2, 2, sharex=True, sharey=True)
-            first = {side: _first(pair, side) for side in ("user", "item")}
-            most = max(np.abs(values[0]).max() for values in first.values())
-            most = max(most, *(np.abs(values[1]).max() for values in first.values()))
-            for (side, (dense, ticket, kept)), row in zip(first.items(), axes, strict=True):
-                pictures.table_image(dense, row[0], most)
-                pictures.table_image(ticket, row[1], most, kept)
-                row[0].set_ylabel(f"first {_ROWS} {side}s")
-            axes[0, 0].set_title("dense model", fontsize="medium")
-            axes[0, 1].set_title(f"ticket, {pair.ticket.sparsity:.1%} pruned (hatched)", fontsize="medium")
-            for ax in axes[1]:
-                ax.set_xlabel("dimension")
-            part.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.8, label="trained value")
+            _four(pair, part)
 
     return draw
 
 
+def _four(pair: Pair, part: "SubFigure") -> None:
+    from lthjax.plots.tables import table_image
+
+    axes = part.subplots(2, 2, sharex=True, sharey=True)
+    first = {side: _first(pair, side) for side in ("user", "item")}
+    most = max(np.abs(values).max() for dense, ticket, _ in first.values() for values in (dense, ticket))
+    for (side, (dense, ticket, kept)), (left, right) in zip(first.items(), axes, strict=True):
+        table_image(dense, left, most)
+        table_image(ticket, right, most, kept)
+        left.set_ylabel(f"first {_ROWS} {side}s")
+    panels.set_title(axes[0, 0], "dense model")
+    panels.set_title(axes[0, 1], f"ticket, {pair.ticket.sparsity:.1%} pruned (hatched)")
+    for ax in axes[1]:
+        ax.set_xlabel("dimension")
+    part.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.8, label="trained value")
+
+
 if __name__ == "__main__":
-    cli.run(main, studies.Study, __doc__)
+    cli.run(main, Study, __doc__)

@@ -15,6 +15,7 @@ Cost on 2 CPU cores, bundled data: the sum of the parts; each states its own.
 
 import contextlib
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,15 +31,17 @@ from experiments.paper import (
     figure5,
     figure6,
     figure7,
-    studies,
+    scales,
     table2,
     table3,
     who_pays,
 )
+from experiments.paper.rows import Row, markdown
+from experiments.paper.scales import Study
 from lthjax import plots
 from lthjax.errors import SettingsError, TrainingError
 from lthjax.runtime import environment, files
-from lthjax.tickets import report as notes
+from lthjax.tickets.report import TEST_WARNING
 
 Part = Literal[
     *("table2", "figure2", "figure6", "figure7", "complexity", "who_pays"),
@@ -46,11 +49,11 @@ Part = Literal[
 ]
 
 
-def _who_pays(study: studies.Study) -> list[studies.Row]:
+def _who_pays(study: Study) -> list[Row]:
     return who_pays.main(who_pays.Payers(**dataclasses.asdict(study)))
 
 
-PARTS: dict[Part, Callable[[studies.Study], Any]] = {  # those that share their runs follow one another
+PARTS: dict[Part, Callable[[Study], Any]] = {  # those that share their runs follow one another
     "table2": table2.main,
     "figure2": figure2.main,
     "figure6": figure6.main,
@@ -65,7 +68,7 @@ PARTS: dict[Part, Callable[[studies.Study], Any]] = {  # those that share their 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Reproduction(studies.Study):
+class Reproduction(Study):
     """The flags of the whole."""
 
     parts: tuple[Part, ...] = get_args(Part)
@@ -80,68 +83,72 @@ class Reproduction(studies.Study):
 def main(config: Reproduction) -> Path:
     """Run the parts, write the report; returns its path."""
     out = Path(config.out) / f"{config.scale}-{config.seeds}-seeds"
-    for data in config.data:
-        for model in config.models:
-            place = out / f"{Path(data).stem}-{model}"
-            study = studies.Study(
-                data=(data,),
-                models=(model,),
-                scale=config.scale,
-                seeds=config.seeds,
-                out=config.out,
-                results=str(place),
-            )
-            for part in PARTS:
-                if part in config.parts:
-                    print(f"== {data}, {plots.MODELS[model]}: {part}")
-                    run_part(study, part, place)
+    for data, model in itertools.product(config.data, config.models):
+        folder = out / f"{Path(data).stem}-{model}"
+        flags = {name: getattr(config, name) for name in ("scale", "seeds", "out")}
+        study = Study(data=(data,), models=(model,), results=str(folder), **flags)
+        for part in PARTS:
+            if part in config.parts:
+                print(f"== {data}, {plots.MODELS[model]}: {part}")
+                run_part(study, part, folder)
     report = out / "report.md"
     files.write_text(report, text_of(config, out))
     print(f"report: {report}")
     return report
 
 
-def run_part(study: studies.Study, part: str, place: Path) -> None:
-    """Run a part, and keep beside its results with which scale and seeds; or why there are none."""
+def run_part(study: Study, part: str, folder: Path) -> None:
+    """Run a part, and keep beside its results what they are of; or why there are none.
+
+    Args:
+      study: the flags, of one data set and model.
+      part: name.
+      folder: of the results of all parts.
+    """
     about = {"data": study.data[0], "model": study.models[0], "commit": environment.git_commit(), "error": None}
     try:
         PARTS[part](study)
     except TrainingError as error:
         about["error"] = str(error)
         print(f"{part} is left out: {error}")
-    files.write_text(place / part / "about.json", json.dumps(about, indent=1) + "\n")
+    files.write_text(folder / part / "about.json", json.dumps(about, indent=1) + "\n")
 
 
 @dataclasses.dataclass(frozen=True)
 class Done:
     """A part of one data set and model that lies on disk."""
 
-    place: Path
+    folder: Path
     part: str
     about: Mapping[str, Any]
-    rows: list[studies.Row]
+    rows: list[Row]
+
+    @property
+    def title(self) -> str:
+        """Data set and model."""
+        return scales.title(self.about["data"], self.about["model"])
 
 
 def finished(out: Path) -> Iterator[Done]:
     """The parts under a folder that were run."""
     for about_file in sorted(out.glob("*/*/about.json")):
-        place = about_file.parent
+        folder = about_file.parent
         about = json.loads(about_file.read_text(encoding="utf-8"))
-        if place.name in PARTS:
-            yield Done(place, place.name, about, [] if about["error"] else read_rows(place / "results.csv"))
+        if folder.name in PARTS:
+            yield Done(folder, folder.name, about, [] if about["error"] else read_rows(folder / "results.csv"))
 
 
-def read_rows(place: Path) -> list[studies.Row]:
+def read_rows(file: Path) -> list[Row]:
     """The rows of a results.csv, numbers as numbers, empty cells as ""."""
     import pandas as pd
 
-    table = pd.read_csv(place)
+    table = pd.read_csv(file)
     return table.astype(object).where(table.notna(), "").to_dict("records")
 
 
-def text_of(config: studies.Study, out: Path) -> str:
+def text_of(config: Study, out: Path) -> str:
     """The report: claims, tables, pictures, and the runs behind them."""
-    done = list(finished(out))
+    parts = list(finished(out))
     seeds = f"{config.seeds} seed{'s' if config.seeds > 1 else ''}"
     lines = [
         "# The lottery ticket paper, run again",
@@ -150,56 +157,57 @@ def text_of(config: studies.Study, out: Path) -> str:
         "the spread; open is what these runs cannot tell. Recall is Recall@20 on the test part. kuairand and "
         "tiktok-clickbait stand in for the paper's Kwai and TikTok, which can no longer be had.",
     ]
-    if any(row.get("selection") == "test" for one in done for row in one.rows):
-        lines.append(notes.TEST_WARNING)
-    by_cell: dict[str, dict[str, Done]] = {}
-    for one in done:
-        by_cell.setdefault(_title(one), {})[one.part] = one
-    lines += ["## The paper's claims", overview(by_cell)]
-    for title, mine in by_cell.items():
-        lines += [f"### {title}", claims_table(mine)]
-    for one in done:
-        lines.append(f"## {_title(one)}: {one.part}")
-        lines += section(one, out)
+    if any(row.get("selection") == "test" for done in parts for row in done.rows):
+        lines.append(TEST_WARNING)
+    by_title: dict[str, dict[str, Done]] = {}
+    for done in parts:
+        by_title.setdefault(done.title, {})[done.part] = done
+    lines += ["## The paper's claims", overview(by_title)]
+    for title, of_title in by_title.items():
+        lines += [f"### {title}", claims_table(of_title)]
+    for done in parts:
+        lines.append(f"## {done.title}: {done.part}")
+        lines += section(done, out)
     lines += ["## The runs behind it", runs_table(remembered(config, out / "runs.csv"))]
     return "\n\n".join(lines) + "\n"
 
 
-def _title(one: Done) -> str:
-    return f"{Path(one.about['data']).stem}, {plots.MODELS[one.about['model']]}"
+def overview(by_title: Mapping[str, Mapping[str, Done]]) -> str:
+    """One line per claim, a column for each data set and model."""
+    lines = [
+        [claim.section, claim.text, *(claim_line(claim, parts)[2] for parts in by_title.values())]
+        for claim in claims.ALL
+    ]
+    return markdown(("paper", "claim", *by_title), lines)
 
 
-def overview(by_cell: Mapping[str, Mapping[str, Done]]) -> str:
-    """A line a claim, a column for each data set and model."""
-    lines = [[c.section, c.text, *(claim_line(c, mine)[2] for mine in by_cell.values())] for c in claims.ALL]
-    return studies.markdown(("paper", "claim", *by_cell), lines)
+def claims_table(parts: Mapping[str, Done]) -> str:
+    """One line per claim for one data set and model."""
+    lines = [claim_line(claim, parts) for claim in claims.ALL]
+    return markdown(("paper", "claim", "here", "figures behind it"), lines)
 
 
-def claims_table(done: Mapping[str, Done]) -> str:
-    """A line a claim for one data set and model."""
-    return studies.markdown(("paper", "claim", "here", "figures behind it"), [claim_line(c, done) for c in claims.ALL])
-
-
-def claim_line(claim: claims.Claim, done: Mapping[str, Done]) -> list[str]:
+def claim_line(claim: claims.Claim, parts: Mapping[str, Done]) -> list[str]:
     """A claim, and what came of it."""
     label = [claim.section, claim.text]
-    one = done.get(claim.part)
-    if one is None:
+    done = parts.get(claim.part)
+    if done is None:
         return [*label, "not run", ""]
-    if one.about["error"]:
-        return [*label, "not run", one.about["error"]]
-    holds, evidence = claim.judge(one.rows)
+    if done.about["error"]:
+        return [*label, "not run", done.about["error"]]
+    holds, evidence = claim.judge(done.rows)
     word = {True: "holds", False: "**does not hold**", None: "open"}[holds]
     return [*label, word, f"{evidence} ({claim.part})"]
 
 
-def section(one: Done, out: Path) -> list[str]:
+def section(done: Done, out: Path) -> list[str]:
     """Table and picture of a part."""
-    if one.about["error"]:
-        return [f"Not run: {one.about['error']}"]
-    lines = [_below(one.place.joinpath("table.md").read_text(encoding="utf-8"))]
-    if (one.place / "figure.png").exists():
-        lines.append(f"![{one.part}]({(one.place / 'figure.png').relative_to(out).as_posix()})")
+    if done.about["error"]:
+        return [f"Not run: {done.about['error']}"]
+    lines = [_below(done.folder.joinpath("table.md").read_text(encoding="utf-8"))]
+    picture = done.folder / "figure.png"
+    if picture.exists():
+        lines.append(f"![{done.part}]({picture.relative_to(out).as_posix()})")
     return lines
 
 
@@ -218,8 +226,8 @@ _RUN = {
 }
 
 
-def remembered(config: studies.Study, ledger: Path) -> list[studies.Row]:
-    """A row a folder of runs: those on disk, and those that an earlier call has written down; writes down all."""
+def remembered(config: Study, ledger: Path) -> list[Row]:
+    """One row per folder of runs: those on disk, and those that an earlier call has written down; writes down all."""
     import pandas as pd
 
     known = {}
@@ -233,13 +241,13 @@ def remembered(config: studies.Study, ledger: Path) -> list[studies.Row]:
     return rows
 
 
-def runs_in(place: Path, config: studies.Study) -> Iterator[studies.Row]:
-    """A row a folder on disk with runs of the scale and all seeds: what, with which settings, commits and devices.
+def runs_in(root: Path, config: Study) -> Iterator[Row]:
+    """One row per folder on disk with runs of the scale and all seeds: what, with which settings, commits and devices.
 
     Those of other scales have other epochs; those with fewer seeds are under way, or of another report.
     """
-    epochs = studies.SCALES[config.scale].epochs
-    for folder in sorted(path for path in place.glob("*") if path.is_dir()):
+    epochs = scales.SCALES[config.scale].epochs
+    for folder in sorted(path for path in root.glob("*") if path.is_dir()):
         configs = []
         for file in sorted(folder.glob("seed_*/config.json")):
             with contextlib.suppress(ValueError):  # a run that is being written this moment
@@ -248,15 +256,15 @@ def runs_in(place: Path, config: studies.Study) -> Iterator[studies.Row]:
             yield {
                 "folder": folder.name,
                 "seeds": ", ".join(str(config["settings"]["seed"]) for config in configs),
-                "settings": _changes(configs[0]["settings"]),
+                "settings": _changes(configs[0]),
                 "commit": ", ".join(dict.fromkeys(_short(config["git_commit"]) for config in configs)),
                 "device": ", ".join(dict.fromkeys(config["device"] for config in configs)),
             }
 
 
-def runs_table(rows: Sequence[studies.Row]) -> str:
+def runs_table(rows: Sequence[Row]) -> str:
     """The rows of runs as Markdown."""
-    return studies.markdown(tuple(_RUN.values()), [[row[name] for name in _RUN] for row in rows])
+    return markdown(tuple(_RUN.values()), [[row[name] for name in _RUN] for row in rows])
 
 
 def _short(commit: str | None) -> str:
@@ -265,8 +273,12 @@ def _short(commit: str | None) -> str:
     return commit[:7] + ("+changes" if commit.endswith("+changes") else "")
 
 
-def _changes(settings: Mapping[str, Any]) -> str:
-    default = dataclasses.asdict(studies.SCALES["cpu"])
+def _changes(config: Mapping[str, Any]) -> str:
+    """The settings of a config.json that differ from the defaults; of a split made in code its name."""
+    settings = config["settings"]
+    if settings.get("data", "") is None:
+        settings = settings | {"data": config["data"]["name"]}
+    default = dataclasses.asdict(scales.SCALES["cpu"])
     changes = {name: value for name, value in settings.items() if name != "seed" and default.get(name) != value}
     return ", ".join(f"{name} {value}" for name, value in changes.items())
 

@@ -9,7 +9,7 @@ levels do not reach stay empty. The paper's TikTok and Kwai can no longer be had
 for them, and their rows carry their own names; the paper's values beside them are of other data. The picture has each
 value in percent of its own dense model, so that ours and the paper's compare.
 
-Cost, bundled data: cpu 36 s a seed with MF on 2 CPU cores, 1 minute of one core a seed with LightGCN, in five prunings.
+Cost, bundled data: cpu 36 s per seed with MF on 2 CPU cores, 1 minute of one core with LightGCN, in five prunings.
 Scale paper is for a GPU: 30 trainings of up to 1000 epochs for each model.
 """
 
@@ -19,8 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from experiments.paper import studies
+from experiments.paper import panels, scales
+from experiments.paper.rows import Row, bold_if_winning, markdown, nearest_row, with_warning, write_study
+from experiments.paper.runs import runs_of
+from experiments.paper.scales import Study
 from lthjax import plots
+from lthjax.plots.style import baseline, finish
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,60 +40,55 @@ PAPER = {  # (data, model) -> Recall@20, then NDCG@20, at SPARSITIES; Wang et al
     ("Kwai", "mf"): ((0.0411, 0.0464, 0.0525, 0.0529), (0.0318, 0.0353, 0.0393, 0.0431)),
     ("Kwai", "lightgcn"): ((0.0779, 0.0847, 0.0857, 0.0751), (0.0638, 0.0679, 0.0689, 0.0614)),
 }
+Levels = dict[tuple[str, str], list[Row]]  # (data, model) -> rows, the dense level first
 
 
-def main(study: studies.Study) -> list[studies.Row]:
+def main(study: Study) -> list[Row]:
     """Train what is missing, write and print the table; returns all rows."""
-    found = {
-        (data, model): studies.curves(study, data, model, {"IMP": {}})["IMP"]
-        for data in study.data
-        for model in study.models
-    }
+    levels = {(data, model): runs_of(study, data, model).rows() for data in study.data for model in study.models}
     rows = [
-        row
-        for (data, model), those in found.items()
-        for row in studies.flat({"IMP": those}, data=Path(data).stem, model=model)
+        {"data": Path(data).stem, "model": model, "variant": "IMP"} | row
+        for (data, model), of_run in levels.items()
+        for row in of_run
     ]
-    studies.write(study, "table2", rows, text_of(study, found), drawing_of(found))
+    write_study(study, "table2", rows, text_of(study, levels), drawing_of(levels))
     return rows
 
 
-def text_of(study: studies.Study, found: dict[tuple[str, str], list[studies.Row]]) -> str:
+def text_of(study: Study, levels: Levels) -> str:
     """Two lines for each data set and model, ours and the paper's; winning tickets in bold, as there."""
     lines = []
-    for (data, model), rows in found.items():
+    for (data, model), rows in levels.items():
         name = Path(data).stem
-        ours = [studies.nearest(rows, sparsity) for sparsity in SPARSITIES]
-        cells = [studies.cell(row, metric) for metric in METRICS for row in ours]
+        ours = [nearest_row(rows, sparsity) for sparsity in SPARSITIES]
+        cells = [bold_if_winning(row, metric) for metric in METRICS for row in ours]
         lines.append([name, plots.MODELS[model], "ours", *cells])
-        theirs = studies.STANDS_FOR.get(name, name)
+        theirs = scales.STANDS_FOR.get(name, name)
         if (theirs, model) in PAPER:
             paper = [f"{value:.4f}" for values in PAPER[theirs, model] for value in values]
             lines.append([theirs if theirs == name else f"{theirs}, other data", plots.MODELS[model], "paper", *paper])
     header = ["data", "model", "", *(f"{name} {s:.2%}" for name in METRICS.values() for s in SPARSITIES)]
-    note = f"Bold: winning tickets; {studies.scale_of(study)}. Empty: not reached at this scale."
-    note = studies.warned(note, itertools.chain(*found.values()))
-    return f"## Tickets at the paper's sparsities\n\n{studies.markdown(header, lines)}\n\n{note}"
+    note = f"Bold: winning tickets; {scales.in_words(study)}. Empty: not reached at this scale."
+    note = with_warning(note, itertools.chain(*levels.values()))
+    return f"## Tickets at the paper's sparsities\n\n{markdown(header, lines)}\n\n{note}"
 
 
-def drawing_of(found: dict[tuple[str, str], list[studies.Row]]) -> "Callable[[Figure], None]":
+def drawing_of(levels: Levels) -> "Callable[[Figure], None]":
     """A row of panels for each data set and model, a column for each metric."""
 
     def draw(figure: "Figure") -> None:
-        figure.set_size_inches(9, 3 * len(found))
-        grid = figure.subplots(len(found), len(METRICS), squeeze=False)
-        for ((data, model), rows), line in zip(found.items(), grid, strict=True):
-            name = Path(data).stem
-            theirs = studies.STANDS_FOR.get(name, name)
+        titles = [[scales.title(data, model)] * len(METRICS) for data, model in levels]
+        grid = panels.titled_grid(figure, titles, (9, 3 * len(levels)))
+        for ((data, model), rows), axes in zip(levels.items(), grid, strict=True):
+            theirs = scales.STANDS_FOR.get(Path(data).stem, Path(data).stem)
             paper = PAPER.get((theirs, model), ((), ()))
-            for metric, published, ax in zip(METRICS, paper, line, strict=True):
+            for metric, published, ax in zip(METRICS, paper, axes, strict=True):
                 panel(rows, metric, published, theirs, ax)
-                ax.set_title(f"{name}, {plots.MODELS[model]}", fontsize="medium", parse_math=False)
 
     return draw
 
 
-def panel(rows: Sequence[studies.Row], metric: str, published: Sequence[float], theirs: str, ax: "Axes") -> "Axes":
+def panel(rows: Sequence[Row], metric: str, published: Sequence[float], theirs: str, ax: "Axes") -> "Axes":
     """One metric at the table's sparsities in percent of the dense model: ours with deviations over seeds, the paper's.
 
     Args:
@@ -99,22 +98,18 @@ def panel(rows: Sequence[studies.Row], metric: str, published: Sequence[float], 
       theirs: the paper's data set.
       ax: where to draw.
     """
-    there = {place: row for place, s in enumerate(SPARSITIES) if (row := studies.nearest(rows, s)) is not None}
+    reached = {number: row for number, s in enumerate(SPARSITIES) if (row := nearest_row(rows, s)) is not None}
     percent = 100 / rows[0][metric]
-    spread = [percent * row.get(f"{metric}_sd", 0) for row in there.values()]
-    look = plots.style("IMP", 0)
-    ax.errorbar(list(there), [percent * row[metric] for row in there.values()], spread, label="ours", capsize=3, **look)
+    means = [percent * row[metric] for row in reached.values()]
+    spread = [percent * row.get(f"{metric}_sd", 0) for row in reached.values()]
+    ax.errorbar(list(reached), means, spread, label="ours", capsize=3, **plots.style("IMP", 0))
     if published:
-        look = {"color": "0.4", "marker": "D", "linestyle": "--", "markersize": 4, "markerfacecolor": "white"}
-        ax.plot([100 * value / published[0] for value in published], label=f"the paper's, {theirs}", **look)
-    ax.axhline(100, color="0.35", linestyle=":", linewidth=1)
+        line = {"color": "0.4", "marker": "D", "linestyle": "--", "markersize": 4, "markerfacecolor": "white"}
+        ax.plot([100 * value / published[0] for value in published], label=f"the paper's, {theirs}", **line)
+    ax.axhline(100, **baseline(), linewidth=1)
     ax.set_xticks(range(len(SPARSITIES)), [f"{100 * sparsity:g}" for sparsity in SPARSITIES])
-    ax.set_xlabel("entries pruned (%)")
-    ax.set_ylabel(f"{METRICS[metric]} (% of dense)")
-    ax.grid(alpha=0.25)
-    ax.legend(frameon=False, fontsize="small")
-    return ax
+    return finish(ax, panels.PRUNED, f"{METRICS[metric]} (% of dense)")
 
 
 if __name__ == "__main__":
-    cli.run(main, studies.Study, __doc__)
+    cli.run(main, Study, __doc__)

@@ -24,9 +24,13 @@ import numpy as np
 
 import lthjax
 from experiments import cli
-from experiments.paper import figure2, studies
+from experiments.paper import figure2, panels, scales
+from experiments.paper.rows import Row, markdown, with_warning, write_study
+from experiments.paper.runs import Runs
+from experiments.paper.scales import Study
 from lthjax import plots
 from lthjax.errors import SettingsError
+from lthjax.plots.style import finish
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
 
     from lthjax.data.split import Split
     from lthjax.embeddings import Embeddings
-    from lthjax.search.problem import Job
+    from lthjax.search.problem import Problem
     from lthjax.tickets.ticket import Ticket
 
 NUM_GROUPS = 10
@@ -47,7 +51,7 @@ Panels = dict[tuple[str, str, str], "pd.DataFrame"]  # (data, model, variant) ->
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Payers(studies.Study):
+class Payers(Study):
     """The flags of every figure and table, and which ways of pruning are looked at."""
 
     variants: tuple[Literal["IMP", "OMP", "RP"], ...] = ("IMP",)
@@ -66,90 +70,104 @@ class Groups(NamedTuple):
     group: "Embeddings"  # [M] and [N] int64, from 0
 
 
-def main(study: Payers) -> list[studies.Row]:
+def main(study: Payers) -> list[Row]:
     """Train what is missing, measure, and write table and picture; returns all rows."""
-    from lthjax.search import problem as jobs
-
     rows, members = [], {}
     for data, model in itertools.product(study.data, study.models):
-        split = lthjax.load_split(None, studies.settings_of(study, data, model))
+        split = lthjax.load_split(None, scales.settings_of(study, data, model))
         groups = groups_of(split)
         members[Path(data).stem] = members_of(groups)
         for variant in dict.fromkeys(study.variants):
-            settings = studies.settings_of(study, data, model, **figure2.VARIANTS[variant])
-            job = jobs.prepare(split, settings)
-            for ticket in studies.tickets_of(study, split, settings):
-                labels = {"data": Path(data).stem, "model": model, "variant": variant, "level": ticket.level}
-                labels |= {"seed": ticket.settings["seed"], "sparsity": ticket.sparsity}
-                rows += [labels | row for row in measured(ticket, job, groups)]
-    studies.write(study, "who_pays", rows, text_of(study, rows, members), drawing_of(rows))
+            settings = scales.settings_of(study, data, model, **figure2.VARIANTS[variant])
+            labels = {"data": Path(data).stem, "model": model, "variant": variant}
+            rows += [labels | row for row in rows_of(Runs(study, settings, split), groups)]
+    write_study(study, "who_pays", rows, text_of(study, rows, members), drawing_of(rows))
     return rows
+
+
+def rows_of(runs: Runs, groups: Groups) -> Iterator[Row]:
+    """What is measured of all tickets of some runs."""
+    from lthjax.search.problem import prepare
+
+    problem = prepare(runs.split, runs.settings)
+    for ticket in runs.tickets():
+        labels = {"level": ticket.level, "seed": ticket.settings.seed, "sparsity": ticket.sparsity}
+        for row in measured(ticket, problem, groups):
+            yield labels | row
 
 
 def groups_of(split: "Split") -> Groups:
     """The groups of a split, by its training part."""
-    from lthjax.evaluation import breakdown as diagnostics
+    from lthjax.evaluation import breakdown
 
-    degree = diagnostics.degrees(split.train, split.num_users, split.num_items)
-    return Groups(degree, type(degree)(*(diagnostics.groups_of_equal_mass(side, NUM_GROUPS) for side in degree)))
+    degree = breakdown.degrees(split.train, split.num_users, split.num_items)
+    return Groups(degree, type(degree)(*(breakdown.groups_of_equal_mass(side, NUM_GROUPS) for side in degree)))
 
 
 def members_of(groups: Groups) -> list[list[str]]:
-    """A line a group: its number, and how many users and items are in it, each with their mean degree."""
-    from lthjax.evaluation import breakdown as diagnostics
+    """One line per group: its number, and how many users and items are in it, each with their mean degree."""
+    from lthjax.evaluation import breakdown
 
-    lines = [[str(place)] for place in range(1, NUM_GROUPS + 1)]
+    lines = [[str(number)] for number in range(1, NUM_GROUPS + 1)]
     for degree, group in zip(*groups, strict=True):
         counts = np.bincount(group, minlength=NUM_GROUPS)
-        means = diagnostics.mean_by_group(degree, group, NUM_GROUPS)
+        means = breakdown.mean_by_group(degree, group, NUM_GROUPS)
         for line, count, mean in zip(lines, counts, means, strict=True):
             line += [f"{count:,}", f"{mean:.1f}" if count else ""]
     return lines
 
 
-def measured(ticket: "Ticket", job: "Job", groups: Groups) -> Iterator[studies.Row]:
-    """What one ticket keeps and whom it serves, a row a number.
+def measured(ticket: "Ticket", problem: "Problem", groups: Groups) -> Iterator[Row]:
+    """What one ticket keeps and whom it serves, one row per number.
 
     The place of a number is its group or dimension, from 1, or 0 where it is of all users or all items. Groups without
     rows, test users or test interactions have no number.
+
+    Args:
+      ticket: to measure.
+      problem: that it was found for.
+      groups: of its split.
     """
-    from lthjax.evaluation import breakdown as diagnostics
-    from lthjax.evaluation import ranking as evaluate
-
-    def rows(quantity, side, values):
-        for place, value in enumerate(np.asarray(values).tolist(), 1):
-            if not np.isnan(value):
-                yield {"quantity": quantity, "side": side, "place": place, "value": value}
-
-    def row(quantity, side, value):
-        return {"quantity": quantity, "side": side, "place": 0, "value": float(value)}
+    from lthjax.evaluation import breakdown
+    from lthjax.evaluation.ranking import top_items
 
     for side, mask, group in zip(SIDES, ticket.masks, groups.group, strict=True):
-        of_rows = diagnostics.density_of_rows(mask)
-        yield row("density", side, of_rows.mean())
-        yield row("dead rows", side, np.count_nonzero(of_rows == 0))
-        yield from rows("density of group", side, diagnostics.mean_by_group(of_rows, group, NUM_GROUPS))
-        of_dimensions = diagnostics.density_of_dimensions(mask)
-        yield from rows("density of dimension", side, of_dimensions)
+        of_rows = breakdown.density_of_rows(mask)
+        yield _number("density", side, of_rows.mean())
+        yield _number("dead rows", side, np.count_nonzero(of_rows == 0))
+        yield from _numbers("density of group", side, breakdown.mean_by_group(of_rows, group, NUM_GROUPS))
+        of_dimensions = breakdown.density_of_dimensions(mask)
+        yield from _numbers("density of dimension", side, of_dimensions)
         # By itself: dimension 3 of one seed has nothing to do with that of another, so there is no mean of them.
-        yield row("emptiest dimension", side, of_dimensions.min())
-        yield row("fullest dimension", side, of_dimensions.max())
-    recall = diagnostics.mean_by_group(ticket.per_user[f"recall@{K}"], groups.group.user[ticket.users], NUM_GROUPS)
-    yield from rows("recall of group", "user", recall)
-    final = job.program.embed(ticket.trained, job.graph)
-    top, test = evaluate.top_items(final, job.test, K), job.split.test
-    hits = diagnostics.are_hits(*top, test)
-    recall = diagnostics.mean_by_group(hits, groups.group.item[test[:, 1]], NUM_GROUPS)
-    yield from rows("recall of group", "item", recall)
-    exposed = diagnostics.exposure(top.items, job.split.num_items)
-    yield row("coverage", "item", diagnostics.coverage(exposed))
-    yield row("gini of exposure", "item", diagnostics.gini(exposed))
-    yield row("degree of recommended", "item", diagnostics.mean_popularity(exposed, groups.degree.item))
-    yield row("degree of test interactions", "item", groups.degree.item[test[:, 1]].mean())
+        yield _number("emptiest dimension", side, of_dimensions.min())
+        yield _number("fullest dimension", side, of_dimensions.max())
+    recall = breakdown.mean_by_group(ticket.per_user[f"recall@{K}"], groups.group.user[ticket.users], NUM_GROUPS)
+    yield from _numbers("recall of group", "user", recall)
+    final = problem.program.embed(ticket.trained, problem.graph)
+    top, test = top_items(final, problem.test, K), problem.split.test
+    hits = breakdown.are_hits(*top, test)
+    recall = breakdown.mean_by_group(hits, groups.group.item[test[:, 1]], NUM_GROUPS)
+    yield from _numbers("recall of group", "item", recall)
+    exposed = breakdown.exposure(top.items, problem.split.num_items)
+    yield _number("coverage", "item", breakdown.coverage(exposed))
+    yield _number("gini of exposure", "item", breakdown.gini(exposed))
+    yield _number("degree of recommended", "item", breakdown.mean_popularity(exposed, groups.degree.item))
+    yield _number("degree of test interactions", "item", groups.degree.item[test[:, 1]].mean())
 
 
-def summary(rows: Sequence[studies.Row]) -> Panels:
-    """Mean and standard deviation over seeds (NaN for one) by quantity, side and place; a column a sparsity.
+def _number(quantity: str, side: str, value: float, place: int = 0) -> Row:
+    return {"quantity": quantity, "side": side, "place": place, "value": float(value)}
+
+
+def _numbers(quantity: str, side: str, values: np.ndarray) -> Iterator[Row]:
+    """One row per group or dimension that has a number."""
+    for place, value in enumerate(values, 1):
+        if not np.isnan(value):
+            yield _number(quantity, side, value, place)
+
+
+def summary(rows: Sequence[Row]) -> Panels:
+    """Mean and standard deviation over seeds (NaN for one) by quantity, side and place; one column per sparsity.
 
     Beside the quantities of the rows there is "change of recall", against the dense model of the same seed.
     """
@@ -165,8 +183,8 @@ def summary(rows: Sequence[studies.Row]) -> Panels:
     whole = pd.concat([table, change])
     keys = ["quantity", *_PLACE, "sparsity"]
     return {
-        name: those.groupby(keys)["value"].agg(["mean", "std"]).unstack("sparsity")
-        for name, those in whole.groupby(panel, sort=False)
+        name: of_panel.groupby(keys)["value"].agg(["mean", "std"]).unstack("sparsity")
+        for name, of_panel in whole.groupby(panel, sort=False)
     }
 
 
@@ -176,20 +194,24 @@ def picked(sparsities: Sequence[float], num: int = 4) -> list[float]:
     return list(dict.fromkeys(min(sparsities, key=lambda sparsity: abs(sparsity - step)) for step in steps))
 
 
-def text_of(study: Payers, rows: Sequence[studies.Row], members: Mapping[str, list[list[str]]]) -> str:
-    """What is in the groups; for each data set, model and variant a table at a few sparsities and what is seen."""
+def text_of(study: Payers, rows: Sequence[Row], members: Mapping[str, list[list[str]]]) -> str:
+    """What is in the groups; for each data set, model and variant a table at a few sparsities and what is seen.
+
+    Args:
+      study: the flags.
+      rows: all of them.
+      members: data set -> lines of `members_of`.
+    """
     parts = ["## Who pays for the pruning"]
     header = ["group", "users", "interactions each", "items", "interactions each"]
-    parts += [f"### Groups of {data}\n\n{studies.markdown(header, lines)}" for data, lines in members.items()]
+    parts += [f"### Groups of {data}\n\n{markdown(header, lines)}" for data, lines in members.items()]
     for (data, model, variant), panel in summary(rows).items():
         sparsities = picked(list(panel["mean"].columns))
-        table = studies.markdown(
-            ["", *(f"{sparsity:.1%} pruned" for sparsity in sparsities)], lines_of(panel, sparsities)
-        )
+        table = markdown(["", *(f"{sparsity:.1%} pruned" for sparsity in sparsities)], lines_of(panel, sparsities))
         parts.append(f"### {data}, {plots.MODELS[model]}, {variant}\n\n{table}\n\n{remarks(panel)}")
     note = "Groups have equal shares of the training interactions; group 1 has those with the fewest. "
-    note += f"Recall and lists are of the test part, top {K}; {studies.scale_of(study)}."
-    note = studies.warned(note, [dataclasses.asdict(studies.SCALES[study.scale])])
+    note += f"Recall and lists are of the test part, top {K}; {scales.in_words(study)}."
+    note = with_warning(note, [dataclasses.asdict(scales.SCALES[study.scale])])
     return "\n\n".join([*parts, note])
 
 
@@ -221,7 +243,13 @@ def lines_of(panel: "pd.DataFrame", sparsities: Sequence[float]) -> list[list[st
 
 
 def ends(panel: "pd.DataFrame", quantity: str, side: str) -> list[int]:
-    """The first and the last group that has rows."""
+    """The first and the last group that has rows.
+
+    Args:
+      panel: of `summary`.
+      quantity: of groups.
+      side: user or item.
+    """
     places = panel.loc[(quantity, side)].index
     return [int(places.min()), int(places.max())]
 
@@ -238,7 +266,7 @@ def remarks(panel: "pd.DataFrame") -> str:
             f"{groups.idxmin()} to {groups.max():.1%} in group {groups.idxmax()}"
         )
     dead = [f"{last['dead rows', side, 0]:.0f} {side}s" for side in SIDES]
-    said = [f"At {last.name:.1%} pruned, {'; '.join(kept)}; {' and '.join(dead)} have no entry left."]
+    sentences = [f"At {last.name:.1%} pruned, {'; '.join(kept)}; {' and '.join(dead)} have no entry left."]
     for side in SIDES:
         change, before = last["change of recall", side], first["recall of group", side]
         low, high = int(change.idxmin()), int(change.idxmax())
@@ -248,98 +276,96 @@ def remarks(panel: "pd.DataFrame") -> str:
             f"(group {place}, from {before[place]:.4f})"
             for place in (low, high)
         ]
-        said.append(f"Recall@{K} of {_RECALL[side]} changes by {' to '.join(moved)}.")
+        sentences.append(f"Recall@{K} of {_RECALL[side]} changes by {' to '.join(moved)}.")
     coverage, gini, degree = (
         ("coverage", "item", 0),
         ("gini of exposure", "item", 0),
         ("degree of recommended", "item", 0),
     )
-    said.append(
+    sentences.append(
         f"In anybody's list are {last[coverage]:.1%} of the items ({first[coverage]:.1%} with the dense model), with a "
         f"Gini coefficient of {last[gini]:.3f} ({first[gini]:.3f}); a recommended item has {last[degree]:.1f} training "
         f"interactions on average ({first[degree]:.1f}), that of a test interaction "
         f"{last['degree of test interactions', 'item', 0]:.1f}."
     )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
-def drawing_of(rows: Sequence[studies.Row]) -> "Callable[[Figure], None]":
+def drawing_of(rows: Sequence[Row]) -> "Callable[[Figure], None]":
     """Six panels for each data set, model and variant: what is kept above, whom it serves below."""
 
     def draw(figure: "Figure") -> None:
-        panels = summary(rows)
-        figure.set_size_inches(12.5, 7 * len(panels))
-        for part, ((data, model, variant), panel) in zip(
-            figure.subfigures(len(panels), 1, squeeze=False).ravel(), panels.items(), strict=True
-        ):
-            part.suptitle(f"{data}, {plots.MODELS[model]}, {variant}", fontsize="medium", parse_math=False)
-            _six(part, panel)
+        summaries = summary(rows)
+        titles = [f"{data}, {plots.MODELS[model]}, {variant}" for data, model, variant in summaries]
+        parts = panels.titled_parts(figure, titles, (12.5, 7 * len(summaries)))
+        for part, panel in zip(parts, summaries.values(), strict=True):
+            _draw_six(part, panel)
 
     return draw
 
 
-def _six(part: "SubFigure", panel: "pd.DataFrame") -> None:
+def _draw_six(part: "SubFigure", panel: "pd.DataFrame") -> None:
     (kept_users, kept_items, kept), (hit_users, hit_items, lists) = part.subplots(2, 3)
-    _by_group(kept_users, panel, "density of group", "user")
-    _by_group(kept_items, panel, "density of group", "item")
-    kept_users.set_ylabel("entries kept by users (%)")
-    kept_items.set_ylabel("entries kept by items (%)")
-    for ax in (kept_users, kept_items):
-        ax.set_ylim(bottom=0)
-    _by_group(hit_users, panel, "change of recall", "user")
-    _by_group(hit_items, panel, "change of recall", "item")
-    hit_users.set_ylabel(f"Recall@{K} of users,\nchange (percentage points)")
-    hit_items.set_ylabel(f"Recall@{K} of items,\nchange (percentage points)")
-    _kept(kept, panel)
-    _lists(lists, panel)
-    for ax in (kept, lists):
-        ax.set_xlabel("entries pruned (%)")
-    for ax in part.axes:
-        ax.grid(alpha=0.25)
-    for ax in (kept_users, hit_users, kept, lists):  # items' lines are those of the users beside them
-        ax.legend(frameon=False, fontsize="small")
+    for side, kept_by, hit in zip(SIDES, (kept_users, kept_items), (hit_users, hit_items), strict=True):
+        x_label = f"{side}s by training interactions,\nfew to many (group)"
+        for ax, quantity in ((kept_by, "density of group"), (hit, "change of recall")):
+            panels.draw_curves(ax, _over_groups(panel, quantity, side))
+            ax.set_xticks(range(1, NUM_GROUPS + 1))
+        kept_by.set_ylim(bottom=0)
+        finish(kept_by, x_label, f"entries kept by {side}s (%)")
+        finish(hit, x_label, f"Recall@{K} of {side}s,\nchange (percentage points)")
+    for ax in (kept_items, hit_items):
+        ax.get_legend().remove()  # items' lines are those of the users beside them
+    _draw_kept(kept, panel)
+    _draw_lists(lists, panel)
 
 
-def _by_group(ax: "Axes", panel: "pd.DataFrame", quantity: str, side: str) -> None:
-    """A line a sparsity over the groups, in percent; bands are one standard deviation over seeds."""
-    those = 100 * panel.loc[(quantity, side)]
-    for number, sparsity in enumerate(picked(list(panel["mean"].columns))):
-        _line(ax, those.index, those["mean", sparsity], those["std", sparsity], number, f"{sparsity:.1%} pruned")
-    ax.set_xlabel(f"{side}s by training interactions,\nfew to many (group)")
-    ax.set_xticks(range(1, NUM_GROUPS + 1))
+def _over_groups(panel: "pd.DataFrame", quantity: str, side: str) -> Iterator[panels.Curve]:
+    """A curve over the groups for each sparsity, in percent."""
+    numbers = 100 * panel.loc[(quantity, side)]
+    for sparsity in picked(list(panel["mean"].columns)):
+        yield _curve(f"{sparsity:.1%} pruned", numbers["mean", sparsity], numbers["std", sparsity])
 
 
-def _kept(ax: "Axes", panel: "pd.DataFrame") -> None:
-    """Entries kept by users and by items, between their emptiest and their fullest dimension, and dead rows."""
+def _draw_kept(ax: "Axes", panel: "pd.DataFrame") -> None:
+    """Entries kept by users and by items, between their emptiest and their fullest dimension."""
+    curves = []
     for number, side in enumerate(SIDES):
-        look = plots.style("", number)
-        low, high = (100 * panel.loc[(f"{word} dimension", side, 0), "mean"] for word in ("emptiest", "fullest"))
-        ax.fill_between(100 * low.index, low, high, color=look["color"], alpha=0.15, linewidth=0)
+        line = plots.style("", number)
+        low, high = (_by_percent(panel, f"{end} dimension", side)["mean"] for end in ("emptiest", "fullest"))
+        ax.fill_between(low.index, low, high, color=line["color"], alpha=0.15, linewidth=0)
         for edge in (low, high):
-            ax.plot(100 * low.index, edge, color=look["color"], linestyle=look["linestyle"], linewidth=0.7)
-        mean, spread = (100 * panel.loc[("density", side, 0), part] for part in ("mean", "std"))
-        _line(ax, 100 * mean.index, mean, spread, number, f"{side}s (emptiest to fullest dimension)")
-    ax.set_ylabel("entries kept (%)")
+            ax.plot(edge.index, edge, color=line["color"], linestyle=line["linestyle"], linewidth=0.7)
+        density = _by_percent(panel, "density", side)
+        curves.append(_curve(f"{side}s (emptiest to fullest dimension)", density["mean"], density["std"]))
+    panels.draw_curves(ax, curves)
     ax.set_ylim(bottom=0)
+    finish(ax, panels.PRUNED, "entries kept (%)")
 
 
-def _lists(ax: "Axes", panel: "pd.DataFrame") -> None:
+def _draw_lists(ax: "Axes", panel: "pd.DataFrame") -> None:
     """What the lists are made of, relative to those of the dense model."""
     names = {"coverage": "items in anybody's list", "degree of recommended": "interactions of a recommended item"}
     names["gini of exposure"] = "Gini coefficient of exposure"
-    for number, (quantity, name) in enumerate(names.items()):
-        mean, spread = (panel.loc[(quantity, "item", 0), part] for part in ("mean", "std"))
-        dense = mean[mean.index.min()] / 100
-        _line(ax, 100 * mean.index, mean / dense, spread / dense, number, name)
-    ax.set_ylabel(f"top-{K} lists (% of the dense model's)")
+    curves = []
+    for quantity, name in names.items():
+        numbers = _by_percent(panel, quantity, "item")
+        dense = numbers["mean"].iloc[0] / 100
+        curves.append(_curve(name, numbers["mean"] / dense, numbers["std"] / dense))
+    panels.draw_curves(ax, curves)
     ax.set_ylim(bottom=0)
+    finish(ax, panels.PRUNED, f"top-{K} lists (% of the dense model's)")
 
 
-def _line(ax: "Axes", x: "pd.Index", mean: "pd.Series", spread: "pd.Series", number: int, label: str) -> None:
-    look = plots.style("", number)
-    if spread.notna().any():
-        ax.fill_between(x, mean - spread, mean + spread, color=look["color"], alpha=0.15, linewidth=0)
-    ax.plot(x, mean, label=label, **look)
+def _by_percent(panel: "pd.DataFrame", quantity: str, side: str) -> "pd.DataFrame":
+    """Mean and deviation, in percent, of a quantity of all users or items; the sparsity, in percent, is the index."""
+    numbers = 100 * panel.loc[(quantity, side, 0)].unstack(0)
+    return numbers.set_axis(100 * numbers.index, axis="index").sort_index()
+
+
+def _curve(label: str, mean: "pd.Series", spread: "pd.Series") -> panels.Curve:
+    """A curve over the index, with a band where there are several seeds."""
+    return panels.with_spread(label, mean.index, mean, spread if spread.notna().any() else None)
 
 
 if __name__ == "__main__":

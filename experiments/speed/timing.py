@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing in turns, the machine in words, and results as JSON.
+"""Times of sides that take turns, and the machine that they were taken on; in numbers and in words.
 
 Two sides are timed in turns, one repeat of each after the other, so that a machine that slows down slows both. Medians
 are compared; least and most are shown beside them. What turns cannot even out is a machine that is busy with other
@@ -6,54 +6,23 @@ work: thread pools suffer from it unequally. So the load is noted before the clo
 """
 
 import contextlib
-import dataclasses
-import importlib
-import json
+import functools
 import os
 import platform
 import statistics
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import jax
-
-from lthjax.errors import SettingsError
-from lthjax.runtime import compilation, environment, files
-from lthjax.settings import flag
+from lthjax.runtime import compilation
 
 _REST = 0.02  # seconds between two sides: OpenMP's threads spin for some milliseconds after their last work
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Common:
-    """The flags of every benchmark."""
-
-    repeats: int = 7
-    """Timed repeats of each side; the median counts."""
-    seed: int = 0
-    """Seed of all random numbers."""
-    json: str | None = None
-    """File for all repeats, medians and versions."""
-
-    def __post_init__(self):
-        check_at_least(self, 1, "repeats")
-        check_at_least(self, 0, "seed")
-        if self.json is not None and (not Path(self.json).parent.is_dir() or Path(self.json).is_dir()):
-            raise SettingsError(f"--json: wanted a file in a folder that exists; got {self.json}.")
+Seconds = dict[str, list[float]]  # name of a side -> seconds of each repeat
 
 
-def check_at_least(config: Any, least: int, *names: str) -> None:
-    """Raise SettingsError for the first of the named fields that is below `least`."""
-    for name in names:
-        if getattr(config, name) < least:
-            raise SettingsError(f"{flag(name)}: wanted {least} or more; got {getattr(config, name)}.")
-
-
-def in_turns(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+def in_turns(sides: dict[Any, Callable[[], Any]], repeats: int) -> Seconds:
     """Seconds of `repeats` calls of each side, one of each in turn.
 
     Args:
@@ -73,6 +42,18 @@ def in_turns(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, lis
     return seconds
 
 
+def per_step(sides: dict[str, Callable[[int], Any]], num_steps: int, repeats: int) -> Seconds:
+    """Seconds per step, in turns as `in_turns`.
+
+    Args:
+      sides: functions that do as many steps as they are told.
+      num_steps: of each call.
+      repeats: timed calls of each.
+    """
+    seconds = in_turns({name: functools.partial(run, num_steps) for name, run in sides.items()}, repeats)
+    return {name: [repeat / num_steps for repeat in repeats_of_side] for name, repeats_of_side in seconds.items()}
+
+
 def fastest(sides: dict[Any, Callable[[], Any]], repeats: int = 3) -> Any:
     """The name of the side with the shortest call; a single side is not timed."""
     if len(sides) == 1:
@@ -89,6 +70,11 @@ def summary(seconds: list[float]) -> dict[str, Any]:
         "most": max(seconds),
         "seconds": seconds,
     }
+
+
+def summaries(seconds: Seconds) -> dict[str, dict[str, Any]]:
+    """The summary of each side."""
+    return {name: summary(repeats) for name, repeats in seconds.items()}
 
 
 def in_words(seconds: list[float]) -> str:
@@ -111,50 +97,6 @@ def ratio(theirs: list[float], ours: list[float]) -> dict[str, float]:
     }
 
 
-def find_torch() -> ModuleType | None:
-    """PyTorch with all cores, or None where it is not installed, or where it cannot use the GPU that JAX uses."""
-    with quiet():
-        try:
-            torch = importlib.import_module("torch")
-        except ImportError:
-            return None
-        if jax.default_backend() != "cpu" and not torch.cuda.is_available():
-            return None
-    torch.set_num_threads(compilation.cores())
-    return torch
-
-
-def torch_device(torch: ModuleType) -> str:
-    """The device that JAX uses, in PyTorch's words."""
-    return "cpu" if jax.default_backend() == "cpu" else "cuda"
-
-
-def wait_for_torch(torch: ModuleType) -> None:
-    """Return when all of PyTorch's work is done."""
-    if torch_device(torch) == "cuda":
-        torch.cuda.synchronize()
-
-
-NO_TORCH = "PyTorch is not here (or cannot use this GPU): lthjax alone. pip install torch for the comparison."
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No warnings within: PyTorch says once a process that its sparse matrices are young."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def peak_bytes(torch: ModuleType | None) -> dict[str, int]:
-    """Most bytes on the GPU so far, of each side; empty on a CPU, where one process cannot tell the two apart."""
-    stats = jax.devices()[0].memory_stats() or {}
-    found = {"lthjax": stats["peak_bytes_in_use"]} if "peak_bytes_in_use" in stats else {}
-    if torch is not None and torch_device(torch) == "cuda":
-        found["PyTorch"] = torch.cuda.max_memory_allocated()
-    return found
-
-
 def load() -> float | None:
     """Processes that wanted a core, on average over the last minute; to be asked before the work begins."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
@@ -162,20 +104,22 @@ def load() -> float | None:
 
 def machine(load_before: float | None) -> dict[str, Any]:
     """Device, processor, cores and the load before the work; no names of hosts or people."""
-    first = jax.devices()[0]
+    import jax
+
+    device = jax.devices()[0]
     return {
-        "device": f"{first.device_kind} ({first.platform})",
+        "device": f"{device.device_kind} ({device.platform})",
         "processor": _processor(),
         "cores": compilation.cores(),
         "load_before": load_before,
     }
 
 
-def machine_in_words(found: dict[str, Any]) -> str:
+def machine_in_words(facts: dict[str, Any]) -> str:
     """One line on the machine, with a warning where it is busy."""
-    text = f"{found['cores']} cores of {found['processor']}, jax on {found['device']}"
-    if (found["load_before"] or 0) > 0.5:
-        text += f"; NOTE: other work was under way or just over (load {found['load_before']}): times are upper bounds, "
+    text = f"{facts['cores']} cores of {facts['processor']}, jax on {facts['device']}"
+    if (facts["load_before"] or 0) > 0.5:
+        text += f"; NOTE: other work was under way or just over (load {facts['load_before']}): times are upper bounds, "
         text += "PyTorch's (OpenMP) the loosest, and ratios uncertain"
     return text
 
@@ -187,45 +131,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def command(name: str, config: Any) -> str:
-    """The command line of a config, its json aside: flags off their defaults, and of a path its last part."""
-    words = [f"python -m experiments.{name}"]
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if value == field.default or field.name == "json":
-            continue
-        values = value if isinstance(value, tuple) else (value,)
-        words += [flag(field.name), *(Path(v).name if isinstance(v, str) else str(v) for v in values)]
-    return " ".join(words)
-
-
-def record(name: str, config: Any, found: dict[str, Any], torch: ModuleType | None, **results: Any) -> dict[str, Any]:
-    """What the JSON of a benchmark holds: how it was made, and its results.
-
-    Args:
-      name: of the benchmark's module.
-      config: its flags, with a seed.
-      found: of `machine`.
-      torch: PyTorch, where it was timed.
-      results: named results that JSON can hold.
-    """
-    return {
-        "command": command(name, config),
-        "commit": environment.git_commit(),
-        "machine": found,
-        "versions": {
-            "python": platform.python_version(),
-            "jax": jax.__version__,
-            "torch": None if torch is None else torch.__version__,
-        },
-        "seed": config.seed,
-        **results,
-    }
-
-
-def write_json(place: str | None, content: dict[str, Any]) -> None:
-    """Write a JSON file, whole or not at all; nothing where no place is given."""
-    if place is not None:
-        files.write_text(place, json.dumps(content, indent=1) + "\n")

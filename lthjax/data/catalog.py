@@ -49,7 +49,9 @@ KNOWN = {
 }
 BUNDLED = "ml-latest-small"
 
-_PART_FILE = re.compile(r"(?:.+\.)?(train|valid|val|validation|test)\.(?:txt|inter|csv|tsv|npy|data|dat)(?:\.gz)?")
+_KIND = r"\.(?:txt|inter|csv|tsv|npy|npz|mtx|jsonl?|parquet|data|dat|rating)"
+_PACKED = r"\.(?:gz|bz2|xz|zip)"
+_PART_FILE = re.compile(rf"(?:.+\.)?(train|valid|val|validation|test){_KIND}(?:{_PACKED})?")
 _PART_NAMES = ("train", "valid", "test")
 _PART_OF = {"train": TRAIN, "valid": VALID, "val": VALID, "validation": VALID, "test": TEST}
 
@@ -82,9 +84,12 @@ def find(data: str | os.PathLike) -> Source:
     if path is None:
         raise _unknown(text)
     if path.is_dir():
+        inter = sorted(path.glob("*.inter"))
+        if len(inter) == 1 and not _PART_FILE.fullmatch(inter[0].name):  # RecBole's folder of one atomic file
+            return Source(path.resolve().name, inter, None)
         files = part_files(path)
         return Source(path.resolve().name, list(files.values()), list(files))
-    return Source(re.sub(r"(\.(txt|inter|csv|tsv|npy|data|dat))?(\.gz)?$", "", path.name), [path], None)
+    return Source(re.sub(rf"({_KIND})?({_PACKED})?$", "", path.name), [path], None)
 
 
 def _find_known(name: str) -> Source:
@@ -121,7 +126,9 @@ def part_files(folder: Path) -> dict[int, Path]:
             raise DataError(f"wanted one file a part, got {files[part].name} and {path.name} ({folder}).")
         files[part] = path
     if not files:
-        raise DataError(f"wanted a folder with train, valid or test files (such as train.txt), got none ({folder}).")
+        folds = ", but folds as of ml-100k: pass u.data, or a folder of u1.base as train.data and u1.test as test.data"
+        came = "none" + folds * any(folder.glob("u*.base"))
+        raise DataError(f"wanted a folder with train, valid or test files (such as train.txt), got {came} ({folder}).")
     return dict(sorted(files.items()))
 
 
@@ -132,7 +139,7 @@ def _roots() -> list[Path]:
 
 
 def _unknown(text: str) -> DataError:
-    if os.sep in text or re.search(r"\.(txt|inter|csv|tsv|npy|data|dat|gz)$", text):
+    if os.sep in text or re.search(rf"({_KIND}|{_PACKED})$", text):
         return DataError(f"wanted a file or folder, got a path where there is none ({text}).")
     folders = [path.name for root in _roots() if root.is_dir() for path in sorted(root.iterdir()) if path.is_dir()]
     names = list(dict.fromkeys([BUNDLED, *KNOWN, *folders]))

@@ -1,127 +1,251 @@
-"""Which column of a table is what: delimiters, header lines, names of users, items and ratings."""
+"""Which column of a table is what: by its name, by what was asked, or, without names, by evidence in all rows.
+
+Letters: E rows, M ids of a side.
+"""
 
 import re
-from csv import QUOTE_MINIMAL, QUOTE_NONE
-from csv import reader as csv_reader
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from lthjax.data.ids import Column, is_missing, to_float
 from lthjax.errors import DataError
 
-USUAL = {  # header names in order of preference, compared in lower case without punctuation
-    "user": ("user", "userid", "uid", "users", "reviewerid", "customerid", "visitorid"),
-    "item": (
-        "item",
-        "itemid",
-        "iid",
-        "items",
-        "movieid",
-        "movie",
-        "productid",
-        "asin",
-        "businessid",
-        "videoid",
-        "bookid",
-        "songid",
-        "trackid",
-        "artistid",
-        "newsid",
-        "isbn",
-    ),
-    "rating": ("rating", "ratings", "score", "stars"),
+_PEOPLE = "user customer reviewer visitor member player reader listener viewer buyer client"
+_THINGS = (
+    "item movie product business video book song track artist news article recipe game app anime venue poi place "
+    "location show hotel restaurant photo post pin image joke course content goods sku beer wine listing"
+)
+NAMES = {  # as `plain` gives them
+    "user": {"user", "users", "uid", "customer", "reviewer", "visitor", "username"},
+    "item": {"item", "items", "iid", "movie", "product", "video", "book", "song", "track", "artist", "game", "asin"},
+    "rating": {"rating", "ratings", "score", "stars", "overall", "bookrating", "userrating", "starrating"},
+    "label": {"label", "labels", "target", "click", "clicked", "isclick", "like", "liked", "islike"},
+    "time": {"time", "timestamp", "date", "datetime", "ts", "timems", "unixreviewtime", "reviewtime", "eventdate"},
 }
-_DELIMITERS = (b"\t", b"::", b";", b"|", b",", b" ")  # of two with as many fields, the first
-_NUMBER = re.compile(r"[-+.\d]+(e[-+]?\d+)?", re.IGNORECASE)
+NAMES["user"] |= {f"{person}id" for person in _PEOPLE.split()}
+NAMES["item"] |= {"parentasin", "isbn", "sku", "stockcode"} | {f"{thing}id" for thing in _THINGS.split()}
+_TIME = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d\d?/\d\d?/\d{2,4}( .*)?|(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")
+_EARLIEST, _LATEST = 8e8, 2.2e9  # seconds of 1995 and 2039
+_LIKE_ITEM = re.compile(r"B0[0-9A-Z]{8}|\d{9}[\dX]|(item|movie|i|m|tt)[-_]?\d+", re.IGNORECASE)
+_LIKE_USER = re.compile(r"A[0-9A-Z]{4,20}|(user|u)[-_]?\d+", re.IGNORECASE)
+_WIDEST_WITHOUT_NAMES = 8  # columns of numbers; more of them are a matrix
+_FEW = 11  # different values of a rating
 
 
-def choose(header: list[str] | None, width: int, columns, rated: bool, source: str) -> list[int]:
-    """Positions of user, item and, where known, rating.
+class Options(NamedTuple):
+    """How sources are to be read."""
 
-    Raises:
-      DataError: names that are not in the header, positions beyond the width, no rating where one is needed.
-    """
-    if columns is not None:
-        names = _asked(columns)
-        if len(names) not in (2, 3) or len(set(names)) != len(names):
-            raise DataError(f"wanted columns as user,item[,rating], all different, got {columns!r} ({source}).")
-        chosen = [_position(name, header, width, source) for name in names]
-    elif header is None:
-        chosen = [_position(str(j), None, width, source) for j in (0, 1)]
-    else:
-        found = {side: _find(header, side) for side in USUAL}
-        for side in ("user", "item"):
-            if found[side] is None:
-                raise DataError(f"wanted a column of {side}s, got {header}: name them with columns ({source}, line 1).")
-        chosen = [position for position in found.values() if position is not None]
-    if rated and len(chosen) < 3:
-        raise DataError(
-            f"min_rating needs a rating column: pass columns as user,item,rating, got {columns} ({source})."
-        )
-    return chosen
+    format: str = "auto"  # of formats.FORMATS
+    columns: Any = None  # user,item[,rating] by name or place: "a,b,c" or a sequence
+    min_rating: float | None = None
+    encoding: str | None = None  # of text
 
 
-def has_usual_names(header: list[str]) -> bool:
-    """Whether a header names users and items in a usual way."""
-    return _find(header, "user") is not None and _find(header, "item") is not None
+class Sheet(NamedTuple):
+    """One source in columns, of which only the first rows are read."""
+
+    source: str
+    reading: str  # what it is read as
+    header: list[str] | None
+    rows: list[list[str]]  # the first ones, without the header
+    blocks: Callable[[list[int]], Iterator]  # positions -> pandas DataFrames with these columns
+    where: Callable[[int], str]  # row -> its place, for errors
+    notes: tuple[str, ...] = ()
+    empty_users: tuple[str, ...] = ()  # listed without an item
+    is_lists: bool = False
+    quoted: Sequence[tuple[int, list[str]]] = ()  # line and fields within quotes that look like rows
+
+    def name(self, position: int) -> str:
+        """A column's name, or its place."""
+        return repr(self.header[position]) if self.header else f"column {position}"
 
 
-def _asked(columns) -> list[str]:
-    return [str(name).strip() for name in (columns.split(",") if isinstance(columns, str) else columns)]
+class Roles(NamedTuple):
+    """Positions of the columns that matter."""
+
+    user: int
+    item: int
+    value: int | None  # rating or label
+    is_label: bool  # 1 is a positive
+    assumed: bool  # by place alone: wants `require_evidence`
 
 
-def _position(name: str, header: list[str] | None, width: int, source: str) -> int:
-    if header is not None and name in header:
-        return header.index(name)
-    if name.isdecimal() and int(name) < width:
-        return int(name)
-    raise DataError(f"wanted column {name!r}, got {header or f'{width} columns, counted from 0'} ({source}, line 1).")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.lower())
-
-
-def is_usual(name: str, side: str) -> bool:
-    """Whether a header's name is a usual one of the side user, item or rating."""
-    return _plain(name) in USUAL[side]
-
-
-def _find(header: list[str], side: str) -> int | None:
-    plain = [_plain(name) for name in header]
-    return next((plain.index(usual) for usual in USUAL[side] if usual in plain), None)
+def plain(name: str) -> str:
+    """A header's name in lower case without `_`, `-`, blanks and `:type`."""
+    return re.sub(r"[_\-\s]", "", name.partition(":")[0].lower())
 
 
 def header_of(rows: list[list[str]], columns=None) -> list[str] | None:
-    """The first row if it is a header: it has a usual or an asked name, or text above numbers."""
-    first = rows[0]
-    if any(name in first and not name.isdecimal() for name in ([] if columns is None else _asked(columns))):
+    """The first row if it is a header: it has a known or an asked name, or words where the rows have none."""
+    first, heads = rows[0], [_kind(field) for field in rows[0]]
+    if any(name in first and not name.isdecimal() for name in _asked(columns)):
         return first
-    if any(is_usual(name, side) for name in first for side in USUAL):
+    if any(plain(name) in NAMES["user"] | NAMES["item"] for name in first):
         return first
-    numeric = np.array([[bool(_NUMBER.fullmatch(field)) for field in row] for row in rows if len(row) == len(first)])
-    return first if len(numeric) > 1 and not numeric[0].any() and numeric[1:].all(axis=0).any() else None
+    for head, fields in zip(heads, zip(*rows[1:], strict=False), strict=False):
+        kinds = {_kind(field) for field in fields} - {"none"}
+        if len(kinds) == 1 and kinds.isdisjoint({"word", head}) and "number" not in heads and head != "none":
+            return first
+    return None
 
 
-def first_rows(content: bytes, delimiter: bytes, typed: bool = False) -> list[list[str]]:
-    """The first rows that are not blank, at most 20."""
-    lines = [line for line in content[:65536].decode(errors="ignore").split("\n") if line.strip()][:20]
-    mark = delimiter.decode()
-    if mark == " ":
-        return [line.split() for line in lines]
-    lines = [line.replace(mark, "\x1f") for line in lines]
-    quoting = QUOTE_NONE if typed else QUOTE_MINIMAL
-    return [
-        [field.strip() for field in row]
-        for row in csv_reader(lines, delimiter="\x1f", quoting=quoting, skipinitialspace=True)
-    ]
+def _kind(field: str) -> str:
+    """number, word (no digit in it), mixed, or none."""
+    if is_missing(field):
+        return "none"
+    return "number" if not np.isnan(to_float(field)) else "mixed" if re.search(r"\d", field) else "word"
 
 
-def sniff(content: bytes) -> bytes | None:
-    """The delimiter that splits the first lines into most fields, equally many in each."""
-    lines = content[:65536].split(b"\n")[:20]
-    lines = lines[:-1] if len(content) > 65536 and 1 < len(lines) < 20 else lines  # the last one may be cut
-    lines = [re.sub(rb'"[^"]*"', b"", line).strip(b" \r") for line in lines]
-    lines = [re.sub(rb" +", b" ", line) for line in lines if line]
-    counts = {mark: {line.count(mark) for line in lines} for mark in _DELIMITERS}
-    steady = [mark for mark in _DELIMITERS if len(counts[mark]) == 1 and 0 not in counts[mark]]
-    return max(steady, key=lambda mark: max(counts[mark]), default=None)
+def choose(sheet: Sheet, options: Options) -> Roles:
+    """The columns of users, items, ratings or labels.
+
+    Raises:
+      DataError: no column or several columns of one side, names that are none, no rating where one is needed.
+    """
+    header, width, rated = sheet.header, len(sheet.header or sheet.rows[0]), options.min_rating is not None
+    asked = [str(position) for position in range(width)] if options.format == "pairs" else _asked(options.columns)
+    if asked:
+        if len(asked) not in (2, 3) or len(set(asked)) != len(asked):
+            raise DataError(f"wanted columns as user,item[,rating], all different, got {asked} ({sheet.source}).")
+        user, item, *values = (_position(name, sheet, width) for name in asked)
+    elif header is not None:
+        (user,), (item,) = (_known(sheet, side, 1, 1) for side in ("user", "item"))
+        labels = [] if rated and _known(sheet, "rating") else _known(sheet, "label", 0, 1)
+        values = labels or _known(sheet, "rating", 0, 1 if rated else width)
+    else:
+        _refuse_matrix(sheet)
+        user, item = 0, 1
+        values = [2] if width == 3 and all(_kind(row[2]) == "number" for row in sheet.rows) else []
+    if rated and not values:
+        raise DataError(f"--min-rating wants a rating: name it, --columns user,item,rating ({sheet.source}).")
+    is_label = header is not None and bool(values) and plain(header[values[0]]) in NAMES["label"]
+    return Roles(user, item, values[0] if values else None, is_label, not asked and header is None)
+
+
+def _asked(columns) -> list[str]:
+    return [str(name).strip() for name in (columns.split(",") if isinstance(columns, str) else columns or ())]
+
+
+def _position(name: str, sheet: Sheet, width: int) -> int:
+    names = [known.partition(":")[0] for known in sheet.header or ()]
+    for header in (sheet.header or [], names):
+        if name in header:
+            return header.index(name)
+    if name.isdecimal() and int(name) < width:
+        return int(name)
+    came = names or f"{width} columns, counted from 0"
+    raise DataError(f"wanted column {name!r}, got {came} ({sheet.source}, line 1).")
+
+
+def _known(sheet: Sheet, side: str, least: int = 0, most: int = 99) -> list[int]:
+    """Columns with a known name; of several users or items, the one that ends in id."""
+    positions = [position for position, name in enumerate(sheet.header) if plain(name) in NAMES[side]]
+    if len(positions) > 1:
+        ending = [position for position in positions if plain(sheet.header[position]).endswith("id")]
+        positions = ending if len(ending) == 1 else positions
+    if least <= len(positions) <= most:
+        return positions
+    rows = [dict(zip(sheet.header, (field[:20] for field in row), strict=False)) for row in sheet.rows[:3]]
+    came = f"{len(positions) or 'none'} of a known name"
+    shown = str(rows)[1:300]
+    raise DataError(
+        f"wanted one column of {side}s, got {came}: say --columns user,item; rows: {shown} ({sheet.source})."
+    )
+
+
+def _refuse_matrix(sheet: Sheet) -> None:
+    fields = [field for row in sheet.rows for field in row]
+    width, numeric = len(sheet.rows[0]), all(_kind(field) in ("number", "none") for field in fields)
+    columns = [set(column) for column in zip(*sheet.rows, strict=True)]
+    apart = any(all(column.isdisjoint(other) for other in columns if other is not column) for column in columns)
+    alike = width > 3 and len(sheet.rows) > _FEW and len(set(fields)) <= _FEW and not apart
+    if numeric and (width > _WIDEST_WITHOUT_NAMES or alike):
+        came = f"{width} columns of numbers without names, as in a matrix of users and items"
+        remedy = "save it as a SciPy sparse matrix (.npz), or say --columns"
+        raise DataError(f"wanted a row for each interaction, got {came}: {remedy} ({sheet.source}).")
+
+
+def note(sheet: Sheet, roles: Roles, options: Options) -> str:
+    """What is read as what, and the first row as it is read: `user 1, item 31 (rating 2.5, time 2009-12-14)`.
+
+    Args:
+      sheet: the source.
+      roles: of its columns.
+      options: with a least rating the ratings are used.
+    """
+    what = "label" if roles.is_label else "rating"
+    read = f"user {sheet.name(roles.user)}, item {sheet.name(roles.item)}"
+    if roles.value is not None:
+        unused = options.min_rating is None and not roles.is_label
+        read += f", {what} {sheet.name(roles.value)}" + " not used (every row is a positive)" * unused
+    row, rest = sheet.rows[0], []
+    for position, field in enumerate(row):
+        is_time = plain(sheet.header[position]) in NAMES["time"] if sheet.header else _is_time(field)
+        if position == roles.value:
+            rest.append(f"{what} {to_float(field):g}")
+        elif is_time and position not in roles[:2]:
+            seconds = _seconds(field)
+            rest.append(f"time {field[:19] if seconds is None else np.datetime64(seconds, 's').item().date()}")
+        elif not sheet.header and position not in roles[:2]:
+            rest.append(f"column {position}: {field[:24]}")
+    first = f"user {row[roles.user][:40]}, item {row[roles.item][:40]}" + (f" ({', '.join(rest[:4])})" if rest else "")
+    return f"read as {sheet.reading}: {read}; first {first}"
+
+
+def _seconds(field: str) -> int | None:
+    """A time in seconds, if the field is one in seconds or milliseconds."""
+    number = to_float(field)
+    seconds = number / 1000 if number > _LATEST else number
+    return int(seconds) if _EARLIEST <= seconds <= _LATEST else None
+
+
+def _is_time(field: str) -> bool:
+    return _seconds(field) is not None or _TIME.fullmatch(field) is not None
+
+
+def require_evidence(table, users: Column, items: Column) -> None:
+    """Refuse columns without names that are not surely users and items.
+
+    Args:
+      table: the first one of them, for errors.
+      users: the ids of column 0.
+      items: the ids of column 1.
+    """
+    width = table.assumed_width
+    doubt = _doubt(*users, 0, width) or _doubt(*items, 1, width) or _doubt_of_both(*users, *items)
+    if doubt:
+        first = zip(users.words[users.codes[:3]], items.words[items.codes[:3]], strict=True)
+        rows = "; ".join(f"user {user}, item {item}" for user, item in first)
+        raise DataError(
+            f"wanted a header, or columns that are surely users and items, got a table {doubt}; it would be read as "
+            f"{rows[:200]}: say --columns 0,1 or other places, or --format adjacency if it is lists ({table.source})."
+        )
+
+
+def _doubt(numbers, ids, position: int, width: int) -> str | None:
+    if len(ids) == len(numbers):
+        return f"whose column {position} never repeats"
+    if all(_is_time(str(word)) for word in ids[:1000]):
+        return f"whose column {position} is a time"
+    if ids.dtype.kind == "i" and width > 2 and len(numbers) > 4 * _FEW and ids[0] >= 0 and ids[-1] < _FEW:
+        return f"whose column {position} may be a rating"
+    return None
+
+
+def _doubt_of_both(users, user_ids, items, item_ids) -> str | None:
+    starts, steps = np.append(True, np.diff(users) != 0), np.diff(items, prepend=0)
+    is_range = item_ids.dtype.kind == "i" and item_ids[0] in (0, 1) and item_ids[-1] - item_ids[0] == len(item_ids) - 1
+    if is_range and np.all(np.where(starts, items == 0, steps == 1)):
+        return "whose column 1 counts the rows of each user"
+    if all(_are_like(*side) for side in ((_LIKE_ITEM, user_ids), (_LIKE_USER, item_ids))):
+        return "whose column 0 looks like items and column 1 like users"
+    once = (users == users[0]).sum() == (items == items[0]).sum() == 1
+    if once and _kind(str(user_ids[users[0]])) == _kind(str(item_ids[items[0]])) == "word":
+        return "whose first line may be a header"
+    return None
+
+
+def _are_like(pattern: re.Pattern, ids: np.ndarray) -> bool:
+    return np.mean([pattern.fullmatch(str(word)) is not None for word in ids[:1000]]) > 0.9

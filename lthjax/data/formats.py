@@ -1,117 +1,148 @@
-"""What a file is: its bytes, unpacked, and the format that they fit.
+"""What a file is, by its first bytes, and what it holds: unpacked, and text as UTF-8 with newlines at line ends."""
 
-Formats: adjacency, pairs, inter, csv; what each looks like is said in `reading`.
-"""
-
+import bz2
 import gzip
+import io
+import lzma
 import re
+import zipfile
 import zlib
 
-import numpy as np
-
-from lthjax.data import columns as cols
-from lthjax.data import tokens as tk
 from lthjax.errors import DataError
 
 FORMATS = ("auto", "adjacency", "pairs", "inter", "csv")
+DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, OverflowError, MemoryError, zlib.error)
+DAMAGE += (lzma.LZMAError, zipfile.BadZipFile)
+
+_PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
+_MOST_UNPACKED, _ALWAYS_UNPACKED = 200, 1 << 26  # times the packed size, bytes: logs pack to a fiftieth at most
+_BLOCK = 1 << 20  # bytes that are decoded at once
+_BYTE_ORDER = ((b"\xff\xfe\0\0", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_BINARY = ("npy", "npz", "parquet")
+_KINDS = (  # first bytes, name, what to do where it is not read
+    (rb"\x93NUMPY", "npy", None),
+    (rb"PK\x03\x04", "npz", None),
+    (rb"PAR1", "parquet", None),
+    (rb"%%?MatrixMarket", "mtx", None),
+    (rb"\s*\[\s*\{", "json", None),
+    (rb"\s*\{", "jsonl", None),
+    (rb"version https://git-lfs", "a Git LFS pointer, not the file", "fetch it with git lfs pull"),
+    (rb"\s*<(?i:!doctype|html|\?xml|head)\b", "a web page (HTML or XML)", "download the file itself"),
+    (rb"(?:\s*%[^\n]*\n)*\s*(?i:@relation)\b", "an ARFF file", "save what follows @DATA as csv, below a header"),
+    (rb"\x80[\x02-\x05]", "a pickle, which could run any code", "save it as csv, .npy or .npz"),
+    (rb"\x89HDF|MATLAB 5", "an HDF5 or MATLAB file", "save it as csv, .npy or .npz"),
+    (rb"ARROW1|FEA1|SQLite format", "an Arrow file or a database", "save it as csv or parquet"),
+    (rb"%PDF|\xd0\xcf\x11\xe0", "a PDF or Office document", "save its table as csv"),
+    (rb"(?s:\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!|.{257}ustar)", "an archive (zstd, 7z, rar or tar)", "unpack it"),
+    (rb"\x1f\x8b|BZh\d1AY|\xfd7zXZ", "a file packed twice", "unpack it"),
+    (rb"\(\d+,\s*\d+\)\s", "NCF's list of negatives", "pass its .train.rating"),
+    (rb"\d+:\s*\n\d+,", "blocks below `movie:` as Netflix has them", "write each line as user,item,rating"),
+)
 
 
-NPY = b"\x93NUMPY"
+def read(path, encoding: str | None = None) -> tuple[str, bytes]:
+    """What a file is (npy, npz, parquet, mtx, json, jsonl or text), and what it holds.
 
-
-def read_bytes(path) -> bytes:
-    """The content of a file, unpacked if it is gzip, checked to be UTF-8 text unless it is .npy.
+    Args:
+      path: pathlib.Path or a resource of importlib.
+      encoding: of text; None for UTF-8, or for UTF-16 where a byte order mark says so.
 
     Raises:
-      DataError: missing, unreadable, truncated, empty or binary.
+      DataError: no regular file; unreadable, damaged or empty; too large when unpacked; of a kind that is not read.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"wanted a readable file, got {error.strerror or error} ({path}).") from None
-    if content.startswith(b"\x1f\x8b"):
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
-            raise DataError(f"wanted a whole gzip file, got a truncated or damaged one: {error} ({path}).") from None
-    if not content.strip():
+    data = _unpacked(path)
+    if not data or data.isspace():
         raise DataError(f"wanted interactions, got an empty file ({path}).")
-    is_npy = content.startswith(NPY)
-    if not is_npy and _extension(str(path)) == "npy":
-        raise DataError(f"wanted a NumPy array, got no .npy header ({path}).")
-    return content if is_npy else tk.clean(content, str(path))
+    kind = _kind(data, path)
+    if kind in _BINARY:
+        return kind, data
+    data = _as_text(data, encoding, path)
+    return _kind(data, path) or "text", data
 
 
-def fitting(source: str, content: bytes, columns=None) -> tuple[str, ...]:
-    """The formats that a file fits, best first; more than one only where they cannot be told apart.
-
-    A file of two tokens a line is the same set as adjacency lists and as pairs.
-    """
-    extension = _extension(source)
-    if extension == "npy" or content.startswith(NPY):
-        return ("pairs",)
-    first_line = content.lstrip().split(b"\n", 1)[0]
-    if extension == "inter" or re.search(rb":(token|float)(_seq)?\b", first_line):
-        return ("inter",)
-    if extension in ("csv", "tsv") or columns is not None:
-        return ("csv",)
-    delimiter = cols.sniff(content)
-    if delimiter not in (None, b"\t", b" "):
-        rows = cols.first_rows(content, delimiter)
-        if any(" " in field.strip() for field in rows[0][:2]):
-            return ("csv", "adjacency", "pairs")
-        return ("pairs",) if delimiter == b"," and len(rows[0]) <= 3 and not cols.header_of(rows) else ("csv",)
-    if delimiter is not None:
-        rows = cols.first_rows(content, delimiter)
-        if cols.has_usual_names(rows[0]) or (delimiter == b"\t" and len(rows[0]) > 2 and b" " in content[:65536]):
-            return ("csv",)
-    words = tk.split_tokens(content)
-    head, count = words.lines()
-    users = tk.to_ids(words.at(head), source, "user")
-    repeats = 1 - np.unique(users).size / users.size
-    return _fitting_shape(words, head, count, repeats, tabbed=delimiter == b"\t")
+def _kind(data: bytes, path) -> str | None:
+    for first_bytes, name, remedy in _KINDS:
+        if re.match(first_bytes, data):
+            if remedy is not None:
+                raise DataError(f"wanted interactions, got {name}: {remedy} ({path}).")
+            return name
+    return None
 
 
-def agree(sources: list[str], fits: list[tuple[str, ...]]) -> str:
-    """The one format that all files fit.
-
-    Raises:
-      DataError: no format fits all, or two do and differ.
-    """
-    common = [format for format in fits[0] if all(format in other for other in fits[1:])]
-    if not common:
-        listed = "; ".join(f"{source}: {' or '.join(fit)}" for source, fit in zip(sources, fits, strict=True))
-        raise DataError(f"wanted one format for all parts, got {listed}; pass --format to choose.")
-    if len(common) > 1 and any(len(fit) > 1 and fit != _SAME for fit in fits):
-        flags = " or ".join(f"--format {format}" for format in common)
-        raise DataError(
-            f"wanted one reading, got a file that fits {' and '.join(common)}: pass {flags} ({sources[0]})."
-        )
-    return common[0]
-
-
-_SAME = ("pairs", "adjacency")  # in this order: either gives the same interactions
+def _unpacked(path) -> bytes:
+    if not path.is_file():
+        came = "a folder, a pipe or a device" if path.exists() else "a path where there is none"
+        raise DataError(f"wanted a file, got {came} ({path}).")
+    try:
+        with path.open("rb") as file:
+            start, size = file.read(8), file.seek(0, io.SEEK_END)
+            file.seek(0)
+            if start.startswith(b"PK\x03\x04"):
+                return _unzipped(file, size, path)
+            opener = next((opener for magic, opener in _PACKED if start.startswith(magic)), None)
+            return file.read() if opener is None else _bounded(opener(file), size, path)
+    except DataError:
+        raise
+    except DAMAGE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"wanted a whole and readable file, got a damaged or closed one: {reason} ({path}).") from None
 
 
-_EITHER = ("adjacency", "pairs")  # in this order: they differ
+def _unzipped(file, size: int, path) -> bytes:
+    """The only file of an archive; the archive itself where it is .npz."""
+    with zipfile.ZipFile(file) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir() and "__MACOSX" not in member.filename]
+        names = [member.filename for member in members]
+        if names and all(name.endswith(".npy") for name in names):
+            for member in members:
+                with archive.open(member) as stream:
+                    _bounded(stream, size, path)
+            file.seek(0)
+            return file.read()
+        if len(members) != 1:
+            came = f"{len(names)} ({', '.join(names[:4])})"
+            raise DataError(f"wanted an archive of one file, got {came}: unpack it and pass one ({path}).")
+        with archive.open(members[0]) as stream:
+            return _bounded(stream, size, path)
 
 
-def _fitting_shape(words: tk.Tokens, head, count, repeats: float, tabbed: bool) -> tuple[str, ...]:
-    """Formats by the shape of a whitespace file; `repeats` is the share of lines whose first token came before."""
-    low, high = count.min(), count.max()
-    if low == high == 2:
-        return _SAME
-    if low == high > 3 and repeats > 0.5:  # lists have mostly distinct users, logs like MovieLens' u.data do not
-        return ("csv",) if tabbed else ("adjacency", "csv")
-    if low == 1 or high > 3:
-        return ("adjacency",)
-    third = words.at(head[count == 3] + 2)
-    if tk.numbers_or_none(third) is None:
-        return ("adjacency",)
-    if tk.to_ids(third, "", "item").dtype.kind != "i":  # 3.5 or 1e-3: a weight
-        return ("pairs",)
-    return ("pairs",) if low == high and repeats > 0 else _EITHER
+def _bounded(stream, size: int, path) -> bytes:
+    """What a packed file of a size holds, unless it is a bomb."""
+    data, most = io.BytesIO(), max(_ALWAYS_UNPACKED, _MOST_UNPACKED * size)
+    while block := stream.read(_BLOCK):
+        if data.tell() + len(block) > most:
+            raise DataError(f"wanted at most {most:,} bytes, unpacked from {size:,}, got more: unpack it ({path}).")
+        data.write(block)
+    return data.getvalue()
 
 
-def _extension(source: str) -> str:
-    return source.removesuffix(".gz").rpartition(".")[2].lower()
+def _as_text(data: bytes, encoding: str | None, path) -> bytes:
+    """UTF-8 without byte order mark, lines ending in a newline; decoded piece by piece, for memory's sake."""
+    if encoding is None and data.isascii() and not re.search(rb"[\0\r]", data):
+        return data  # nearly all files, and without a copy
+    if encoding is None:
+        encoding = next((name for mark, name in _BYTE_ORDER if data.startswith(mark)), "utf-8")
+    try:
+        source, text = io.TextIOWrapper(io.BytesIO(data), encoding), io.BytesIO()
+        for piece in iter(lambda: source.read(_BLOCK), ""):
+            text.write(piece.encode())
+    except UnicodeDecodeError as error:
+        place = f"{path}, line {_line_of_bad_byte(data, encoding)}"
+        came = f"byte 0x{error.object[error.start]:02x}"
+        raise DataError(f"wanted {encoding} text, got {came}: pass --encoding, such as latin-1 ({place}).") from None
+    except (LookupError, TypeError):
+        raise DataError(f"wanted an encoding such as latin-1 or cp1252, got {encoding!r} ({path}).") from None
+    text = text.getvalue()
+    if b"\0" in text:
+        remedy = "is it UTF-16 without its mark (--encoding utf-16-le), or no text?"
+        line = text.count(b"\n", 0, text.index(b"\0")) + 1
+        raise DataError(f"wanted {encoding} text, got byte 0x00: {remedy} ({path}, line {line}).")
+    return text.removeprefix(b"\xef\xbb\xbf")
+
+
+def _line_of_bad_byte(data: bytes, encoding: str) -> int:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError as error:
+        return data.count(b"\n", 0, error.start) + 1
+    return 0

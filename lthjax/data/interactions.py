@@ -1,20 +1,20 @@
 """Interactions of users with items: from a name, a file, a folder, a matrix or a table, numbered from 0.
 
 Letters: E interactions, M users, N items, T rows of a source.
-Names and folders are in catalog.py, file formats in readers.py, splits in splits.py.
 """
 
+import functools
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from lthjax.data import catalog, formats
-from lthjax.data import columns as cols
-from lthjax.data import reading as readers
-from lthjax.data import tokens as tk
-from lthjax.data.catalog import PARTS
+from lthjax.data import catalog, formats, frames, ids, reading
+from lthjax.data.catalog import PARTS, TEST
+from lthjax.data.columns import Options, Sheet, require_evidence
+from lthjax.data.reading import Table
 from lthjax.errors import DataError, nearest
 
 
@@ -40,21 +40,23 @@ class Interactions:
         return len(self.item_ids)
 
 
-def load(data, *, format="auto", columns=None, min_rating=None, items_after_users=False) -> Interactions:
+def load(data, *, format="auto", columns=None, min_rating=None, items_after_users=False, encoding=None) -> Interactions:
     """Interactions from whatever holds them.
 
     Args:
       data: the name of a bundled or known data set or of a folder in $LTHJAX_DATA or ./data; a file, or a folder with
-        train, valid and test files; a SciPy sparse matrix [users, items]; a pandas DataFrame; Interactions (as is).
-      format: adjacency, pairs, inter, csv, or auto (from the file's name and shape).
-      columns: user,item[,rating] by name or position, for csv, inter and DataFrame.
-      min_rating: keep rows with at least this rating; None takes every row as a positive.
+        train, valid and test files; a SciPy sparse matrix [users, items]; a pandas DataFrame; an array of pairs
+        [E, 2] or [E, 3]; Interactions (as is).
+      format: adjacency, pairs, inter, csv, or auto (from the file's first bytes and its shape).
+      columns: user,item[,rating] by name or position, for csv, inter, JSON, parquet and DataFrame.
+      min_rating: keep rows with at least this rating; None takes every row as a positive, but for labels below 1 and
+        negative values of a matrix.
       items_after_users: item numbers start at the number of users; it is subtracted.
+      encoding: of text that is not UTF-8.
 
     Raises:
       DataError: whatever is wrong with the data, with the file and the line.
     """
-    options = {"format": format, "columns": columns, "rated": min_rating is not None}
     if format not in formats.FORMATS:
         raise DataError(
             f"wanted a format of {', '.join(formats.FORMATS)}, got {format!r}{nearest(format, formats.FORMATS)}."
@@ -64,142 +66,114 @@ def load(data, *, format="auto", columns=None, min_rating=None, items_after_user
     if columns is not None and not isinstance(columns, str | tuple | list):
         raise DataError(f"wanted columns as user,item[,rating], got {columns!r}.")
     if isinstance(data, Interactions):
-        if (format, columns, min_rating, items_after_users) != ("auto", None, None, False):
+        if (format, columns, min_rating, items_after_users, encoding) != ("auto", None, None, False, None):
             raise DataError("wanted a source to read, got Interactions with options: they were read already.")
         return data
+    options = Options(format, columns, min_rating, encoding)
+    codes, notes = None, ()
     if isinstance(data, str | os.PathLike):
         name, files, codes, notes = catalog.find(data)
-        tables = readers.read_files(files, **options)
-    elif hasattr(data, "tocsr"):
-        name, tables, codes, notes = "matrix", [_matrix_table(data, options)], None, ()
-    elif hasattr(data, "iloc") and hasattr(data, "columns"):
-        name, tables, codes, notes = "table", [_frame_table(data, options)], None, ()
+        tables = [_read_file(file, options) for file in files]
+    elif format != "auto" or encoding is not None:
+        raise DataError(f"format and encoding are for files, got {type(data).__name__}.")
     else:
-        raise DataError(f"wanted a name, a path, a SciPy sparse matrix or a DataFrame, got {type(data).__name__}.")
-    return assemble(name, tables, codes, notes, min_rating=min_rating, items_after_users=items_after_users)
+        name, open_sheet = _in_memory(data, options)
+        tables = [reading.read(open_sheet, options)]
+    return assemble(name, tables, codes, notes, items_after_users)
 
 
-def assemble(
-    name: str, tables: list[readers.Table], codes=None, notes=(), *, min_rating=None, items_after_users=False
-) -> Interactions:
-    """Number the ids of all tables together and drop duplicates; `codes` gives the part of each table."""
-    notes = list(notes)
-    for table in tables:
-        prefix = f"{os.path.basename(table.source)}: " if len(tables) > 1 else ""
-        notes.append(prefix + table.note)
-    users = tk.join_ids([table.users for table in tables])
-    items = tk.join_ids([table.items for table in tables])
-    _refuse_negative(tables, users, items)
+def _read_file(path, options: Options) -> Table:
+    try:
+        return reading.read(functools.partial(reading.open_file, path, options), options)
+    except DataError:
+        raise
+    except ImportError:
+        raise DataError(f"wanted pyarrow to read parquet, got none: pip install pyarrow ({path}).") from None
+    except formats.DAMAGE as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise DataError(f"wanted whole data, got: {reason} ({path}).") from None
+
+
+def _in_memory(data, options: Options) -> tuple[str, Callable[[], Sheet]]:
+    """The name of data that are no file, and how to read them."""
+    if hasattr(data, "tocsr"):
+        return "matrix", lambda: frames.matrix(data, "matrix", options)
+    if isinstance(data, np.ndarray):
+        return "table", lambda: frames.array(data, "array")
+    if hasattr(data, "iloc") and hasattr(data, "columns"):
+        return "table", lambda: frames.frames(iter([data]), "DataFrame", "a DataFrame")
+    wanted = "a name, a path, a SciPy sparse matrix, a DataFrame or an array of pairs"
+    raise DataError(f"wanted {wanted}, got {type(data).__name__}.")
+
+
+def assemble(name: str, tables: list[Table], codes=None, notes=(), items_after_users=False) -> Interactions:
+    """Number the ids of all tables together and drop duplicates.
+
+    Args:
+      name: of the data set.
+      tables: its sources.
+      codes: the part of each table, if they have any.
+      notes: to begin with.
+      items_after_users: see `load`.
+    """
+    notes = [*notes, *(f"{os.path.basename(table.source)}: {note}" for table in tables for note in table.notes)]
+    sizes = [table.users.codes.size for table in tables]
+    positive = np.concatenate([table.positive for table in tables])
+    if not positive.any():
+        raise DataError(f"wanted interactions, got none: {'; '.join(notes)[:400]} ({name}).")
+    users, items = ids.join(tables, "users"), ids.join(tables, "items")
+    assumed = [table for table in tables if table.assumed_width]
+    if any(table.is_lists for table in tables):
+        for table in assumed:  # of two columns: read as lists or as pairs, they are the same interactions
+            if table.assumed_width > 2:
+                raise DataError(f"wanted lists as in the other parts, got a table: say --format ({table.source}).")
+    elif assumed:
+        rows = np.repeat([table.assumed_width > 0 for table in tables], sizes)
+        require_evidence(assumed[0], users.at(rows), items.at(rows))
     if items_after_users:
-        offset = _offset(name, users, items)
-        items = items - offset
+        offset = _offset(name, users.words, items.words)
+        items = items._replace(words=items.words - offset)
         notes.append(f"items numbered after users: {offset:,} subtracted from every item number")
-    part = np.repeat(np.array([0] * len(tables) if codes is None else codes, np.int64), [len(t.users) for t in tables])
-    if min_rating is not None:
-        ratings = np.concatenate([table.ratings for table in tables])
-        keep = ratings >= min_rating
-        if not keep.any():
-            raise DataError(f"wanted ratings >= {min_rating}, got {ratings.max():g} as the highest ({name}).")
-        notes.append(f"kept {keep.sum():,} of {keep.size:,} rows, those with rating >= {min_rating:g}")
-        users, items, part = users[keep], items[keep], part[keep]
-    user_ids, user = np.unique(users, return_inverse=True)
-    item_ids, item = np.unique(items, return_inverse=True)
-    pairs, part, note = _unique_pairs(user, item, part, len(item_ids))
-    user_ids, item_ids = _as_text(user_ids), _as_text(item_ids)
-    empty = {str(user) for table in tables for user in _as_text(table.empty_users).tolist()}
+    (users, user_ids), (items, item_ids) = users.at(positive), items.at(positive)
+    part = np.repeat(np.array(codes or [0] * len(tables), np.int8), sizes)[positive]
+    pairs, part, note = _unique_pairs(users, items, part, len(item_ids))
+    empty = {ids.canonical(user) for table in tables for user in table.empty_users}
     empty -= {str(user) for user in user_ids.tolist()} if empty else set()
     if empty:
         notes.append(f"{len(empty):,} users without any item left out")
     notes += [note] if note else []
     notes.append(f"{len(pairs):,} interactions of {len(user_ids):,} users with {len(item_ids):,} items")
-    parts = None if codes is None else part.astype(np.int8)
-    return Interactions(name, pairs, user_ids, item_ids, parts, tuple(notes))
+    return Interactions(name, pairs, user_ids, item_ids, None if codes is None else part, tuple(notes))
 
 
 def _unique_pairs(user: np.ndarray, item: np.ndarray, part: np.ndarray, num_items: int):
-    """Sorted unique pairs [E, 2], their earliest part [E], and a note of what was dropped."""
-    key = (user * num_items + item) * len(PARTS) + part  # M, N <= T: inside int64 for every T that fits in memory
+    """Sorted unique pairs [E, 2], the part of each [E], and a note of what was dropped."""
+    key = user.astype(np.int64)  # M, N <= T: inside int64 for every T that fits in memory
+    for size, digit in ((num_items, item), (len(PARTS), part)):
+        key *= size
+        key += digit
     key.sort()
     pair = key // len(PARTS)
-    first = np.diff(pair, prepend=-1) != 0
-    dropped = key.size - np.count_nonzero(first)
-    across = np.count_nonzero(~first & (np.diff(key, prepend=-1) != 0))
+    part = (key - pair * len(PARTS)).astype(np.int8)
+    first = np.append(True, pair[1:] != pair[:-1])
+    across = np.count_nonzero(~first[1:] & (part[1:] != part[:-1]))
+    kept, which = first, "earliest"
+    if (part == TEST).any() and not (part[first] == TEST).any():  # train holds all of test: test is what was held out
+        kept, which = np.append(first[1:], True), "latest"
+    dropped = key.size - np.count_nonzero(kept)
     note = f"{dropped:,} duplicates dropped" if dropped else ""
     if across:
-        note += f", {across:,} of them in a later part (a pair stays in its earliest part)"
-    pair, part = pair[first], (key % len(PARTS))[first]
-    return np.stack([pair // num_items, pair % num_items], axis=1).astype(np.int32), part, note
+        note += f", {across:,} of them in another part (a pair stays in its {which} part)"
+    pair, part = pair[kept], part[kept]
+    return np.stack([pair // num_items, pair % num_items], axis=1, dtype=np.int32), part, note
 
 
-def _refuse_negative(tables: list[readers.Table], users: np.ndarray, items: np.ndarray):
-    for side, joined in (("users", users), ("items", items)):
-        if joined.dtype.kind != "i" or joined.min() >= 0:
-            continue
-        table = next(table for table in tables if getattr(table, side).min(initial=0) < 0)
-        row = np.flatnonzero(getattr(table, side) < 0)[0]
-        raise DataError(f"wanted {side[:-1]} ids from 0, got {getattr(table, side)[row]} ({table.where(row)}).")
-
-
-def _offset(name: str, users: np.ndarray, items: np.ndarray) -> int:
-    if users.dtype.kind != "i" or items.dtype.kind != "i":
+def _offset(name: str, user_ids: np.ndarray, item_ids: np.ndarray) -> int:
+    if user_ids.dtype.kind != "i" or item_ids.dtype.kind != "i":
         raise DataError(f"items_after_users needs integer ids, got text ({name}).")
-    if items.min() <= users.max():
+    if item_ids[0] <= user_ids[-1]:
         raise DataError(
-            f"items_after_users needs every item id above every user id, got item {items.min()} and user {users.max()}"
-            f" ({name})."
+            f"items_after_users needs every item id above every user id, got item {item_ids[0]} and "
+            f"user {user_ids[-1]} ({name})."
         )
-    return int(items.min())
-
-
-def _as_text(ids: np.ndarray) -> np.ndarray:
-    return ids if ids.dtype.kind == "i" else np.array([word.decode() for word in ids.tolist()], np.str_)
-
-
-def _matrix_table(matrix, options: dict) -> readers.Table:
-    """A SciPy sparse matrix or array [users, items]; stored zeros are no interactions."""
-    if options["format"] != "auto" or options["columns"] is not None:
-        raise DataError("format and columns are for files and tables, got a sparse matrix.")
-    if len(matrix.shape) != 2:
-        raise DataError(f"wanted a matrix [users, items], got shape {matrix.shape}.")
-    entries = matrix.tocsr().tocoo()
-    keep = entries.data != 0
-    users, items = (np.asarray(axis)[keep].astype(np.int64) for axis in (entries.row, entries.col))
-    if not users.size:
-        raise DataError(f"wanted interactions, got a sparse matrix {list(matrix.shape)} without non-zeros.")
-    ratings = entries.data[keep].astype(np.float64) if options["rated"] else None
-    empty = np.setdiff1d(np.arange(matrix.shape[0]), users)
-    note = f"read as a sparse matrix of {matrix.shape[0]:,} users and {matrix.shape[1]:,} items"
-    return readers.Table("matrix", users, items, ratings, users, empty, note, unit="row")
-
-
-def _frame_table(frame, options: dict) -> readers.Table:
-    """A pandas DataFrame: columns by usual names, by `columns`, else the first ones."""
-    if options["format"] != "auto":
-        raise DataError("format is for files, got a DataFrame.")
-    header = [str(name) for name in frame.columns]
-    columns, rated = options["columns"], options["rated"]
-    if columns is None and not cols.has_usual_names(header):
-        columns = ("0", "1", "2") if rated else ("0", "1")
-    wanted = cols.choose(header, len(header), columns, rated, "DataFrame")
-    if not len(frame):
-        raise DataError("wanted interactions, got a DataFrame without rows.")
-    users, items = (_series_ids(frame.iloc[:, j], side) for j, side in zip(wanted, ("user", "item"), strict=False))
-    ratings = _series_numbers(frame.iloc[:, wanted[2]]) if rated else None
-    note = f"read as a DataFrame: user {header[wanted[0]]!r}, item {header[wanted[1]]!r}"
-    if len(wanted) > 2:
-        note += f", rating {header[wanted[2]]!r}" + ("" if rated else " not used (every row is a positive)")
-    return readers.Table("DataFrame", users, items, ratings, np.arange(len(frame)), users[:0], note, unit="row")
-
-
-def _series_ids(series, side: str) -> np.ndarray:
-    for bad in np.flatnonzero(series.isna())[:1]:
-        raise DataError(f"wanted a {side} id, got {series.iloc[bad]} (DataFrame, row {bad}).")
-    if series.dtype.kind in "iuf":
-        return readers.whole_ids(series.to_numpy(), "DataFrame", "row")
-    return tk.to_ids(tk.tokens_of([str(value) for value in series], np.arange(len(series))), "DataFrame", side)
-
-
-def _series_numbers(series) -> np.ndarray:
-    if series.dtype.kind in "iuf" and not series.isna().any():
-        return series.to_numpy(np.float64)
-    return tk.to_numbers(tk.tokens_of([str(value) for value in series], np.arange(len(series))), "DataFrame", "rating")
+    return int(item_ids[0])

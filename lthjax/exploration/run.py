@@ -156,7 +156,10 @@ class Run:
         done, all_levels = len(self._results), self.settings.num_levels + 1
         levels = f"{done} levels" if done == all_levels else f"{done} of {all_levels} levels so far"
         best = self.sparsest_winner
-        winner = f"sparsest winner level {best.level}, {best.sparsity:.1%} pruned" if best else "no winning ticket"
+        unsure = " (?)" if best and self.tickets[0].row.get("cut_short") else ""  # against an unfinished dense model
+        winner = (
+            f"sparsest winner{unsure} level {best.level}, {best.sparsity:.1%} pruned" if best else "no winning ticket"
+        )
         about = f"{self.config['data']['name']}, {self.settings.model}, F = {self.settings.dim}"
         return f"{self.path}: {about}; {levels}, {winner}"
 

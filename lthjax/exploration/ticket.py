@@ -1,8 +1,8 @@
 """A ticket to work with: its masks and tables, recommendations, measurements, comparisons, exports.
 
-    found = lthjax.explore(ticket)
-    found.recommend([user_id], k=10)
-    found.compare(other).user
+    ticket = lthjax.explore(ticket)
+    ticket.recommend([user_id], k=10)
+    ticket.compare(other).jaccard
 
 Letters: M users, N items, F dimensions, B ids asked for, K places, U users with test items.
 """
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optax
 
 from lthjax.data import resolve
 from lthjax.data.split import Split
@@ -23,7 +22,6 @@ from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError
 from lthjax.evaluation import ranking as evaluate
 from lthjax.evaluation.ranking import RankingMetrics
-from lthjax.evaluation.verdict import Verdict
 from lthjax.model.backbones import Backbone, mf
 from lthjax.pruning import masks as masking
 from lthjax.search.problem import backbone_of_ticket, test_task
@@ -64,16 +62,6 @@ class FoundTicket:
     _split: Callable[[], Split]
     _backbone: Backbone | None = None
 
-    @property
-    def level(self) -> int:
-        """Prunings so far."""
-        return self.row["level"]
-
-    @property
-    def sparsity(self) -> float:
-        """Share of entries pruned."""
-        return self.row["sparsity"]
-
     @functools.cached_property
     def ticket(self) -> Ticket:
         """All of it, as `find_tickets` yielded it.
@@ -83,35 +71,16 @@ class FoundTicket:
         """
         return self._load()
 
-    @property
-    def settings(self) -> Settings:
-        """The settings that it was found with."""
-        return self.ticket.settings
-
-    @property
-    def masks(self) -> Embeddings:
-        """Which entries are kept: user [M, F] and item [N, F] bool."""
-        return self.ticket.masks
-
-    @property
-    def start(self) -> Embeddings:
-        """Layer-0 values before the first step, 0 where pruned."""
-        return self.ticket.start
-
-    @property
-    def trained(self) -> Embeddings:
-        """Layer-0 values of the best epoch, 0 where pruned."""
-        return self.ticket.trained
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Means over users of the test part, and as `valid_...` of the validation part."""
-        return self.ticket.metrics
-
-    @property
-    def verdict(self) -> Verdict:
-        """Against the dense model of its run."""
-        return self.ticket.verdict
+    level = property(lambda self: self.row["level"], doc="Prunings so far.")
+    sparsity = property(lambda self: self.row["sparsity"], doc="Share of entries pruned.")
+    settings = property(lambda self: self.ticket.settings, doc="The settings that it was found with.")
+    masks = property(lambda self: self.ticket.masks, doc="Which entries are kept: user [M, F] and item [N, F] bool.")
+    start = property(lambda self: self.ticket.start, doc="Layer-0 values before the first step, 0 where pruned.")
+    trained = property(lambda self: self.ticket.trained, doc="Layer-0 values of the best epoch, 0 where pruned.")
+    metrics = property(
+        lambda self: self.ticket.metrics, doc="Means over users of test and, as `valid_...`, validation."
+    )
+    verdict = property(lambda self: self.ticket.verdict, doc="Against the dense model of its run.")
 
     @functools.cached_property
     def _final(self) -> Embeddings:
@@ -137,30 +106,19 @@ class FoundTicket:
         Raises:
           DataError: they are of different sizes.
         """
-        one, two = ([part.shape for part in masks] for masks in (self.masks, other.masks))
-        if one != two:
-            raise DataError(f"wanted a ticket with masks of the same shapes, {one}; got {two}.")
+        own, others = ([part.shape for part in masks] for masks in (self.masks, other.masks))
+        if own != others:
+            raise DataError(f"wanted a ticket with masks of the same shapes, {own}; got {others}.")
         return masking.overlap(self.masks, other.masks)
 
-    def retrain(
-        self,
-        data: Any = None,
-        *,
-        optimizer: optax.GradientTransformation | None = None,
-        show_progress: bool | None = None,
-        **changes: Any,
-    ) -> Ticket:
-        """Train it again from where it started, as `lthjax.retrain`; `explore` makes of that what this is.
+    def retrain(self, data: Any = None, **changes: Any) -> Ticket:
+        """Train it again from where it started, as `lthjax.retrain`; by default on what it was found on.
 
-        Args:
-          data: as in `find_tickets`; by default what it was found on.
-          optimizer: any Optax transformation; by default Adam.
-          show_progress: progress bars; None shows them on a terminal.
-          **changes: single settings, such as `model="lightgcn"`.
+        `explore` makes of the result what this is.
         """
         if data is None and not changes.keys() & _OF_DATA:
             data = self._split()
-        return retrain(self.ticket, data, optimizer=optimizer, show_progress=show_progress, **changes)
+        return retrain(self.ticket, data, **{"backbone": self._backbone} | changes)
 
     def evaluate(self, data: Any = None, ks: tuple[int, ...] = (20,)) -> RankingMetrics:
         """Recall@K and NDCG@K of every user with test items; `.means()` are the published numbers.
@@ -168,7 +126,7 @@ class FoundTicket:
         Args:
           data: another split of the same users and items, whose test part counts and whose other parts are left out of
             the ranking (LightGCN propagates over its training part); by default the ticket's own.
-          ks: places.
+          ks: list lengths K.
 
         Raises:
           DataError: the data do not have the ticket's users and items.
@@ -184,20 +142,7 @@ class FoundTicket:
         return folding.fold_in(self.ticket, self._split(), interactions, side, **options)
 
     def recommend(self, user_ids: Any, k: int = 20, exclude_seen: bool = True, items: Any = None) -> Ranked:
-        """The k items with the highest scores for each user, by original ids.
-
-        Args:
-          user_ids: [B] original ids of users, or one.
-          k: places.
-          exclude_seen: leave out what the user has in the training and validation part.
-          items: original ids of the only items to rank; all by default.
-
-        Returns:
-          Ids [B, K] and scores [B, K], best first.
-
-        Raises:
-          DataError: ids that the data do not have.
-        """
+        """The k best items for each user, by original ids; as `CompressedTicket.recommend`."""
         return self._serving.recommend(user_ids, k, exclude_seen, items)
 
     def similar_items(self, item_ids: Any, k: int = 20) -> Ranked:

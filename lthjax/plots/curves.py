@@ -69,7 +69,9 @@ def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: 
             _star(best, name, ax, color=color, markersize=15)
         if number == 0 or not same_dense:
             ax.axhline(recall[0], **baseline() | ({} if same_dense else {"color": color}), linewidth=1)
-    legend = {"title": "dotted: dense; star: sparsest winner", "title_fontsize": "x-small"}
+    has_star = any(sparsest_winner(rows) and not rows[0].get("cut_short") for rows in variants.values())
+    title = "dotted: dense" + ("; star: sparsest winner" if has_star else "")
+    legend = {"title": title, "title_fontsize": "x-small"}
     return finish(ax, "entries pruned (%)", f"test Recall@{k}", **legend)
 
 

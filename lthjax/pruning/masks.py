@@ -48,8 +48,7 @@ def are_nested(inner: Masks, outer: Masks) -> bool:
 def are_equal(masks: Masks, others: Masks) -> bool:
     """True where both keep the same entries of tables of the same shapes."""
     return all(
-        np.array_equal(mask, other)
-        for mask, other in zip(jax.tree.leaves(masks), jax.tree.leaves(others), strict=True)
+        np.array_equal(mask, other) for mask, other in zip(jax.tree.leaves(masks), jax.tree.leaves(others), strict=True)
     )
 
 

@@ -105,6 +105,7 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
       DataError: a part of the split that is needed is empty.
     """
     given = given or Given()
+    optimizer_name, names = given.optimizer_name, given.names()  # raises where a function cannot be used
     num_users, num_items = split.num_users, split.num_items
     num_kept_at(settings, (num_users + num_items) * settings.dim)  # raises where a level would prune nothing
     _check_size(settings, num_users + num_items, len(split.train))
@@ -123,8 +124,8 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
         split=split,
         parts=parts,
         score=given.score or SCORES[settings.prune_by],
-        optimizer_name=given.optimizer_name,
-        given=given.names(),
+        optimizer_name=optimizer_name,
+        given=names,
         program=program,
         graph=graphs.from_pairs(split.train, num_users, num_items),
         valid=ranking.ranking_task(split.train, split.valid, num_users) if len(split.valid) else None,

@@ -9,16 +9,16 @@ import dataclasses
 import html
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
 
 from lthjax.data import id_lists
 from lthjax.data.id_lists import IdLists
-from lthjax.errors import DataError, SettingsError
+from lthjax.errors import DataError
 from lthjax.serving import ids, scipy_lightgcn, top_k
-from lthjax.serving.file_format import Contents, Tables, check_shapes, read
+from lthjax.serving.file_format import Contents, Tables, check, read
 from lthjax.serving.ids import Ranked
 from lthjax.serving.top_k import Scoring
 
@@ -32,6 +32,7 @@ class CompressedTicket:
     item: Any  # [N, F], a NumPy array, or CSC where scoring is sparse
     user_ids: np.ndarray  # [M] original ids, int64 or str
     item_ids: np.ndarray  # [N] likewise
+    item_counts: np.ndarray  # [N] training interactions of each item, 0 where the file does not tell
     seen: IdLists | None  # M rows of training and validation items; None where the file has none
     scoring: Literal["dense", "sparse"]
     file_bytes: dict[str, int] = dataclasses.field(default_factory=dict)  # of its parts; empty without a file
@@ -41,7 +42,10 @@ class CompressedTicket:
         return Tables(*(x.toarray() if sparse.issparse(x) else x for x in (self.user, self.item)))
 
     def recommend(self, user_ids: Any, k: int = 20, exclude_seen: bool = True, items: Any = None) -> Ranked:
-        """The best items for some users, equal scores by ascending item id.
+        """The best items for some users; of equal scores the item with more training interactions, then the lower id.
+
+        A user whose row has no entry scores all items alike. Its list is the most popular items that it has not seen,
+        and `is_popularity` of the result says so.
 
         Args:
           user_ids: [B] original ids, or a single one.
@@ -51,7 +55,7 @@ class CompressedTicket:
 
         Raises:
           DataError: unknown ids, or `exclude_seen` for a file without seen items.
-          SettingsError: k below 1.
+          SettingsError: k below 1, or more than `top_k.MOST_RESULTS` results.
         """
         if exclude_seen and self.seen is None:
             raise DataError("exclude_seen: wanted seen items; this ticket was exported without. False ranks all.")
@@ -63,24 +67,17 @@ class CompressedTicket:
             k,
             seen=self.seen if exclude_seen else None,
             candidates=None if items is None else ids.rows_of(items, self.item_ids, "item"),
+            counts=self.item_counts,
             scoring=self.scoring,
         )
-        return ids.named(best, self.user_ids[rows], self.item_ids)
+        return ids.named(best, self.user_ids[rows], self.item_ids, (self.user[rows] != 0).sum(axis=1) == 0)
 
     def similar_items(self, item_ids: Any, k: int = 20) -> Ranked:
-        """The other items with the highest cosine to some items ([B] original ids, or a single one).
-
-        Raises:
-          DataError: unknown ids.
-        """
+        """The other items with the highest cosine to some items ([B] original ids, or one); DataError if unknown."""
         return self._similar(self.item, item_ids, self.item_ids, k, "item")
 
     def similar_users(self, user_ids: Any, k: int = 20) -> Ranked:
-        """The other users with the highest cosine to some users ([B] original ids, or a single one).
-
-        Raises:
-          DataError: unknown ids.
-        """
+        """The other users with the highest cosine to some users ([B] original ids, or one); DataError if unknown."""
         return self._similar(self.user, user_ids, self.user_ids, k, "user")
 
     def _similar(self, table: Any, asked: Any, known: np.ndarray, k: int, what: str) -> Ranked:
@@ -91,11 +88,11 @@ class CompressedTicket:
         """Bytes of the ticket, by name.
 
         "dense", both tables as dense float32; "memory", all arrays held. For a ticket from a file also "file"; its
-        parts "tables", "ids", "seen" and "header"; "per_user" and "per_item", the mean of a row; "of_dense", the ratio
-        tables / dense.
+        parts "tables", "ids", "counts", "seen" and "header"; "per_user" and "per_item", the mean of a row; "of_dense",
+        the ratio tables / dense.
         """
         num_users, num_items = len(self.user_ids), len(self.item_ids)
-        arrays = [self.user_ids, self.item_ids]
+        arrays = [self.user_ids, self.item_ids, self.item_counts]
         for table in (self.user, self.item):
             arrays += [table.data, table.indices, table.indptr] if sparse.issparse(table) else [table]
         if self.seen is not None:
@@ -109,10 +106,11 @@ class CompressedTicket:
                 "tables": tables,
                 "ids": parts["user_ids"] + parts["item_ids"],
                 "seen": parts["train"] + parts["valid"],
+                "counts": parts["item_counts"],
                 "header": parts["header"],
-                "per_user": parts["user"] / num_users,
-                "per_item": parts["item"] / num_items,
-                "of_dense": tables / dense,
+                "per_user": parts["user"] / max(num_users, 1),
+                "per_item": parts["item"] / max(num_items, 1),
+                "of_dense": tables / max(dense, 1),
             }
         return sizes
 
@@ -131,7 +129,7 @@ class CompressedTicket:
     def _summary(self) -> dict[str, str]:
         facts, sizes = self.facts, self.sizes()
         summary = {}
-        if "level" in facts:
+        if {"level", "sparsity"} <= facts.keys():
             summary["level"] = f"{facts['level']}, {facts['sparsity']:.1%} pruned"
         for name in ("recall@20", "ndcg@20"):
             if name in facts.get("metrics", {}):
@@ -157,28 +155,31 @@ def serve(
       file_bytes: of the parts of the file that it comes from.
 
     Raises:
-      DataError: tables, ids and seen items that do not go together, or "propagate" without training items.
+      DataError: contents that do not go together, or tables that do not stay finite when they are propagated.
       SettingsError: another scoring.
     """
-    tables, facts = contents.tables, contents.facts
-    check_shapes(contents)
-    if spread := facts.get("propagate"):
-        if contents.train is None:
-            raise DataError("propagate: wanted the training items; there are none.")
-        tables = Tables(*scipy_lightgcn.lightgcn(*tables, contents.train.pairs(), spread["layers"], spread["combine"]))
-    if scoring not in get_args(Scoring):
-        raise SettingsError(f"scoring: wanted {', '.join(get_args(Scoring))}; got {scoring!r}.")
+    check(contents)
+    top_k.check_scoring(scoring)
+    tables, train, counts = contents.tables, contents.train, contents.item_counts
+    if spread := contents.facts.get("propagate"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            tables = Tables(*scipy_lightgcn.lightgcn(*tables, train.pairs(), spread["layers"], spread["combine"]))
+        if not all(np.isfinite(table).all() for table in tables):
+            raise DataError("propagate: wanted tables that stay finite; got others.")
+    if counts is None:
+        counts = np.bincount([] if train is None else train.ids, minlength=len(contents.item_ids))
     if scoring == "auto":
         scoring = top_k.choose(*tables)
     if scoring == "sparse":
         tables = Tables(sparse.csr_array(tables.user), sparse.csc_array(tables.item))
-    seen = [rows.pairs() for rows in (contents.train, contents.valid) if rows is not None]
+    seen = [rows.pairs() for rows in (train, contents.valid) if rows is not None]
     return CompressedTicket(
-        facts=facts,
+        facts=contents.facts,
         user=tables.user,
         item=tables.item,
         user_ids=contents.user_ids,
         item_ids=contents.item_ids,
+        item_counts=counts,
         seen=id_lists.from_pairs(np.concatenate(seen), len(contents.user_ids)) if seen else None,
         scoring=scoring,
         file_bytes=dict(file_bytes or {}),
@@ -193,7 +194,8 @@ def load_compressed(path: str | Path, *, scoring: Scoring = "auto") -> Compresse
       scoring: as in `serve`.
 
     Raises:
-      CheckpointError: there is none, it is damaged, truncated or altered, or of a newer format.
+      CheckpointError: there is none, or none that `file_format.read` takes.
+      DataError: tables that do not stay finite when they are propagated.
       SettingsError: another scoring.
     """
     contents, file_bytes = read(path)

@@ -132,12 +132,14 @@ def contents_of(
         "final_sparsity": stored.final_sparsity,
         "propagate": {"layers": settings.layers, "combine": settings.combine} if at_load else None,
     }
-    seen = (id_lists.from_pairs(part, split.num_users) if stored.seen else None for part in (split.train, split.valid))
+    train, valid = (id_lists.from_pairs(part, split.num_users) for part in (split.train, split.valid))
     return Contents(
         tables=Tables(*(np.asarray(side) for side in table)),
         user_ids=split.user_ids,
         item_ids=split.item_ids,
-        **dict(zip(("train", "valid"), seen, strict=True)),
+        item_counts=np.bincount(train.ids, minlength=split.num_items),
+        train=train if stored.seen else None,
+        valid=valid if stored.seen else None,
         facts=facts | ({"given": ticket.given} if ticket.given else {}),
     )
 
@@ -145,20 +147,16 @@ def contents_of(
 def _check(ticket: Ticket, split: Split, stored: Stored, propagates: bool) -> None:
     """Raise where the split is not the ticket's, or choices contradict one another."""
     store, final_sparsity, seen = stored
-    if ticket.fingerprint != split.fingerprint:
-        raise DataError(
-            f"{split.name}: wanted the split that the ticket was found on ({ticket.fingerprint}); "
-            f"got {split.fingerprint}."
-        )
+    own, other = ticket.fingerprint, split.fingerprint
+    if own != other:
+        raise DataError(f"{split.name}: wanted the split that the ticket was found on ({own}); got {other}.")
     if store not in ("final", "layer0"):
         raise SettingsError(f"store: wanted final or layer0; got {store!r}.")
     if store == "layer0" and "backbone" in ticket.given:
         raise SettingsError("store layer0: wanted MF or LightGCN, which a file can name; got a backbone given in code.")
     if final_sparsity is not None and (store != "final" or not propagates):
-        raise SettingsError(
-            f"final_sparsity: wanted with LightGCN's propagated tables only (store final); "
-            f"got {ticket.settings.model} and store {store}."
-        )
+        model = ticket.settings.model
+        raise SettingsError(f"final_sparsity: wanted with propagated tables only; got {model} and store {store}.")
     if store == "layer0" and propagates and not seen:
         raise SettingsError("store layer0: wanted the training pairs in the file, to propagate over; got seen False.")
 

@@ -3,14 +3,14 @@
 Letters: B queries, K results per query, R new rows, N known ids.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from lthjax.errors import DataError
-from lthjax.serving.top_k import Best, pick
+from lthjax.serving.top_k import Best
 
 _NUM_NAMED = 5  # unknown ids that an error names
 
@@ -28,47 +28,43 @@ def interactions_of(interactions: Any, known_ids: np.ndarray, what: str) -> spar
       DataError: no rows, another number of columns, unknown ids, or neither form.
     """
     if hasattr(interactions, "tocsr"):
-        matrix = _from_matrix(interactions, len(known_ids), what)
+        shape = interactions.shape
+        if len(shape) != 2 or shape[1] != len(known_ids):
+            raise DataError(f"wanted a matrix with a column for each of {len(known_ids):,} {what}s, got shape {shape}.")
+        entries = interactions.tocsr().tocoo()
+        rows, columns = entries.row[entries.data != 0], entries.col[entries.data != 0]
     else:
-        matrix = _from_lists(interactions, known_ids, what)
-    if not matrix.shape[0]:
+        rows, columns, num_rows = _from_lists(interactions, known_ids, what)
+        shape = num_rows, len(known_ids)
+    if not shape[0]:
         raise DataError(f"wanted at least one new row of {what}s, got none.")
+    matrix = sparse.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)  # sums duplicates
+    matrix.data[:] = 1.0
     matrix.sort_indices()
     return matrix
 
 
-def _from_matrix(matrix: Any, num_known: int, what: str) -> sparse.csr_array:
-    if len(matrix.shape) != 2 or matrix.shape[1] != num_known:
-        raise DataError(f"wanted a matrix with a column for each of {num_known:,} {what}s, got shape {matrix.shape}.")
-    entries = matrix.tocsr().tocoo()
-    nonzero = entries.data != 0
-    return _binary_matrix(entries.row[nonzero], entries.col[nonzero], matrix.shape)
-
-
-def _from_lists(lists: Any, known_ids: np.ndarray, what: str) -> sparse.csr_array:
+def _from_lists(lists: Any, known_ids: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Row and column of each interaction, and the number of rows."""
     if isinstance(lists, str | np.ndarray) or not isinstance(lists, Iterable):
         raise DataError(
             f"wanted a SciPy sparse matrix, or a list of {what} ids for each new row, got {type(lists).__name__}."
         )
+    lists = list(lists)
     column_of = {known: column for column, known in enumerate(known_ids.tolist())}
-    rows, columns, unknown = [], [], {}  # unknown id -> the first row that has it
-    num_rows = 0
+    pairs, unknown = [], {}  # unknown id -> the first row that has it
     for row, ids in enumerate(lists):
-        num_rows += 1
         for value in _ids_of_row(ids, row, what):
             if value in column_of:
-                rows.append(row)
-                columns.append(column_of[value])
+                pairs.append((row, column_of[value]))
             else:
                 unknown.setdefault(value, row)
     if unknown:
-        values = [value.item() if isinstance(value, np.generic) else value for value in list(unknown)[:_NUM_NAMED]]
-        more = f" and {len(unknown) - _NUM_NAMED:,} more" if len(unknown) > _NUM_NAMED else ""
         raise DataError(
             f"wanted {what} ids of the ticket's data, got {len(unknown):,} that it does not have: "
-            f"{', '.join(map(repr, values))}{more} (the first in row {next(iter(unknown.values()))})."
+            f"{_some(list(unknown))} (the first in row {next(iter(unknown.values()))})."
         )
-    return _binary_matrix(np.asarray(rows, np.int64), np.asarray(columns, np.int64), (num_rows, len(known_ids)))
+    return *np.array(pairs, np.int64).reshape(-1, 2).T, len(lists)
 
 
 def _ids_of_row(ids: Any, row: int, what: str) -> Iterator[Any]:
@@ -80,10 +76,10 @@ def _ids_of_row(ids: Any, row: int, what: str) -> Iterator[Any]:
         yield value
 
 
-def _binary_matrix(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    matrix = sparse.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)  # sums duplicates
-    matrix.data[:] = 1.0
-    return matrix
+def _some(ids: Sequence[Any]) -> str:
+    """The first few, and how many more there are."""
+    named = ", ".join(repr(value.item() if isinstance(value, np.generic) else value) for value in ids[:_NUM_NAMED])
+    return named + (f" and {len(ids) - _NUM_NAMED:,} more" if len(ids) > _NUM_NAMED else "")
 
 
 def without_columns(matrix: sparse.csr_array, left_out: np.ndarray) -> sparse.csr_array:
@@ -99,6 +95,7 @@ class Ranked(NamedTuple):
     asked: np.ndarray  # [B] ids of the queries
     found: np.ndarray  # [B, K] ids, best first; -1, or "" for ids that are text, at the end where fewer than K are left
     scores: np.ndarray  # [B, K], -inf where there is no id
+    is_popularity: np.ndarray  # [B] bool, the user's row has no entry: its list is by popularity, all scores are 0
 
 
 def rows_of(ids: Any, known: np.ndarray, what: str) -> np.ndarray:
@@ -121,36 +118,34 @@ def rows_of(ids: Any, known: np.ndarray, what: str) -> np.ndarray:
     if asked.size == 0:
         return np.zeros(0, np.int64)
     is_text = known.dtype.kind == "U"
-    if asked.dtype.kind == "O" and all(_is_id(value, is_text) for value in asked):
+    kinds = str if is_text else (int, np.integer)
+    if asked.dtype.kind == "O" and all(isinstance(v, kinds) and (is_text or -(2**63) <= v < 2**63) for v in asked):
         asked = asked.astype(str if is_text else np.int64)  # a column of a DataFrame
     if asked.dtype.kind not in ("U" if is_text else "iu"):
         wanted = "text" if is_text else "integers"
         raise DataError(f"{what} ids: wanted {wanted}, as in the training data; got {asked.dtype}, {asked[:1]!r}.")
-    asked = asked if is_text else asked.astype(np.int64)  # NumPy compares uint64 with int64 as floats
+    if asked.dtype == np.uint64:  # NumPy would look for it among floats
+        asked = asked.astype(np.int64 if asked.max() < 2**63 else object)
     rows = np.minimum(np.searchsorted(known, asked), max(len(known) - 1, 0))
-    unknown = known[rows] != asked if len(known) else np.ones(len(asked), bool)
+    unknown = np.asarray(known[rows] != asked, bool) if len(known) else np.ones(len(asked), bool)
     if unknown.any():
         missing = np.unique(asked[unknown])
-        some = ", ".join(map(repr, missing[:_NUM_NAMED].tolist())) + (", ..." if len(missing) > _NUM_NAMED else "")
         raise DataError(
             f"wanted {what}s of the training data ({len(known):,} are known); "
-            f"got {len(missing):,} unknown {what} id{'s' if len(missing) > 1 else ''}: {some}."
+            f"got {len(missing):,} unknown {what} id{'s' if len(missing) > 1 else ''}: {_some(missing)}."
         )
     return rows
 
 
-def _is_id(value: Any, is_text: bool) -> bool:
-    if is_text:
-        return isinstance(value, str)
-    return isinstance(value, int | np.integer) and -(2**63) <= value < 2**63
-
-
-def named(best: Best, asked: np.ndarray, known: np.ndarray) -> Ranked:
+def named(best: Best, asked: np.ndarray, known: np.ndarray, is_popularity: np.ndarray | None = None) -> Ranked:
     """Rows as original ids.
 
     Args:
       best: of `top_k.recommend` or `top_k.similar`.
       asked: [B] ids of the queries.
       known: [N] ids of all rows of the ranked table.
+      is_popularity: [B] bool, all False by default.
     """
-    return Ranked(asked, pick(known, best.rows, "" if known.dtype.kind == "U" else -1), best.scores)
+    found = known[best.rows]
+    found[best.rows < 0] = "" if known.dtype.kind == "U" else -1
+    return Ranked(asked, found, best.scores, np.zeros(len(asked), bool) if is_popularity is None else is_popularity)

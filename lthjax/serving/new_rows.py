@@ -104,20 +104,20 @@ def _item_batch(
     num_absent = num_items - (positives.starts[fans + 1] - positives.starts[fans])
     absent = id_sets.nth_absent(positives, fans, jax.random.randint(absent_key, (half,), 0, jnp.maximum(num_absent, 1)))
     num_fans = new.met.starts[row + 1] - new.met.starts[row]
-    as_positive = (exists & (num_absent > 0)) * (num_fans / half)
+    as_positive = jnp.where(exists & (num_absent > 0), num_fans / half, 0.0)
 
     pair = jax.random.randint(pair_key, (half,), 0, new.graph.num_interactions)
     others, theirs = new.graph.pair_users[pair], positives.ids[pair]
     room = num_items + 1 - (positives.starts[others + 1] - positives.starts[others])
     is_fan = id_sets.contains(new.met, jnp.broadcast_to(row, others.shape), others)
-    as_negative = jnp.where(is_fan, 0.0, new.graph.num_interactions / half / room)
+    as_negative = jnp.where(is_fan, 0.0, new.graph.num_interactions / half / room.astype(jnp.float32))
 
     users = new.known.user[jnp.concatenate([fans, others])]  # [D, F]
     items = new.known.item[jnp.concatenate([jnp.minimum(absent, num_items - 1), theirs])]
-    place, new = jnp.arange(_TRIPLES), jnp.full(_TRIPLES, _TRIPLES)  # the new item stands behind the others
-    is_positive = place < half
+    rows, new_item = jnp.arange(_TRIPLES), jnp.full(_TRIPLES, _TRIPLES)  # the new item comes after the others
+    is_positive = rows < half
     weight = jnp.concatenate([as_positive, as_negative]).astype(jnp.float32)
-    batch = Triples(place, jnp.where(is_positive, new, place), jnp.where(is_positive, place, new), weight)
+    batch = Triples(rows, jnp.where(is_positive, new_item, rows), jnp.where(is_positive, rows, new_item), weight)
     return (
         Embeddings(users, jnp.concatenate([items, final[None]])),
         Embeddings(users, jnp.concatenate([items, layer0[None]])),

@@ -1,10 +1,13 @@
 """Tables, id sets and ids as a few small arrays, and back: the parts of the file of a ticket. NumPy only.
 
-Letters: R rows, F dimensions, S entries that are not +0.
+Unpacking takes any arrays: those that packing does not give are a ValueError. What is unpacked has at most 1,024 times
+their bytes, or 256 MiB.
+
+Letters: R rows, F dimensions, S entries that are not +0, E ids in all rows together.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -15,6 +18,9 @@ from lthjax.errors import DataError, SettingsError
 Layout = Literal["auto", "dense", "bitmap", "csr"]
 Values = Literal["float32", "float16", "int8"]
 Arrays = dict[str, np.ndarray]
+
+_BYTES_PER_BYTE, _BYTES_AT_LEAST = 2**10, 2**28  # that unpacking may need, of each byte and in all
+_LARGEST_SCALE = np.float32(2.67e36)  # 127 times as much is finite
 
 
 def pack_table(table: np.ndarray, layout: Layout = "auto", values: Values = "float32") -> Arrays:
@@ -34,33 +40,49 @@ def pack_table(table: np.ndarray, layout: Layout = "auto", values: Values = "flo
       DataError: a value is not finite, or too large for float16.
       SettingsError: no such layout or values.
     """
-    if layout not in ("auto", "dense", "bitmap", "csr"):
-        raise SettingsError(f"layout: wanted auto, dense, bitmap or csr; got {layout!r}.")
-    if values not in ("float32", "float16", "int8"):
-        raise SettingsError(f"values: wanted float32, float16 or int8; got {values!r}.")
+    for what, choice, wanted in (("layout", layout, get_args(Layout)), ("values", values, get_args(Values))):
+        if choice not in wanted:
+            raise SettingsError(f"{what}: wanted {', '.join(wanted[:-1])} or {wanted[-1]}; got {choice!r}.")
     table = np.ascontiguousarray(table, np.float32)
     if not np.isfinite(table).all():
         raise DataError("wanted a table of finite values; got some that are not.")
     kept = table.view(np.uint32) != 0  # -0 is kept: what comes back has the same bits
     coded, scales = _encode(table, values)
     layouts = ("dense", "bitmap", "csr") if layout == "auto" else (layout,)
-    return min((_lay_out(coded, kept, name) for name in layouts), key=num_bytes) | scales
+    packed = min((_lay_out(coded, kept, name) for name in layouts), key=num_bytes) | scales
+    _check_size(table.nbytes, packed)
+    return packed
 
 
 def unpack_table(arrays: Mapping[str, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     """[R, F] float32, the inverse of `pack_table`."""
-    values = arrays["values"]
-    if "bits" in arrays:
-        positions = np.flatnonzero(np.unpackbits(arrays["bits"], axis=1, count=shape[1]))
-    elif "columns" in arrays:
-        rows = np.repeat(np.arange(shape[0]), arrays["lengths"])
-        positions = rows * shape[1] + arrays["columns"]
+    num_rows, num_dimensions = shape
+    layout = arrays.keys() - {"values", "scales"}
+    _check("values" in arrays and 0 <= num_rows < 2**40 and 0 <= num_dimensions < 2**40, "a shape, and values")
+    values, scales = arrays["values"], arrays.get("scales")
+    _check(values.dtype in ((np.float32, np.float16) if scales is None else (np.int8,)), "values of a table")
+    _check_size(4 * num_rows * num_dimensions, arrays)
+    if layout == {"bits"}:
+        bits = arrays["bits"]
+        _check(bits.dtype == np.uint8 and bits.shape == (num_rows, -(-num_dimensions // 8)), "a bit per entry")
+        positions = np.flatnonzero(np.unpackbits(bits, axis=1, count=num_dimensions))
+    elif layout == {"columns", "lengths"}:
+        lengths, columns = _sets(arrays["lengths"], arrays["columns"], num_dimensions)
+        _check(len(lengths) == num_rows, "a length per row")
+        positions = np.repeat(np.arange(num_rows), lengths) * num_dimensions + columns
     else:
-        positions = slice(None)
-    table = np.zeros(shape[0] * shape[1], np.float32)
-    table[positions] = values.ravel()
+        _check(not layout and values.shape == shape, "all values of a table")
+        positions, values = slice(None), values.ravel()
+    _check(not layout or values.shape == positions.shape, "a value per entry")
+    table = np.zeros(num_rows * num_dimensions, np.float32)
+    table[positions] = values
     table = table.reshape(shape)
-    return table * arrays["scales"][:, None] if "scales" in arrays else table
+    if scales is not None:
+        _check(scales.dtype == np.float32 and scales.shape == (num_rows,), "a scale per row")
+        with np.errstate(over="ignore", invalid="ignore"):
+            table *= scales[:, None]
+    _check(np.isfinite(table).all(), "finite values")
+    return table
 
 
 def pack_rows(rows: IdLists) -> Arrays:
@@ -68,9 +90,10 @@ def pack_rows(rows: IdLists) -> Arrays:
     return {"lengths": _smallest(np.diff(rows.starts)), "ids": _smallest(rows.ids)}
 
 
-def unpack_rows(arrays: Mapping[str, np.ndarray]) -> IdLists:
-    """The inverse of `pack_rows`."""
-    return id_lists.from_lengths(arrays["lengths"], arrays["ids"])
+def unpack_rows(arrays: Mapping[str, np.ndarray], num_ids: int) -> IdLists:
+    """The inverse of `pack_rows`, of ids below `num_ids`."""
+    _check(arrays.keys() == {"lengths", "ids"}, "lengths and ids")
+    return id_lists.from_lengths(*_sets(arrays["lengths"], arrays["ids"], num_ids))
 
 
 def pack_ids(ids: np.ndarray) -> Arrays:
@@ -78,17 +101,21 @@ def pack_ids(ids: np.ndarray) -> Arrays:
     if ids.dtype.kind != "U":
         return {"numbers": _smallest(ids)}
     words = [word.encode() for word in ids.tolist()]
-    text = np.frombuffer(b"".join(words), np.uint8)
-    return {"text": text, "lengths": _smallest(np.array([len(word) for word in words], np.int64))}
+    lengths = np.array([len(word) for word in words], np.int64)
+    packed = {"text": np.frombuffer(b"".join(words), np.uint8), "lengths": _smallest(lengths)}
+    _check_size(4 * len(words) * int(lengths.max(initial=0)), packed)
+    return packed
 
 
 def unpack_ids(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """The inverse of `pack_ids`: int64 or str."""
-    if "numbers" in arrays:
-        return arrays["numbers"].astype(np.int64)
-    text, stops = arrays["text"].tobytes(), np.cumsum(arrays["lengths"], dtype=np.int64).tolist()
-    starts = [0, *stops[:-1]]
-    return np.array([text[a:b].decode() for a, b in zip(starts, stops, strict=True)], str)
+    if arrays.keys() == {"numbers"}:
+        return _integers(arrays["numbers"])
+    _check(arrays.keys() == {"text", "lengths"} and arrays["text"].dtype == np.uint8, "numbers, or text and lengths")
+    text, lengths = arrays["text"].tobytes(), _lengths(arrays["lengths"], arrays["text"].size)
+    _check_size(4 * len(lengths) * int(lengths.max(initial=0)), arrays)
+    stops = np.cumsum(lengths).tolist()
+    return np.array([text[a:b].decode() for a, b in zip([0, *stops], stops, strict=False)], str)
 
 
 def num_bytes(arrays: Mapping[str, np.ndarray]) -> int:
@@ -104,7 +131,7 @@ def _encode(table: np.ndarray, values: Values) -> tuple[np.ndarray, Arrays]:
         if np.abs(table).max(initial=0) > np.finfo(np.float16).max:
             raise DataError(f"values float16: wanted none above 65,504; got {np.abs(table).max():,.0f}. Take float32.")
         return table.astype(np.float16), {}
-    scales = np.abs(table).max(axis=1, initial=0) / np.float32(127)
+    scales = np.minimum(np.abs(table).max(axis=1, initial=0) / np.float32(127), _LARGEST_SCALE)
     safe = np.where(scales > 0, scales, 1)[:, None]  # a scale is 0 for rows of zeros or of denormal numbers
     return np.clip(np.rint(table / safe), -127, 127).astype(np.int8), {"scales": scales}
 
@@ -127,3 +154,40 @@ def _smallest(numbers: np.ndarray) -> np.ndarray:
     if least >= 0:
         return numbers.astype(np.min_scalar_type(most))
     return numbers.astype(np.min_scalar_type(min(least, -most - 1)))  # signed, wide enough for both
+
+
+def _integers(array: np.ndarray) -> np.ndarray:
+    """[R] int64, the inverse of `_smallest`; negative numbers may come wider, as early versions wrote them."""
+    _check(array.ndim == 1 and array.dtype.kind in "iu", "integers")
+    numbers = array.astype(np.int64)
+    is_wide = array.dtype.kind == "i" and numbers.min(initial=0) < 0
+    _check(is_wide or array.dtype == _smallest(numbers).dtype, "integers in the smallest dtype that holds them")
+    return numbers
+
+
+def _lengths(array: np.ndarray, total: int) -> np.ndarray:
+    """[R] int64, from 0, which add up to `total`."""
+    lengths = _integers(array)
+    is_bounded = lengths.min(initial=0) >= 0 and lengths.max(initial=0) <= total  # so that the sum cannot overflow
+    _check(is_bounded and lengths.sum() == total, "lengths that add up")
+    return lengths
+
+
+def _sets(lengths: np.ndarray, ids: np.ndarray, num_ids: int) -> tuple[np.ndarray, np.ndarray]:
+    """([R] lengths, [E] ids) int64 of rows of ascending ids, from 0 to below `num_ids`."""
+    lengths, ids = _lengths(lengths, ids.size), _integers(ids)
+    _check(ids.min(initial=0) >= 0 and ids.max(initial=-1) < num_ids, f"numbers from 0 to below {num_ids}")
+    is_new_row = np.diff(np.repeat(np.arange(len(lengths)), lengths)) > 0
+    _check((is_new_row | (np.diff(ids) > 0)).all(), "numbers that ascend within a row")
+    return lengths, ids
+
+
+def _check_size(unpacked: int, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise where a file's few bytes would fill the memory."""
+    most = max(_BYTES_AT_LEAST, _BYTES_PER_BYTE * num_bytes(arrays))
+    _check(unpacked <= most, f"at most {_BYTES_PER_BYTE:,} bytes of each byte of a file")
+
+
+def _check(condition: bool, wanted: str) -> None:
+    if not condition:
+        raise DataError(f"wanted {wanted}, as lthjax packs them; got others.")

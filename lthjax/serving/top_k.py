@@ -1,21 +1,30 @@
 """The K best items of users, exactly, from dense or sparse tables. NumPy and SciPy only.
 
-The rules are those of `evaluation.ranking`: seen items are left out, and of equal scores the lower index comes first.
+Of equal scores the item with more training interactions comes first, then the lower row.
 
 Letters: M users, N items, R rows, F dimensions, B queries, K items per list, C candidate items, E seen items in all.
 """
 
+import contextlib
+import math
+import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from scipy import sparse
 
 from lthjax.errors import DataError, SettingsError
 
+try:
+    import threadpoolctl
+except ImportError:
+    threadpoolctl = None
+
 Scoring = Literal["auto", "dense", "sparse"]
 Table = Any  # [., F], a NumPy array or a SciPy sparse matrix
 
+MOST_RESULTS = 2**26  # queries times K of one call: 768 MiB
 # Share of the multiply-adds of dense scoring below which sparse scoring is faster: both tables 94% pruned. The 20 best
 # of 40,981 items, F = 32, random masks, CPU time of 256 users on one core: dense takes 0.27 times as long as sparse
 # at 90%, 0.95 times at 94%, 1.25 times at 95%, 2.2 times at 97%. For one user at a time the crossing is about the same.
@@ -32,6 +41,15 @@ class Best(NamedTuple):
     scores: np.ndarray  # [B, K] float32 (float64 of float64 tables), -inf where rows are -1
 
 
+class _Ranking(NamedTuple):
+    """What is ranked, and for whom."""
+
+    queries: Table  # [M, F]
+    table: Table  # [R, F]
+    places: np.ndarray  # [R] int64, different ones: of equal scores the lowest first
+    excluded: Callable[[int], np.ndarray]  # row of the queries -> rows of the table that are left out
+
+
 def recommend(
     users: Table,
     items: Table,
@@ -40,11 +58,16 @@ def recommend(
     *,
     seen: Any = None,
     candidates: np.ndarray | Sequence[int] | None = None,
+    counts: np.ndarray | None = None,
     scoring: Scoring = "auto",
 ) -> Best:
-    """The items with the highest scores <user, item>, equal scores by ascending index.
+    """The items with the highest scores <user, item>; equal scores by `counts`, the highest first, then by index.
 
-    Memory: the scores of a block of at most 64 users, at most 64 MiB, at a time.
+    A user whose row is all zeros scores all items alike, and so gets those with the highest counts.
+
+    Memory: the results, and the scores of a block of at most 64 users, at most 64 MiB, at a time. Dense scoring limits
+    BLAS to one thread while calls run, in the whole process: those of many callers stand in one another's way. That
+    takes the package threadpoolctl; without it, set OPENBLAS_NUM_THREADS=1 where many threads serve.
 
     Args:
       users: [M, F], finite.
@@ -54,33 +77,38 @@ def recommend(
       seen: items to leave out, M rows: a SciPy sparse matrix [M, N] (each stored entry is seen, whatever its value), or
         `starts` and `ids` as in `lthjax.data.id_lists.IdLists`; None leaves nothing out.
       candidates: [C] the only items to rank, in any order; all by default.
+      counts: [N] training interactions of each item, from 0 to below 2^31; all 0 by default.
       scoring: "dense" multiplies whole tables, "sparse" stored entries only; "auto" asks `choose`.
 
     Raises:
-      DataError: tables of different dimensions or not finite, rows or candidates out of range, seen of another shape.
-      SettingsError: k below 1, or another scoring.
+      DataError: tables of different dimensions or not finite, rows or candidates out of range, seen or counts of
+        another shape.
+      SettingsError: k below 1, another scoring, or more than 2^26 results.
     """
     num_users, num_items = users.shape[0], items.shape[0]
     rows = _indices(rows, num_users, "users")
-    if candidates is not None:
-        candidates = np.unique(_indices(candidates, num_items, "candidates"))
+    counts = np.zeros(num_items, np.int64) if counts is None else np.asarray(counts, np.int64)
+    if counts.shape != (num_items,):
+        raise DataError(f"counts: wanted one for each of {num_items:,} items; got shape {counts.shape}.")
+    places = np.arange(num_items) - num_items * counts
     starts, ids = _seen_rows(seen, num_users, num_items)
 
     def seen_by(row: int) -> np.ndarray:
-        seen_ids = ids[starts[row] : starts[row + 1]]
-        return seen_ids if candidates is None else _positions(seen_ids, candidates)
+        return ids[starts[row] : starts[row + 1]]
 
     if candidates is None:
-        return _rank(users, items, rows, k, seen_by, scoring)
-    items = sparse.csr_array(items) if sparse.issparse(items) else np.asarray(items)
-    best = _rank(users, items[candidates], rows, k, seen_by, scoring)
-    return Best(pick(candidates, best.rows, -1), best.scores)
+        return _rank(_Ranking(users, items, places, seen_by), rows, k, scoring)
+    candidates = np.unique(_indices(candidates, num_items, "candidates"))
+    items = (sparse.csr_array(items) if sparse.issparse(items) else np.asarray(items))[candidates]
+    ranking = _Ranking(users, items, places[candidates], lambda row: np.flatnonzero(np.isin(candidates, seen_by(row))))
+    best = _rank(ranking, rows, k, scoring)
+    return Best(np.where(best.rows < 0, -1, candidates[best.rows]), best.scores)
 
 
 def similar(
     table: Table, rows: np.ndarray | Sequence[int] | None = None, k: int = 20, *, scoring: Scoring = "auto"
 ) -> Best:
-    """The other rows with the highest cosine to each query; a row of zeros has a cosine of 0 to all.
+    """The other rows with the highest cosine to each query, equal ones by index; a row of zeros has 0 to all.
 
     Args:
       table: [R, F], finite; its rows are normalized at every call.
@@ -89,12 +117,11 @@ def similar(
       scoring: as in `recommend`.
 
     Raises:
-      DataError: as `recommend`.
-      SettingsError: as `recommend`.
+      DataError, SettingsError: as `recommend`.
     """
     table = unit_rows(table)
     rows = _indices(rows, table.shape[0], "rows")
-    return _rank(table, table, rows, k, lambda row: np.array([row]), scoring)
+    return _rank(_Ranking(table, table, np.arange(table.shape[0]), lambda row: np.array([row])), rows, k, scoring)
 
 
 def unit_rows(table: Table) -> Table:
@@ -113,21 +140,62 @@ def choose(users: Table, items: Table) -> Literal["dense", "sparse"]:
 
     For independent masks that share is the product of the tables' densities.
     """
-    return "sparse" if _density(users) * _density(items) < _BREAK_EVEN else "dense"
+    stored = (table.nnz if sparse.issparse(table) else np.count_nonzero(table) for table in (users, items))
+    return "sparse" if math.prod(stored) < _BREAK_EVEN * math.prod(users.shape + items.shape) else "dense"
 
 
-def _rank(
-    queries: Table, table: Table, rows: np.ndarray, k: int, exclude: Callable[[int], np.ndarray], scoring: Scoring
-) -> Best:
-    """The best rows of `table` for some rows of `queries`, without those of `exclude(row)`."""
+class _OneBlasThread:
+    """Within `with`, in any number of threads at once, BLAS has one thread, where threadpoolctl is installed.
+
+    NumPy's BLAS has one number for the whole process: the first call to come sets it, the last one to go sets it back.
+    """
+
+    def __init__(self):
+        self._lock, self._num_calls, self._libraries, self._before = threading.Lock(), 0, None, []
+
+    def __enter__(self):
+        with self._lock:
+            if self._libraries is None:  # looking for them takes milliseconds
+                found = threadpoolctl and threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+                # Under OpenMP each thread has a number of its own.
+                self._libraries = [lib for lib in found or () if getattr(lib, "threading_layer", "") != "openmp"]
+            if not self._num_calls:
+                self._before = [(library, library.num_threads) for library in self._libraries]
+                self._set((library, 1) for library in self._libraries)
+            self._num_calls += 1
+
+    def __exit__(self, *exception):
+        with self._lock:
+            self._num_calls -= 1
+            if not self._num_calls:
+                self._set((library, number) for library, number in self._before if library.num_threads == 1)
+
+    @staticmethod
+    def _set(numbers):
+        for library, number in numbers:
+            library.set_num_threads(number)
+            if hasattr(library, "clear_controlling_thread"):  # since 3.8, which else heeds only the thread that set it
+                library.clear_controlling_thread()
+
+
+_one_blas_thread = _OneBlasThread()
+
+
+def _rank(ranking: _Ranking, rows: np.ndarray, k: int, scoring: Scoring) -> Best:
+    """The best rows of the table for some rows of the queries."""
+    queries, table, places, excluded = ranking
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise SettingsError(f"k: wanted a whole number from 1; got {k!r}.")
-    if scoring not in ("auto", "dense", "sparse"):
-        raise SettingsError(f"scoring: wanted auto, dense or sparse; got {scoring!r}.")
+    check_scoring(scoring)
     if queries.ndim != 2 or table.ndim != 2 or queries.shape[1] != table.shape[1]:
         raise DataError(f"wanted two tables with as many dimensions; got {queries.shape} and {table.shape}.")
     num_rows = table.shape[0]
-    k = min(k, num_rows)
+    k = min(int(k), num_rows)
+    if len(rows) * k > MOST_RESULTS:
+        raise SettingsError(
+            f"k: wanted at most {MOST_RESULTS:,} results in one call; got {len(rows):,} lists of {k:,}. "
+            f"Ask in portions of at most {MOST_RESULTS // k:,}."
+        )
     if scoring == "auto":
         scoring = choose(queries, table)
     queries, table = _floats(queries), _floats(table)
@@ -136,24 +204,22 @@ def _rank(
     else:
         rank_block, table = _best_dense, _dense(table).T
     size = max(1, min(_ROWS_PER_BLOCK, _SCORES_PER_BLOCK // max(num_rows, 1)))
-    lists: list[tuple[np.ndarray, np.ndarray]] = []
-    for first in range(0, len(rows) if k else 0, size):
-        block = rows[first : first + size]
-        excluded = [exclude(row) for row in block]
-        _check_items(np.concatenate(excluded), num_rows)
-        lists += rank_block(queries[block], table, excluded, k)
-    longest = max((len(ids) for ids, _ in lists), default=0)
-    best = Best(
-        np.full((len(rows), longest), -1, np.int64),
-        np.full((len(rows), longest), -np.inf, np.result_type(queries.dtype, table.dtype)),
-    )
-    for number, (ids, scores) in enumerate(lists):
-        best.rows[number, : len(ids)], best.scores[number, : len(ids)] = ids, scores
-    return best
+    found = np.full((len(rows), k), -1, np.int64)
+    scores = np.full((len(rows), k), -np.inf, np.result_type(queries.dtype, table.dtype))
+    longest = 0
+    with _one_blas_thread if scoring == "dense" else contextlib.nullcontext():
+        for first in range(0, len(rows) if k else 0, size):
+            block = rows[first : first + size]
+            left_out = [excluded(row) for row in block]
+            _check_items(np.concatenate(left_out), num_rows)
+            for number, (ids, values) in enumerate(rank_block(queries[block], table, left_out, places, k), first):
+                found[number, : len(ids)], scores[number, : len(ids)] = ids, values
+                longest = max(longest, len(ids))
+    return Best(found[:, :longest], scores[:, :longest])
 
 
 def _best_dense(
-    queries: Table, columns: np.ndarray, excluded: list[np.ndarray], k: int
+    queries: Table, columns: np.ndarray, excluded: list[np.ndarray], places: np.ndarray, k: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """(rows, scores) of the best k for each of [B, F] queries; `columns` is [F, N], k at most N."""
     scores = _dense(queries) @ columns
@@ -165,11 +231,11 @@ def _best_dense(
     maxima = np.maximum.reduceat(scores, starts, axis=1)
     _check_numbers(maxima)  # np.maximum propagates NaN
     bounds = np.partition(maxima, -k, axis=1)[:, -k] if k <= len(starts) else np.full(len(scores), -np.inf)
-    return [_first(row, np.flatnonzero(row >= bound), k) for row, bound in zip(scores, bounds, strict=True)]
+    return [_first(row, np.flatnonzero(row >= bound), places, k) for row, bound in zip(scores, bounds, strict=True)]
 
 
 def _best_sparse(
-    queries: Table, columns: Table, excluded: list[np.ndarray], k: int
+    queries: Table, columns: Table, excluded: list[np.ndarray], places: np.ndarray, k: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """As `_best_dense`, `queries` and `columns` as CSR.
 
@@ -183,26 +249,37 @@ def _best_sparse(
         stored = product.indices[start:stop]
         scores[stored] = product.data[start:stop]
         scores[left_out] = -np.inf
-        ids = np.sort(stored[scores[stored] > 0])
+        ids = stored[scores[stored] > 0]
         if len(ids) < k:
-            ids = np.concatenate([ids, np.flatnonzero(scores == 0)[: k - len(ids)]])
+            ids = np.concatenate([ids, _foremost(np.flatnonzero(scores == 0), places, k - len(ids))])
         if len(ids) < k:
             ids = np.concatenate([ids, np.flatnonzero(scores < 0)])
-        lists.append(_first(scores, ids, k))
+        lists.append(_first(scores, ids, places, k))
         scores[stored] = scores[left_out] = 0
     return lists
 
 
-def _first(scores: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """(ids, scores) of the k highest of scores[ids], equal scores in the order of `ids`; those of -inf left out."""
+def _first(scores: np.ndarray, ids: np.ndarray, places: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, scores) of the k highest of scores[ids], equal scores by their places; those of -inf left out."""
     values = scores[ids]
     if len(ids) > 16 * k:  # many ties: sort only those that can be among the first k
         least = np.partition(values, -k)[-k]
-        ids = np.concatenate([ids[values > least], ids[values == least][:k]])
+        ids = np.concatenate([ids[values > least], _foremost(ids[values == least], places, k)])
         values = scores[ids]
-    order = np.argsort(-values, kind="stable")[:k]
+    order = np.lexsort((places[ids], -values))[:k]
     order = order[values[order] > -np.inf]
     return ids[order], values[order]
+
+
+def _foremost(ids: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
+    """Those of some ids that have the lowest places, in any order."""
+    return ids if len(ids) <= count else ids[np.argpartition(places[ids], count - 1)[:count]]
+
+
+def check_scoring(scoring: str) -> None:
+    """Raise SettingsError where it is none."""
+    if scoring not in get_args(Scoring):
+        raise SettingsError(f"scoring: wanted auto, dense or sparse; got {scoring!r}.")
 
 
 def _check_items(excluded: np.ndarray, num_rows: int) -> None:
@@ -244,32 +321,6 @@ def _indices(rows: Any, num_rows: int, what: str) -> np.ndarray:
     if not 0 <= rows.min() <= rows.max() < num_rows:
         raise DataError(f"{what}: wanted rows from 0 to {num_rows - 1}; got {rows.min()} to {rows.max()}.")
     return rows.astype(np.int64)
-
-
-def _positions(ids: np.ndarray, ascending: np.ndarray) -> np.ndarray:
-    """Positions in `ascending` of the ids that it has."""
-    if not len(ascending):
-        return np.zeros(0, np.int64)
-    positions = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
-    return positions[ascending[positions] == ids]
-
-
-def pick(values: np.ndarray, positions: np.ndarray, fill: Any) -> np.ndarray:
-    """`values[positions]`, and `fill` where a position is -1.
-
-    Args:
-      values: [N].
-      positions: integers from -1 to N - 1, of any shape.
-      fill: of the kind of the values.
-    """
-    if not len(values):
-        return np.full(positions.shape, fill, values.dtype)
-    return np.where(positions < 0, np.asarray(fill, values.dtype), values[positions])
-
-
-def _density(table: Table) -> float:
-    stored = table.nnz if sparse.issparse(table) else np.count_nonzero(table)
-    return stored / max(1, table.shape[0] * table.shape[1])
 
 
 def _dense(table: Table) -> np.ndarray:

@@ -82,9 +82,10 @@ def sentence(rows: list[Row], num_users: int, k: int = 20) -> str:
     test = f"paired t-test over {num_users:,} users"
     if best.get("num_seeds", 1) > 1:
         test = f"t-test over {num_users:,} users and {best['num_seeds']} seeds, both random"
+    unsure = " (?)" if dense.get("cut_short") else ""
     return (
-        f"The sparsest winning ticket {'(?) ' if dense.get('cut_short') else ''}is level {best['level']}: with {best['sparsity']:.1%} of the entries pruned it "
-        f"reaches test Recall@{k} {best[name]:.4f} at epoch {best['best_epoch']:.0f}, the dense model "
+        f"The sparsest winning ticket{unsure} is level {best['level']}: with {best['sparsity']:.1%} of the entries "
+        f"pruned it reaches test Recall@{k} {best[name]:.4f} at epoch {best['best_epoch']:.0f}, the dense model "
         f"{dense[name]:.4f} at epoch {dense['best_epoch']:.0f} (difference {best['difference']:+.4f}, 95% interval "
         f"{best['interval_low']:+.4f} to {best['interval_high']:+.4f}, {test})."
     )

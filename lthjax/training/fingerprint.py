@@ -28,18 +28,41 @@ _USERS, _ITEMS, _DIM = 5, 7, 4
 
 
 def of_optimizer(optimizer: optax.GradientTransformation) -> str:
-    """The name of an optimizer: its updates early and late, for small and large gradients."""
+    """The name of an optimizer: its updates early and late, for small and large gradients.
+
+    Raises:
+      SettingsError: it is no Optax transformation, or cannot update a plain table.
+    """
+    try:
+        return _name(_numbers(_updates_of(optimizer)))
+    except (TypeError, AttributeError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SettingsError(
+            f"optimizer: wanted an Optax transformation for a plain table; got {optimizer!r:.60} ({reason:.200})."
+        ) from error
+
+
+def _updates_of(optimizer: optax.GradientTransformation) -> list[Embeddings]:
     params = Embeddings(jnp.linspace(-1, 1, 8).reshape(2, 4), jnp.linspace(-0.9, 1.1, 12).reshape(3, 4))
     optimizer = optax.with_extra_args_support(optimizer)
-    update = jax.jit(optimizer.update)
     seen = []
+
+    @jax.jit
+    def update(gradients, state, params):
+        def value_fn(params):
+            return sum(jnp.sum(p * p) for p in params)
+
+        extra = {"value": value_fn(params), "grad": gradients, "value_fn": value_fn}
+        with jax.numpy_dtype_promotion("standard"):
+            return optimizer.update(gradients, state, params, **extra)
+
     for step in (0, 10, 100, 1_000, 10_000, 100_000):
         state = jax.tree.map(lambda x, step=step: _at_step(x, step), optimizer.init(params))
         for scale in (1e-3, 1.0, 1e3):
             gradients = jax.tree.map(lambda p, scale=scale: scale * jnp.cos(3 * p + 1), params)
             updates, state = update(gradients, state, params)
             seen.append(updates)
-    return _name(_numbers(seen))
+    return seen
 
 
 def of_score(score: Score) -> str:
@@ -131,9 +154,9 @@ def _parts(value: Any) -> list[Any]:
         return [value.__func__, value.__self__]
     if isinstance(value, types.FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        names = [value.__globals__[name] for name in value.__code__.co_names if name in value.__globals__]
-        helpers = [helper for helper in names if getattr(helper, "__module__", None) == value.__module__]
-        return [value.__code__, value.__defaults__, value.__kwdefaults__, *cells, *helpers]
+        read = {name: value.__globals__[name] for name in sorted(_names(value.__code__) & value.__globals__.keys())}
+        own = [part for part in read.values() if getattr(part, "__module__", value.__module__) == value.__module__]
+        return [value.__code__, value.__defaults__, value.__kwdefaults__, *cells, *own]
     if isinstance(value, types.CodeType):
         return [value.co_code, value.co_names, value.co_consts]
     if isinstance(value, dict):
@@ -147,3 +170,8 @@ def _parts(value: Any) -> list[Any]:
     if hasattr(value, "__dict__"):
         return [vars(value)]
     raise SettingsError(f"wanted a function whose code can be read; got {value!r:.60}.")
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Global names that a function may read, those of functions within it too."""
+    return set(code.co_names).union(*(_names(part) for part in code.co_consts if isinstance(part, types.CodeType)))

@@ -93,8 +93,14 @@ def make_program(parts: Parts, shape: tuple[int, int, int], num_interactions: in
 
     def one_step(state, meter, masks, graph, key):
         batch = sampler.sample(key, state.step, graph)
-        value, gradients = jax.value_and_grad(loss_of)(state.params, graph, batch)
-        updates, opt_state = masked_optimizer.update(gradients, state.opt_state, state.params, masks=masks)
+
+        def value_fn(params):
+            return loss_of(params, graph, batch)
+
+        value, gradients = jax.value_and_grad(value_fn)(state.params)
+        # Plateaus and line searches want more than gradients (optax.contrib.reduce_on_plateau, optax.lbfgs).
+        extra = {"value": value, "grad": masking.apply(masks, gradients), "value_fn": value_fn}
+        updates, opt_state = masked_optimizer.update(gradients, state.opt_state, state.params, masks=masks, **extra)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, opt_state), meter.add(value, state.step)
 

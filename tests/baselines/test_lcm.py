@@ -11,13 +11,13 @@ import pytest
 from lthjax.baselines import lcm
 from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
-from lthjax.evaluation import ranking as evaluate
+from lthjax.evaluation import ranking
 from lthjax.model import backbones, losses, tables
 from lthjax.pruning import masks
 from lthjax.training import fit as fitting
 from lthjax.training import sampling
-from lthjax.training import step as train
-from lthjax.training.step import LossMeter
+from lthjax.training.fit import Hooks, Member, Plan, Trainer
+from lthjax.training.step import LossMeter, make_program
 
 TEACHER_DIM, DIM, L2, RATE, KEY = 5, 3, 0.1, 0.2, jax.random.key(5)
 LIGHTGCN = functools.partial(backbones.lightgcn, num_layers=2)
@@ -29,17 +29,10 @@ def teacher(tiny):
 
 
 @pytest.fixture(scope="module")
-def make(tiny, teacher):
+def make(tiny, teacher, make_parts):
     def program(optimizer, backbone=backbones.mf, teacher=teacher):
-        return train.make_program(
-            table=lcm.table(teacher),
-            backbone=backbone,
-            optimizer=lcm.only_maps(optimizer),
-            sampler=sampling.every_interaction(tiny.batch_size),
-            shape=(tiny.num_users, tiny.num_items, DIM),
-            num_interactions=len(tiny.train),
-            loss=functools.partial(losses.bpr, l2=L2),
-        )
+        parts = make_parts(lcm.only_maps(optimizer), backbone, L2)._replace(table=lcm.table(teacher))
+        return make_program(parts, (tiny.num_users, tiny.num_items, DIM), len(tiny.train))
 
     return program
 
@@ -173,19 +166,13 @@ def test_one_program_serves_all_teachers(make, teacher, tiny_graph):
 def test_fit_trains_it(make, teacher, tiny_graph, selection, assert_same):
     program = make(optax.adam(0.05))
     state, seen = begin(program), []
-    fitted = fitting.fit(
-        program,
-        fitting.begin(state, 0),
-        masks.all_kept(state.params),
-        tiny_graph,
-        selection,
-        KEY,
-        fitting.Plan(epochs=6, patience=0, eval_every=1, ks=(3,)),
-        report=lambda epoch, loss, evaluation: seen.append(evaluation) if evaluation else None,
-    )
+    trainer = Trainer(program, tiny_graph, selection, Plan(epochs=6, patience=0, eval_every=1, ks=(3,)))
+    member = Member("LCM", masks.all_kept(state.params), KEY, fitting.begin(state, 0))
+    hooks = Hooks(report=lambda member, epoch, loss, evaluation: seen.append(evaluation) if evaluation else None)
+    (fitted,) = fitting.fit(trainer, [member], hooks)
     assert seen[-1].loss < seen[0].loss
     assert_same(fitted.best.params.teacher, teacher)
-    measured = evaluate.evaluate(program.embed(fitted.best.params, tiny_graph), selection, (3,))
+    measured = ranking.evaluate(program.embed(fitted.best.params, tiny_graph), selection, (3,))
     assert measured.means()["recall@3"] == float(fitted.best_value)
 
 

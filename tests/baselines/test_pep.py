@@ -10,14 +10,14 @@ import optax
 import pytest
 
 from lthjax.baselines import pep
-from lthjax.baselines.pep import Thresholded
+from lthjax.baselines.pep import Looks, Thresholded
 from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError, TrainingError
-from lthjax.model import backbones, losses, tables
+from lthjax.model import backbones, tables
 from lthjax.model.tables import xavier_uniform
 from lthjax.pruning import masks
 from lthjax.training import sampling
-from lthjax.training.step import LossMeter
+from lthjax.training.step import LossMeter, make_program
 
 L2, PULL, RATE, KEY = 0.1, 0.3, 0.2, jax.random.key(5)
 GRANULARITIES = ("global", "dimension", "row", "entry")
@@ -33,20 +33,11 @@ def with_thresholds(user, item, t):
 
 
 @pytest.fixture(scope="module")
-def make(tiny):
+def make(tiny, make_parts):
     def program(optimizer=None, granularity="global", start=-4.0, backbone=backbones.mf, pull=PULL):
-        return pep.make_program(
-            draw=tables.normal(0.5),
-            granularity=granularity,
-            start=start,
-            pull=pull,
-            backbone=backbone,
-            optimizer=optimizer or optax.adam(0.05),
-            sampler=sampling.every_interaction(tiny.batch_size),
-            shape=(tiny.num_users, tiny.num_items, tiny.embedding_dim),
-            num_interactions=len(tiny.train),
-            loss=functools.partial(losses.bpr, l2=L2),
-        )
+        parts = make_parts(optimizer or optax.adam(0.05), backbone, L2)
+        thresholds = pep.table(tables.normal(0.5), granularity, start)
+        return make_program(pep.search_parts(parts, thresholds, pull), tiny.shape, len(tiny.train))
 
     return program
 
@@ -203,7 +194,7 @@ def test_lightgcn_raises_thresholds_and_sparsity(make, tiny_graph, granularity):
 def test_a_target_s_masks_are_the_first_that_reach_it(program, tiny_graph, trace, check_every):
     targets = (0.5, 0.2)
     start = begin(program)
-    found = list(pep.search(program, start, targets, tiny_graph, KEY, epochs=28, check_every=check_every))
+    found = list(pep.search(program, start, targets, tiny_graph, KEY, Looks(28, check_every)))
     assert [at.target for at in found] == [0.2, 0.5]
     for at in found:
         sparsities = [sparsity_of(state.params) for state in trace]
@@ -217,24 +208,23 @@ def test_a_target_s_masks_are_the_first_that_reach_it(program, tiny_graph, trace
 
 
 def test_a_search_goes_on_from_where_it_was(program, tiny_graph, assert_same):
-    first, second = pep.search(program, begin(program), (0.2, 0.5), tiny_graph, KEY, epochs=28)
-    (resumed,) = pep.search(program, first.state, (0.5,), tiny_graph, KEY, epochs=28)
+    first, second = pep.search(program, begin(program), (0.2, 0.5), tiny_graph, KEY, Looks(28))
+    (resumed,) = pep.search(program, first.state, (0.5,), tiny_graph, KEY, Looks(28))
     assert_same(resumed.masks, second.masks)
     assert_same(resumed.state, second.state)
 
 
 def test_one_state_may_serve_two_targets(program, tiny_graph, assert_same):
-    both = list(pep.search(program, begin(program), (0.2, 0.21), tiny_graph, KEY, epochs=28, check_every=150))
+    both = list(pep.search(program, begin(program), (0.2, 0.21), tiny_graph, KEY, Looks(28, check_every=150)))
     assert_same(both[0].masks, both[1].masks)
-    (resumed,) = pep.search(program, both[0].state, (0.21,), tiny_graph, KEY, epochs=28)
+    (resumed,) = pep.search(program, both[0].state, (0.21,), tiny_graph, KEY, Looks(28))
     assert_same(resumed.masks, both[1].masks)
 
 
 def test_a_target_that_is_not_reached_says_what_was(program, tiny_graph, trace):
     reports = []
-    search = pep.search(
-        program, begin(program), (0.2, 0.99), tiny_graph, KEY, epochs=28, report=lambda *seen: reports.append(seen)
-    )
+    looks = Looks(28, report=lambda *seen: reports.append(seen))
+    search = pep.search(program, begin(program), (0.2, 0.99), tiny_graph, KEY, looks)
     assert next(search).target == 0.2  # what was reached is not lost
     with pytest.raises(
         TrainingError, match=r"wanted 99.0% of the entries at 0 within 28 epochs; got (\S+)%, "
@@ -253,10 +243,10 @@ def test_thresholds_that_start_too_high(make, tiny_graph):
     with pytest.raises(
         SettingsError, match=r"cut fewer than 20.0% of the first values; got \d+.\d%. Lower their start"
     ):
-        next(pep.search(program, begin(program), (0.2,), tiny_graph, KEY, epochs=1))
+        next(pep.search(program, begin(program), (0.2,), tiny_graph, KEY, Looks(1)))
 
 
 def test_a_loss_that_leaves_the_numbers(make, tiny_graph):
     program = make(optax.sgd(1e30))
     with pytest.raises(TrainingError, match=r"^PEP, epoch 1: the loss is no longer finite"):
-        next(pep.search(program, begin(program), (0.9,), tiny_graph, KEY, epochs=2, check_every=7))
+        next(pep.search(program, begin(program), (0.9,), tiny_graph, KEY, Looks(2, check_every=7)))

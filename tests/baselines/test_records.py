@@ -1,154 +1,128 @@
 """PEP, LCM and MagPrune from a dense model to records that stand beside a ticket's."""
 
 import dataclasses
-import functools
 
 import jax
 import numpy as np
 import pytest
-from scipy import sparse
 
 import lthjax
 from lthjax.baselines import records as rivals
-from lthjax.data import interactions as data
-from lthjax.data import split as splits
-from lthjax.evaluation import ranking as evaluate
-from lthjax.model import backbones, losses
+from lthjax.evaluation import ranking
 from lthjax.pruning import masks
-from lthjax.search import problem as jobs
+from lthjax.search import problem as problems
 from lthjax.settings import Settings
 from lthjax.tickets import report
-from lthjax.tickets import ticket as tickets
-from lthjax.training.fit import begin, fit
+from lthjax.tickets.ticket import result
+from lthjax.training.fit import Member, begin, fit
+from lthjax.training.keys import Purpose
 
-SETTINGS = Settings(data="<matrix>", dim=5, epochs=3, batch_size=64, learning_rate=0.05)
-PARTS = {
-    "backbone": backbones.mf,
-    "sampler": jobs.SAMPLERS[SETTINGS.sampler](SETTINGS.batch_size),
-    "loss": functools.partial(losses.bpr, l2=SETTINGS.l2),
-}
+SETTINGS = Settings(data=None, dim=5, epochs=3, batch_size=64, learning_rate=0.05)
 WEAK = rivals.Search(start=-4.0, pull=0.3, learning_rate=0.05, epochs=40, check_every=1)
 SEARCH = dataclasses.replace(WEAK, l2=0.5)  # so that few steps reach far
 
 
 @pytest.fixture(scope="module")
-def split():
-    """30 users, 40 items, 400 interactions in two loose groups of taste."""
-    rng = np.random.default_rng(0)
-    users = rng.integers(0, 30, 700)
-    items = (rng.integers(0, 20, 700) + 20 * (users % 2) * (rng.random(700) < 0.8)).astype(int) % 40
-    pairs = np.unique(np.stack([users, items], axis=1), axis=0)
-    return splits.split(data.load(sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(30, 40))))
+def problem(tastes):
+    return problems.prepare(tastes, SETTINGS)
 
 
 @pytest.fixture(scope="module")
-def job(split):
-    return jobs.prepare(split, SETTINGS)
+def dense(tastes):
+    return next(lthjax.find_tickets(tastes, settings=SETTINGS, levels=0, show_progress=False))
+
+
+def pep(problem, dense, targets, **options):
+    return rivals.pep(problem, dense, targets, **({"search": SEARCH} | options))
 
 
 @pytest.fixture(scope="module")
-def dense(split):
-    return next(lthjax.find_tickets(split, settings=SETTINGS, levels=0, show_progress=False))
-
-
-def pep(job, dense, targets, **options):
-    return rivals.pep(job, PARTS, dense, targets, **({"search": SEARCH} | options))
-
-
-@pytest.fixture(scope="module")
-def records(job, dense):
+def records(problem, dense):
     return {
-        "PEP": list(pep(job, dense, [0.5, 0.75])),
-        "LCM": list(rivals.lcm(job, PARTS, dense, [0.4, 0.5])),
-        "MagPrune": list(rivals.magnitude_pruning(job, dense, [0.4, 0.5])),
+        "PEP": list(pep(problem, dense, [0.5, 0.75])),
+        "LCM": list(rivals.lcm(problem, dense, [0.4, 0.5])),
+        "MagPrune": list(rivals.magnitude_pruning(problem, dense, [0.4, 0.5])),
     }
 
 
 def test_rows_stand_beside_a_ticket_s(records, dense):
-    wanted = set(tickets.row(dense)) | {"method", "note"}
+    wanted = set(result(dense).row()) | {"method", "note"}
     users_with_test_items = len(dense.users)
     for method, of_method in records.items():
         assert len(of_method) == 2
         for record in of_method:
-            assert set(record.row) == wanted
-            assert record.row["method"] == method
+            assert set(record.row()) == wanted
+            assert record.row()["method"] == method
             assert record.metrics.keys() == dense.metrics.keys()
             assert record.metrics["recall@20"] == pytest.approx(record.per_user["recall@20"].mean())
             assert len(record.per_user["ndcg@20"]) == users_with_test_items
             difference = record.metrics["recall@20"] - dense.metrics["recall@20"]
-            assert record.row["difference"] == pytest.approx(difference, abs=1e-6)
-            assert record.row["verdict"] in ("better", "wins", "slower", "matches", "worse")
-    rows = [tickets.row(dense), *(record.row for of_method in records.values() for record in of_method)]
+            assert record.row()["difference"] == pytest.approx(difference, abs=1e-6)
+            assert record.row()["verdict"] in ("better", "wins", "slower", "matches", "worse")
+    rows = [result(dense).row(), *(record.row() for of_method in records.values() for record in of_method)]
     assert len(report.table(rows)) == 7
 
 
 def test_sizes(records):
     size = 70 * 5
-    kept = {method: [record.row["num_kept"] for record in of_method] for method, of_method in records.items()}
+    kept = {method: [record.row()["num_kept"] for record in of_method] for method, of_method in records.items()}
     assert kept["LCM"] == [70 * 3, 70 * 3]
     assert kept["MagPrune"] == [size - 140, size - 75 - 100]
     for target, record in zip((0.5, 0.75), records["PEP"], strict=True):
         assert target <= record.sparsity < target + 0.2
     for of_method in records.values():
         for record in of_method:
-            assert record.sparsity == pytest.approx(1 - record.row["num_kept"] / size)
-    assert [record.row["note"] for record in records["LCM"]] == [
+            assert record.sparsity == pytest.approx(1 - record.row()["num_kept"] / size)
+    assert [record.row()["note"] for record in records["LCM"]] == [
         "",
         "50.0% of 5 dimensions is no whole number (2.5): 2 fall, 40.0000%",
     ]
 
 
-def test_pep_s_last_part_is_a_ticket_s_training(job, dense):
-    """From the dense model's first values x mask; seen through `fit`, that gets them."""
+def test_pep_s_last_part_is_a_ticket_s_training(problem, dense):
+    """From the dense model's first values x mask; seen through the steps, which get them."""
     started = []
-    run_steps = job.program.run_steps
+    run_steps = problem.program.run_steps
 
     def spy(state, meter, kept, *rest):
         if int(state.step) == 0 and not started:
             started.append((jax.tree.map(np.array, state.params), kept))
         return run_steps(state, meter, kept, *rest)
 
-    watched = dataclasses.replace(job, program=job.program._replace(run_steps=spy))
+    watched = dataclasses.replace(problem, program=problem.program._replace(run_steps=spy))
     (record,) = pep(watched, dense, [0.5])
     params, kept = started[0]
     for got, first, mask in zip(params, dense.start, kept, strict=True):
         np.testing.assert_array_equal(got, np.where(mask, first, 0))
     assert record.sparsity == masks.sparsity(kept)
-    again = fit(
-        job.program,
-        begin(job.program.start(dense.start, kept), 0),
-        kept,
-        job.graph,
-        job.selection,
-        job.key(rivals._RETRAIN),
-        job.plan,
-    )
-    measured = evaluate.evaluate(job.program.embed(again.best.params, job.graph), job.test).means()
+    start = begin(problem.program.start(dense.start, kept), 0)
+    (again,) = fit(problem.trainer, [Member("PEP", kept, problem.key(Purpose.PEP_BATCHES), start)])
+    measured = ranking.evaluate(problem.program.embed(again.best.params, problem.graph), problem.test).means()
     assert record.metrics["recall@20"] == measured["recall@20"]
 
 
-def test_pep_that_falls_short_keeps_what_it_reached(job, dense):
-    found = pep(job, dense, [0.2, 0.9], search=WEAK)
+def test_pep_that_falls_short_keeps_what_it_reached(problem, dense):
+    found = pep(problem, dense, [0.2, 0.9], search=WEAK)
     assert next(found).sparsity >= 0.2
     with pytest.raises(lthjax.TrainingError, match=r"wanted 90\.0% of the entries at 0 within 40 epochs; got \d+\.\d%"):
         next(found)
 
 
-def test_pep_refuses_at_once_what_leaves_nothing(job, dense):
+def test_pep_refuses_at_once_what_leaves_nothing(problem, dense):
     with pytest.raises(lthjax.SettingsError, match=r"leaves some of 350 entries; got 99\.9%"):
-        next(pep(job, dense, [0.2, 0.999]))
+        next(pep(problem, dense, [0.2, 0.999]))
 
 
-def test_the_same_seed_gives_the_same(records, job, dense):
+def test_the_same_seed_gives_the_same(records, problem, dense):
     def still(record):
-        return {name: value for name, value in record.row.items() if name != "seconds"}
+        return {name: value for name, value in record.row().items() if name != "seconds"}
 
-    again = [*rivals.lcm(job, PARTS, dense, [0.4]), *pep(job, dense, [0.5])]
+    again = [*rivals.lcm(problem, dense, [0.4]), *pep(problem, dense, [0.5])]
     assert [still(record) for record in again] == [still(records["LCM"][0]), still(records["PEP"][0])]
 
 
-def test_reports_name_what_trains(job, dense):
+def test_reports_name_what_trains(problem, dense):
     names = set()
-    list(pep(job, dense, [0.3], report=lambda name, *rest: names.add(name)))
-    list(rivals.lcm(job, PARTS, dense, [0.4], report=lambda name, *rest: names.add(name)))
+    list(pep(problem, dense, [0.3], report=lambda name, *rest: names.add(name)))
+    list(rivals.lcm(problem, dense, [0.4], report=lambda name, *rest: names.add(name)))
     assert names == {"PEP, search", "PEP", "LCM"}

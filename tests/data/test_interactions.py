@@ -45,6 +45,10 @@ def part_files(folder, **texts):
     return folder
 
 
+def original(data):
+    return {(str(data.user_ids[user]), str(data.item_ids[item])) for user, item in data.pairs.tolist()}
+
+
 def test_bundled_movielens(nowhere):
     got = load("ml-latest-small")
     assert (got.name, got.num_users, got.num_items, len(got.pairs)) == ("ml-latest-small", 671, 9_066, 100_004)
@@ -76,28 +80,28 @@ def test_known_names_say_how_to_get_them(nowhere, name):
 
 
 def test_known_names_are_looked_for_in_both_places(nowhere, monkeypatch):
-    part_files(nowhere / "data" / "gowalla", train="0 1 2 3\n", test="0 4\n")
-    assert len(load("gowalla").pairs) == 4
-    part_files(nowhere / "mine" / "gowalla", train="0 1 2 3\n1 2\n", test="0 4\n")
+    part_files(nowhere / "data" / "gowalla", train="0 1 2 3\n1 2\n", test="0 4\n")
+    assert len(load("gowalla").pairs) == 5
+    part_files(nowhere / "mine" / "gowalla", train="0 1 2 3\n1 2\n2 1\n", test="0 4\n")
     monkeypatch.setenv("LTHJAX_DATA", str(nowhere / "mine"))
-    assert load("gowalla").parts.tolist() == [0, 0, 0, 2, 0]
+    assert load("gowalla").parts.tolist() == [0, 0, 0, 2, 0, 0]
     (nowhere / "mine" / "gowalla" / "test.txt").unlink()
     refused("gowalla", "test.txt", "gowalla", "github.com/")
 
 
 def test_stand_ins_are_pooled_and_say_so(nowhere):
-    part_files(nowhere / "data" / "kuairand", train="0 1 2 3\n", valid="0 4\n", test="0 9 8 7 6\n")
+    part_files(nowhere / "data" / "kuairand", train="0 1 2 3\n1 2\n", valid="0 4\n", test="0 9 8 7 6\n")
     got = load("kuairand")
-    assert got.item_ids.tolist() == [1, 2, 3, 4]
+    assert original(got) == {("0", "1"), ("0", "2"), ("0", "3"), ("0", "4"), ("1", "2")}
     assert got.parts is None
     assert "stand-in for Kwai" in got.notes[0]
     assert "test.txt" in got.notes[0]
-    part_files(nowhere / "data" / "tiktok-clickbait", valid="0 4\n", test="0 9 8 7 6\n")
+    part_files(nowhere / "data" / "tiktok-clickbait", valid="0 4\n", test="0 9 8 7 6\n1 2\n")
     assert "stand-in for TikTok" in load("tiktok-clickbait").notes[0]
 
 
 def test_names_of_own_folders_and_unknown_names(nowhere):
-    part_files(nowhere / "data" / "my-shop", train="0 1 2 3\n")
+    part_files(nowhere / "data" / "my-shop", train="0 1 2 3\n1 2\n")
     assert load("my-shop").name == "my-shop"
     refused("my-shpo", "did you mean my-shop?")
     refused("gowala", "did you mean gowalla?")
@@ -109,7 +113,7 @@ def test_names_of_own_folders_and_unknown_names(nowhere):
 
 
 def test_folder_parts_and_their_order(tmp_path):
-    part_files(tmp_path, train="0 1 2 3\n1 1\n", val="0 4\n", test="1 2 5 6\n")
+    part_files(tmp_path, train="0 1 2 3\n1 1\n", val="0 4\n", test="0\n1 2 5 6\n")
     (tmp_path / "README.md").write_text("not data")
     got = load(tmp_path)
     assert got.name == tmp_path.name
@@ -126,19 +130,42 @@ def test_folder_of_recbole_parts(tmp_path):
     assert load(tmp_path).parts.tolist() == [0, 1, 2]
 
 
+def test_folder_of_one_atomic_file(tmp_path):
+    (tmp_path / "shop.inter").write_text("user_id:token\titem_id:token\n1\t2\n")
+    (tmp_path / "shop.item").write_text("item_id:token\n2\n")
+    assert original(load(tmp_path)) == {("1", "2")}
+    assert load(tmp_path).parts is None
+
+
+def test_folder_of_ncf_parts(tmp_path):
+    (tmp_path / "ml.train.rating").write_text("0\t10\t5\t978300760\n0\t11\t5\t978300760\n1\t10\t5\t978300760\n")
+    (tmp_path / "ml.test.rating").write_text("0\t12\t5\t978300760\n1\t11\t5\t978300760\n")
+    (tmp_path / "ml.test.negative").write_text("(0,12)\t7\t8\n")
+    assert load(tmp_path).parts.tolist() == [0, 0, 2, 0, 2]
+
+
 def test_folders_refused(tmp_path):
     (tmp_path / "ratings.txt").write_text("0 1\n")
     refused(tmp_path, "train.txt", tmp_path.name)
+    (tmp_path / "u1.base").write_text("0 1\n")
+    refused(tmp_path, "ml-100k", "u.data")
     part_files(tmp_path, valid="0 1\n", val="0 1\n")
     refused(tmp_path, "one file a part", "val.txt and valid.txt")
 
 
 def test_a_pair_in_several_parts_stays_in_the_earliest(tmp_path):
-    part_files(tmp_path, train="0 1 2 3\n0 1\n", valid="0 3 4\n", test="0 4 5 1 5 6\n")
+    part_files(tmp_path, train="0 1 2 3 1\n1 1\n", valid="0 3 4\n1\n", test="0 4 5 1 5 6\n1\n")
     got = load(tmp_path)
     assert got.item_ids.tolist() == [1, 2, 3, 4, 5, 6]
-    assert got.parts.tolist() == [0, 0, 0, 1, 2, 2]
-    assert "5 duplicates dropped, 3 of them in a later part (a pair stays in its earliest part)" in got.notes
+    assert got.parts.tolist() == [0, 0, 0, 1, 2, 2, 0]
+    assert "5 duplicates dropped, 3 of them in another part (a pair stays in its earliest part)" in got.notes
+
+
+def test_a_test_part_that_train_holds_too_is_what_was_held_out(tmp_path):
+    part_files(tmp_path, train="0 1 2 3\n1 1 2\n", test="0 3\n1 2\n")
+    got = load(tmp_path)
+    assert got.parts.tolist() == [0, 0, 2, 0, 2]
+    assert "2 duplicates dropped, 2 of them in another part (a pair stays in its latest part)" in got.notes
 
 
 def test_users_with_items_in_one_part_only_are_kept(tmp_path):
@@ -151,13 +178,13 @@ def test_users_with_items_in_one_part_only_are_kept(tmp_path):
 def test_items_after_users(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("0 3\n0 5\n1 3\n2 4\n")
-    got = load(path, items_after_users=True)
+    got = load(path, items_after_users=True, format="pairs")
     assert got.item_ids.tolist() == [0, 1, 2]
     assert "items numbered after users: 3 subtracted from every item number" in got.notes
     path.write_text("0 3\n3 5\n")
-    refused(path, "item 3 and user 3", "x", items_after_users=True)
+    refused(path, "item 3 and user 3", "x", items_after_users=True, format="pairs")
     path.write_text("0 a\n3 5\n")
-    refused(path, "text", items_after_users=True)
+    refused(path, "text", items_after_users=True, format="pairs")
 
 
 def test_sparse_matrix():
@@ -171,8 +198,20 @@ def test_sparse_matrix():
     stored_zero = sparse.coo_array(([0, 1], ([0, 1], [0, 1])), shape=(2, 2))
     assert load(stored_zero).user_ids.tolist() == [1]
     assert len(load(sparse.csr_array(dense), min_rating=2).pairs) == 2
-    refused(sparse.csr_array((3, 4)), "without non-zeros")
-    refused(sparse.csr_array(dense), "sparse matrix", format="pairs")
+    signed = sparse.csr_array([[-1, 2], [3, -4]])
+    assert original(load(signed)) == {("0", "1"), ("1", "0")}
+    assert "matrix: 2 values that are not above 0 are no positives: dropped" in load(signed).notes
+    assert len(load(signed, min_rating=-1).pairs) == 3
+    refused(sparse.csr_array((3, 4)), "without positive values")
+    refused(sparse.csr_array(dense), "are for files", format="pairs")
+    refused(sparse.csr_array(dense), "no --columns", columns="0,1")
+
+
+def test_array_of_pairs():
+    assert original(load(np.array([[0, 2], [0, 1], [1, 1]]))) == {("0", "1"), ("0", "2"), ("1", "1")}
+    refused(np.array([[0, 1], [1, 2]]), "never repeats", "--columns 0,1")
+    assert len(load(np.array([[0, 1], [1, 2]]), columns="0,1").pairs) == 2
+    refused(np.zeros(3), "[3]")
 
 
 def test_data_frame():
@@ -182,8 +221,11 @@ def test_data_frame():
     assert got.pairs.tolist() == [[0, 0], [0, 1], [1, 0]]
     assert len(load(frame, min_rating=4).pairs) == 2
     assert load(frame, columns="iid,uid").user_ids.tolist() == [7, 8]
-    first = load(pd.DataFrame([[3, "x", 1.5], [4, "y", 2.5]]), min_rating=2)
-    assert (first.user_ids.tolist(), first.item_ids.tolist()) == ([4], ["y"])
+    unnamed = pd.DataFrame([[3, "x", 1.5], [4, "y", 2.5], [3, "y", 1.0], [4, "x", 5.0]])
+    assert original(load(unnamed, min_rating=2)) == {("4", "y"), ("4", "x")}
+    assert load(unnamed, columns="1,0").user_ids.tolist() == ["x", "y"]
+    refused(unnamed[::3], "never repeats")
+    refused(unnamed.set_axis(["a", "b", "c"], axis=1), "one column of users", "{'a': '3', 'b': 'x'")
     digits = load(pd.DataFrame({"user": ["10", "9"], "item": pd.Categorical(["q", "r"])}))
     assert digits.user_ids.tolist() == [9, 10]
     floats = load(pd.DataFrame({"user": [1.0, 2.0], "item": pd.array([1, 2], dtype="Int64")}))
@@ -195,19 +237,31 @@ def test_data_frame():
 @pytest.mark.parametrize(
     ("frame", "parts"),
     [
-        ({"user": [1.0, np.nan], "item": [1, 2]}, ["user id", "nan", "row 1"]),
-        ({"user": ["a", None], "item": [1, 2]}, ["user id", "row 1"]),
+        ({"user": [1.0, np.nan], "item": [1, 2]}, ["a user in every row", "1 of 2", "row 1"]),
+        ({"user": ["a", None], "item": [1, 2]}, ["a user in every row", "row 1"]),
+        ({"user": ["a", "b"], "item": [1, pd.NA]}, ["a item in every row", "row 1"]),
         ({"user": [1.5, 2], "item": [1, 2]}, ["whole", "1.5", "row 0"]),
-        ({"user": [1, 2], "item": [1, -2]}, ["item", "-2", "row 1"]),
-        ({"user": [1], "item": [2], "rating": ["good"]}, ["'good'"]),
-        ({"user": [1], "item": [2], "rating": [None]}, ["rating"]),
-        ({"user": [1], "item": [2]}, ["rating column"]),
+        ({"user": [1], "item": [[2, 3]]}, ["one id in a cell", "list"]),
+        ({"user": [1], "item": [2], "rating": ["good"]}, ["'good'", "row 0"]),
+        ({"user": [1], "item": [2], "rating": [None]}, ["a number as rating", "row 0"]),
+        ({"user": [1], "item": [2]}, ["--min-rating wants"]),
         ({"user": [], "item": [], "rating": []}, ["without rows"]),
-        ({"only": [1]}, ["'1'"]),
+        ({"only": [1]}, ["one column of users"]),
     ],
 )
 def test_data_frames_refused(frame, parts):
-    refused(pd.DataFrame(frame), *parts, min_rating=1 if "rating" in " ".join([*frame, *parts]) else None)
+    rated = "rating" in " ".join([*frame, *parts])
+    refused(pd.DataFrame(frame), *parts, "DataFrame", min_rating=1 if rated else None)
+
+
+def test_frames_with_users_in_the_index_are_refused_with_the_line_that_mends_them():
+    frame = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [5, 6, 5], "clicks": [1, 0, 2]})
+    indexed = frame.set_index("user_id")
+    refused(indexed, "user_id", "frame.reset_index()")
+    assert original(load(indexed.reset_index())) == {("1", "5"), ("1", "6"), ("2", "5")}
+    pivot = frame.pivot(index="user_id", columns="item_id", values="clicks")
+    refused(pivot, "a pivot", "frame.stack().loc[lambda value: value > 0].reset_index()")
+    assert original(load(pivot.stack().loc[lambda value: value > 0].reset_index())) == {("1", "5"), ("2", "5")}
 
 
 def test_importing_data_is_light():

@@ -7,8 +7,7 @@ import pytest
 from scipy import sparse
 
 from lthjax.embeddings import Embeddings
-from lthjax.evaluation import breakdown as diagnostics
-from lthjax.evaluation import costs
+from lthjax.evaluation import breakdown, costs
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +65,10 @@ def test_layers_against_the_dense_product(masks, tiny):
     adjacency[tiny.train[:, 0], 7 + tiny.train[:, 1]] = 1
     adjacency += adjacency.T
     table = np.concatenate(masks).astype(float)
-    degree = diagnostics.degrees(tiny.train, 7, 11)
-    found = list(costs.layers(masks, tiny.train, 3))
-    assert len(found) == 4
-    for layer in found:
+    degree = breakdown.degrees(tiny.train, 7, 11)
+    layers = list(costs.layers(masks, tiny.train, 3))
+    assert len(layers) == 4
+    for layer in layers:
         np.testing.assert_array_equal(np.concatenate(layer), table > 0)
         used = sum(np.count_nonzero(table[j]) for i, j in np.argwhere(adjacency))  # a product for each stored entry
         assert costs.propagation(layer, degree) == used
@@ -78,6 +77,6 @@ def test_layers_against_the_dense_product(masks, tiny):
 
 def test_propagation_of_a_dense_table(tiny):
     dense = Embeddings(np.ones((7, 5), bool), np.ones((11, 5), bool))
-    degree = diagnostics.degrees(tiny.train, 7, 11)
+    degree = breakdown.degrees(tiny.train, 7, 11)
     assert costs.propagation(dense, degree) == 2 * len(tiny.train) * 5
     assert [np.concatenate(layer).sum() for layer in costs.layers(dense, tiny.train, 0)] == [18 * 5]

@@ -15,12 +15,12 @@ LOG3 = np.log2(3)
         (3, [1, 0, 1], 2, 1, 1.5 / (1 + 1 / LOG3)),
         (3, [0, 0, 0], 2, 0, 0),
         (3, [1, 1, 1], 3, 1, 1),
-        (3, [1, 1, 1], 5, 3 / 5, 1),  # more relevant items than places: the best list is full of hits
-        (3, [0, 0, 1], 1, 1, 0.5),  # fewer relevant items than places: the best list has one hit
+        (3, [1, 1, 1], 5, 3 / 5, 1),  # more relevant items than ranks: the best list is all hits
+        (3, [0, 0, 1], 1, 1, 0.5),  # fewer relevant items than ranks: the best list has one hit
         (3, [0, 1, 0], 4, 1 / 4, (1 / LOG3) / (1 + 1 / LOG3 + 0.5)),
-        (1, [0, 1, 1], 2, 0, 0),  # hits behind place k do not count
+        (1, [0, 1, 1], 2, 0, 0),  # hits after rank k do not count
         (2, [0, 1, 1, 1], 3, 1 / 3, (1 / LOG3) / (1 + 1 / LOG3)),
-        (5, [1, 0], 1, 1, 1),  # fewer items than places
+        (5, [1, 0], 1, 1, 1),  # fewer items than k
         (5, [0, 1], 2, 1 / 2, (1 / LOG3) / (1 + 1 / LOG3)),
         (1, [1], 1, 1, 1),
     ],
@@ -32,6 +32,6 @@ def test_by_hand(k, hits, num_relevant, recall, ndcg):
 
 
 def test_an_earlier_hit_is_worth_more():
-    values = [float(ndcg_at(20, jnp.arange(20) == place, jnp.int32(3))) for place in range(20)]
+    values = [float(ndcg_at(20, jnp.arange(20) == rank, jnp.int32(3))) for rank in range(20)]
     assert values == sorted(values, reverse=True)
     assert len(set(values)) == 20

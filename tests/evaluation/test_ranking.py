@@ -35,9 +35,9 @@ def check(final, seen, held_out, ks=KS, block_size=None, num_users=7):
     wanted = slow_metrics(final, seen, held_out, ks)
     assert got.users.tolist() == list(wanted)
     assert tuple(got.recall) == tuple(got.ndcg) == ks
-    for place, k in enumerate(ks):
-        np.testing.assert_allclose(got.recall[k], [wanted[u][place][0] for u in wanted], rtol=1e-6)
-        np.testing.assert_allclose(got.ndcg[k], [wanted[u][place][1] for u in wanted], rtol=1e-6)
+    for column, k in enumerate(ks):
+        np.testing.assert_allclose(got.recall[k], [wanted[u][column][0] for u in wanted], rtol=1e-6)
+        np.testing.assert_allclose(got.ndcg[k], [wanted[u][column][1] for u in wanted], rtol=1e-6)
     return got
 
 
@@ -93,7 +93,7 @@ def test_zero_and_minus_zero_are_equal_scores(tiny, embedding_dim, block_size):
 
 
 def test_a_seen_item_is_never_a_hit(tiny, tied):
-    # User 1 has seen everything, user 4 all but items 6 and 7: fewer unseen items than places.
+    # User 1 has seen everything, user 4 all but items 6 and 7: fewer unseen items than k.
     seen = np.array([(1, i) for i in range(11)] + [(4, i) for i in range(11) if i not in (6, 7)], np.int32)
     held_out = np.array([(1, 2), (1, 3), (4, 0), (4, 7)], np.int32)
     got = check(tied, seen, held_out)
@@ -104,7 +104,7 @@ def test_a_seen_item_is_never_a_hit(tiny, tied):
 
 def test_nothing_seen(tiny, tied):
     got = check(tied, np.zeros((0, 2), np.int32), tiny.test)
-    assert (got.recall[20] == 1).all()  # 20 places hold all 11 items
+    assert (got.recall[20] == 1).all()  # a list of 20 has all 11 items
 
 
 def test_a_perfect_ranking():
@@ -119,10 +119,10 @@ def test_means_are_over_users(tiny, tied, seen_both):
     wanted = slow_metrics(tied, seen_both, tiny.test, KS)
     means = got.means()
     assert list(means) == [f"{name}@{k}" for k in KS for name in ("recall", "ndcg")]
-    for place, k in enumerate(KS):
+    for column, k in enumerate(KS):
         for number, name in enumerate(("recall", "ndcg")):
             np.testing.assert_allclose(
-                means[f"{name}@{k}"], np.mean([w[place][number] for w in wanted.values()]), rtol=1e-6
+                means[f"{name}@{k}"], np.mean([w[column][number] for w in wanted.values()]), rtol=1e-6
             )
 
 
@@ -152,7 +152,7 @@ def test_users_with_many_and_few_seen_items(many, block_size):
 
 
 def test_lists_of_the_best_items(many, monkeypatch):
-    """Equal scores by id, places that no unseen item fills at -1; in blocks whose last dispatch overlaps."""
+    """Equal scores by id, -1 after the last unseen item; in blocks whose last dispatch overlaps."""
     final, seen, held_out = many
     monkeypatch.setattr(module, "_SCORES_PER_DISPATCH", 3 * 7 * 200)
     got = top_items(final, ranking_task(seen, held_out, 40), 150, block_size=7)
@@ -167,8 +167,8 @@ def test_lists_of_the_best_items(many, monkeypatch):
 
 @pytest.mark.parametrize("num_scores", [64, 128, 3008])
 @pytest.mark.parametrize("num_values", [1, 3, 200])
-def test_the_first_places_are_those_of_a_stable_sort(num_scores, num_values):
-    """Few different values: ties within groups and across them, zeros of both signs, whole groups struck out."""
+def test_the_best_are_the_first_of_a_stable_sort(num_scores, num_values):
+    """Few different values: ties within groups and across them, zeros of both signs, whole groups masked."""
     rng = np.random.default_rng(num_scores + num_values)
     for k in (1, 20, 64):
         scores = rng.integers(-(num_values // 2), num_values // 2 + 1, num_scores).astype(np.float32)

@@ -1,24 +1,18 @@
 """Cold start: who is held out, what is taken away with them, and a tiny study from start to end."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 
 from experiments import cold_start
-from experiments.paper import studies
-from lthjax.data.split import Split
+from experiments.paper import scales
 from lthjax.errors import DataError, SettingsError
-from lthjax.evaluation import ranking as evaluate
-from lthjax.search import imp
+from lthjax.evaluation import ranking
 from lthjax.settings import Settings
 
 TINY = Settings(dim=4, epochs=2, eval_every=1, batch_size=64)
-
-
-@pytest.fixture(scope="module")
-def split(tiny):
-    return Split("tiny", np.arange(100, 107), np.arange(50, 61), (), tiny.train, tiny.valid, tiny.test)
 
 
 @pytest.fixture(scope="module")
@@ -30,54 +24,54 @@ def as_set(pairs):
     return set(map(tuple, np.asarray(pairs).tolist()))
 
 
-def test_new_ones_have_support_and_test(split):
-    users = cold_start.draw_new(split, "user", 0)
-    assert users.tolist() == cold_start.draw_new(split, "user", 0).tolist()
+def test_new_ones_have_support_and_test(tiny_split):
+    users = cold_start.draw_new(tiny_split, "user", 0)
+    assert users.tolist() == cold_start.draw_new(tiny_split, "user", 0).tolist()
     assert len(users) == 1  # a fifth of 4: users 0, 4, 5, 6; user 2 has no support
-    assert {int(cold_start.draw_new(split, "user", seed)[0]) for seed in range(40)} == {0, 4, 5, 6}
+    assert {int(cold_start.draw_new(tiny_split, "user", seed)[0]) for seed in range(40)} == {0, 4, 5, 6}
     with pytest.raises(DataError, match="wanted some items with test items to hold out; got 0"):
-        cold_start.draw_new(Split("x", *[split.user_ids] * 2, (), split.train, split.valid, split.test[:0]), "item", 0)
+        cold_start.draw_new(dataclasses.replace(tiny_split, test=tiny_split.test[:0]), "item", 0)
 
 
-def test_all_support_goes_to_train(split, new):
+def test_all_support_goes_to_train(tiny_split, new):
     """Of the validation part (0 1), (1 7), (4 0), (4 9), (6 7), those with user 4 or items 0 and 9 move."""
-    whole = cold_start.with_support(split, new)
+    whole = cold_start.with_support(tiny_split, new)
     assert as_set(whole.valid) == {(0, 1), (1, 7), (6, 7)}
-    assert as_set(whole.train) == as_set(split.train) | {(4, 0), (4, 9)}
+    assert as_set(whole.train) == as_set(tiny_split.train) | {(4, 0), (4, 9)}
     assert np.array_equal(whole.train, whole.train[np.lexsort((whole.train[:, 1], whole.train[:, 0]))])
-    assert np.array_equal(whole.test, split.test)
+    assert np.array_equal(whole.test, tiny_split.test)
 
 
-def test_users_held_out(split, new):
-    whole = cold_start.with_support(split, new)
-    held = cold_start.hold_out(whole, "user", new["user"], TINY)
-    assert held.rest.user_ids.tolist() == [100, 101, 102, 103, 105, 106]
-    assert held.rest.item_ids.tolist() == split.item_ids.tolist()
+def test_users_held_out(tiny_split, new):
+    whole = cold_start.with_support(tiny_split, new)
+    held_out = cold_start.hold_out(whole, "user", new["user"], TINY)
+    assert held_out.rest.user_ids.tolist() == [100, 101, 102, 103, 105, 106]
+    assert held_out.rest.item_ids.tolist() == tiny_split.item_ids.tolist()
     for part in ("train", "valid", "test"):
-        ids = {(held.rest.user_ids[u], i) for u, i in as_set(getattr(held.rest, part))}
+        ids = {(held_out.rest.user_ids[u], i) for u, i in as_set(getattr(held_out.rest, part))}
         assert ids == {(100 + u, i) for u, i in as_set(getattr(whole, part)) if u != 4}
-    assert np.flatnonzero(held.support.toarray()[0]).tolist() == [0, 1, 2, 3, 5, 8, 9]
-    (task,) = held.tasks.values()
+    assert np.flatnonzero(held_out.support.toarray()[0]).tolist() == [0, 1, 2, 3, 5, 8, 9]
+    (task,) = held_out.tasks.values()
     assert task.users.tolist() == [4]
     assert task.relevant.ids.tolist() == [4]
-    assert held.known.tolist() == [0, 1, 2, 3, 5, 6]
+    assert held_out.known.tolist() == [0, 1, 2, 3, 5, 6]
 
 
-def test_items_held_out(split, new):
+def test_items_held_out(tiny_split, new):
     """Test pairs with items 0 and 9 are (0 9) and (6 0)."""
-    whole = cold_start.with_support(split, new)
-    held = cold_start.hold_out(whole, "item", new["item"], TINY)
-    assert held.rest.item_ids.tolist() == [51, 52, 53, 54, 55, 56, 57, 58, 60]
-    assert held.rest.num_users == 7
-    ids = {(u, held.rest.item_ids[i]) for u, i in as_set(held.rest.train)}
+    whole = cold_start.with_support(tiny_split, new)
+    held_out = cold_start.hold_out(whole, "item", new["item"], TINY)
+    assert held_out.rest.item_ids.tolist() == [51, 52, 53, 54, 55, 56, 57, 58, 60]
+    assert held_out.rest.num_users == 7
+    ids = {(u, held_out.rest.item_ids[i]) for u, i in as_set(held_out.rest.train)}
     assert ids == {(u, 50 + i) for u, i in as_set(whole.train) if i not in (0, 9)}
-    fans = [np.flatnonzero(row).tolist() for row in held.support.toarray()]
+    fans = [np.flatnonzero(row).tolist() for row in held_out.support.toarray()]
     assert fans == [[0, 1, 4, 5], [1, 4, 5, 6]]
-    assert {name: as_pairs(task) for name, task in held.tasks.items()} == {
+    assert {name: as_pairs(task) for name, task in held_out.tasks.items()} == {
         "items": {(0, 9), (6, 0)},
         "items, all test items": {(0, 2), (0, 9), (6, 0)},
     }
-    seen = held.tasks["items"].seen
+    seen = held_out.tasks["items"].seen
     assert np.asarray(seen.ids)[seen.starts[0] : seen.starts[1]].tolist() == [0, 1, 3, 4]  # train and valid
 
 
@@ -86,26 +80,21 @@ def as_pairs(task):
     return {(int(user), int(item)) for user in task.users for item in ids[starts[user] : starts[user + 1]]}
 
 
-def test_popularity_ranks_by_training_interactions(split):
-    """Three users have items 0, 2, 3, 9 and 10, two have 1, 4, 5, 6 and 8: item 5 is the eighth."""
-    task = evaluate.ranking_task(split.train, np.array([[2, 5]]), 7)  # user 2 has seen nothing
-    measured = evaluate.evaluate(cold_start.popularity(split), task, (7, 8))
-    assert (measured.recall[7].tolist(), measured.recall[8].tolist()) == ([0.0], [1.0])
+def test_popularity_ranks_by_training_interactions(tiny_split):
+    """Three users have items 0, 2, 3, 9 and 10, two have 1, 4, 5, 6 and 8: item 5 is one of five at ranks 6 to 10."""
+    task = ranking.ranking_task(tiny_split.train, np.array([[2, 5]]), 7)  # user 2 has seen nothing
+    measured = ranking.evaluate(cold_start.popularity(tiny_split), task, (7, 8))
+    assert [measured.recall[k].tolist() for k in (7, 8)] == [[pytest.approx(2 / 5)], [pytest.approx(3 / 5)]]
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    draws = np.random.default_rng(0)
-    lines = [f"{user} " + " ".join(map(str, draws.choice(40, 12, replace=False))) for user in range(30)]
-    (tmp_path / "few.txt").write_text("\n".join(lines) + "\n")
-    monkeypatch.setitem(studies.SCALES, "quick", TINY)
+def config(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(scales.SCALES, "quick", TINY)
     monkeypatch.setitem(cold_start.WAYS, "mf", {"folded in": {"steps": 5}})
-    return cold_start.Config(
-        data=(str(tmp_path / "few.txt"),), models=("mf",), new=("items",), seeds=2, out=str(tmp_path / "out")
-    )
+    return cold_start.Config(data=(data,), models=("mf",), new=("items",), seeds=2, out=str(tmp_path))
 
 
-def test_a_study(config, monkeypatch, tmp_path):
+def test_a_study(config, forbid_training, tmp_path):
     rows = cold_start.main(config)
     ways = [("retrained", 0), ("retrained", 1), ("folded in", 0), ("folded in", 1), ("popularity", 0)]
     assert sorted((row["new"], row["variant"], row["level"]) for row in rows) == sorted(
@@ -119,12 +108,15 @@ def test_a_study(config, monkeypatch, tmp_path):
     for (name, way, level), row in by_way.items():
         wanted = 0.0 if way == "retrained" else row["recall@20"] - by_way[name, "retrained", level]["recall@20"]
         assert row["difference"] == pytest.approx(wanted, abs=1e-6)
-    place = tmp_path / "out" / "cold_start"
-    with open(place / "results.csv", newline="") as file:
+    folder = tmp_path / "cold_start"
+    with open(folder / "results.csv", newline="") as file:
         assert [row["variant"] for row in csv.DictReader(file)] == [row["variant"] for row in rows]
-    assert (place / "table.md").read_text().count("| few | MF |") == 6
-    assert (place / "figure.png").read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(imp, "fit_together", None)
+    assert (folder / "table.md").read_text().count("| few | MF |") == 6
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    of_splits = sorted(run.name.removeprefix("dense-").rpartition("-")[0] for run in (tmp_path / "runs").iterdir())
+    with_all_support = "few-with-all-support"
+    assert of_splits == [f"{with_all_support}-mf"] * 2 + [f"{with_all_support}-without-new-items-mf"] * 2
+    forbid_training()
     assert cold_start.main(config) == rows
 
 

@@ -26,8 +26,8 @@ def run(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["find_tickets", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             cli.run(find_tickets.main, find_tickets.Config, find_tickets.__doc__)
-        said = capsys.readouterr()
-        return end.value.code, said.out, said.err
+        printed = capsys.readouterr()
+        return end.value.code, printed.out, printed.err
 
     return call
 
@@ -36,9 +36,9 @@ def run(monkeypatch, capsys, tmp_path):
 def pairs(tmp_path):
     """A file of pairs: 20 users with 8 of 25 items each."""
     rng = np.random.default_rng(2)
-    place = tmp_path / "pairs.txt"
-    place.write_text("".join(f"{u} {i}\n" for u in range(20) for i in sorted(rng.choice(25, 8, replace=False))))
-    return place
+    file = tmp_path / "pairs.txt"
+    file.write_text("".join(f"{u} {i}\n" for u in range(20) for i in sorted(rng.choice(25, 8, replace=False))))
+    return file
 
 
 def refused(outcome, *wanted):
@@ -56,7 +56,7 @@ def test_table_sentence_and_folder(run, pairs, tmp_path):
     table = [line for line in output.splitlines() if line.split() and line.split()[0] in ("level", "0", "1", "2")]
     assert len(table) == 4
     assert "ticket" in output.splitlines()[-2]
-    names = {place.name for place in (tmp_path / "run").iterdir()}
+    names = {entry.name for entry in (tmp_path / "run").iterdir()}
     assert {"config.json", "results.csv", "log.jsonl", "recall_vs_sparsity.png", "tickets"} <= names
     again = run("--data", pairs, *TINY, "--out", tmp_path / "run")
     assert again == (0, output, "")
@@ -66,6 +66,16 @@ def test_the_default_folder_is_named_after_the_settings(run, pairs, tmp_path):
     for arguments in ((), (), ("--seed", "1")):
         assert run("--data", pairs, *TINY, "--levels", "0", *arguments)[0] == 0
     assert len(list((tmp_path / "runs").glob("pairs-mf-*"))) == 2
+
+
+def test_several_seeds_have_a_table_of_their_means(run, pairs, tmp_path):
+    code, output, errors = run("--data", pairs, *TINY, "--seeds", "2")
+    assert (code, errors) == (0, "")
+    assert "2 seeds, mean ± standard deviation" in output
+    (folder,) = (tmp_path / "runs").glob("pairs-mf-*-seeds")
+    assert {entry.name for entry in folder.iterdir()} >= {"config.json", "results.csv", "seed_0", "seed_1"}
+    assert "recall@20_sd" in (folder / "results.csv").read_text().splitlines()[0]
+    refused(run("--data", pairs, *TINY, "--out", folder), "--seeds")
 
 
 def test_help_explains_every_flag(run):
@@ -87,6 +97,7 @@ def test_help_explains_every_flag(run):
         ("--learning-rate 0", "--learning-rate: wanted a positive number; got 0.0"),
         ("--learning-rate nan", "--learning-rate: wanted a number; got nan"),
         ("--model ncf", "'ncf'"),
+        ("--data None", "wanted the data"),
         ("--data movielns", "wanted a path or one of ml-latest-small"),
         ("--data ml-latest-smal", "did you mean ml-latest-small"),
         ("--data nowhere/file.txt", "nowhere/file.txt"),
@@ -118,14 +129,14 @@ def test_bad_files(run, tmp_path):
     for name, content, wanted in (
         ("empty.txt", b"", "empty.txt"),
         ("word.txt", b"0 1 2.5\n0 2 x\n", "word.txt, line 2"),
-        ("negative.txt", b"0 1 2 3\n1 -2 5 6 7\n", "negative.txt"),
+        ("ragged.csv", b"user,item\n1,2\n1\n", "ragged.csv, line 3"),
         ("garbage.txt", bytes(range(256)) * 9, "garbage.txt"),
         ("cut.txt.gz", gzip.compress(text * 400)[:-30], "cut.txt.gz"),
         ("rating.csv", b"user,item,rating\n1,2,good\n", "rating.csv"),
     ):
         (tmp_path / name).write_bytes(content)
-        extra = {"rating.csv": ("--min-rating", "3"), "word.txt": ("--format", "pairs")}.get(name, ())
-        refused(run("--data", tmp_path / name, *TINY, *extra), wanted)
+        options = {"rating.csv": "--min-rating 3", "word.txt": "--min-rating 1 --format pairs"}.get(name, "")
+        refused(run("--data", tmp_path / name, *TINY, *options.split()), wanted)
     folder = tmp_path / "only-test"
     folder.mkdir()
     (folder / "train.txt").write_bytes(b"")
@@ -145,9 +156,9 @@ def test_a_loss_that_is_no_number_is_bad_input_too(run, pairs):
 @pytest.mark.filterwarnings("default")
 def test_notes_are_lines_on_standard_error(run, pairs, tmp_path):
     run("--data", pairs, *TINY, "--out", tmp_path / "run")
-    for place in (tmp_path / "run" / "tickets" / "level_02" / "arrays").rglob("*"):
-        if place.is_file():
-            place.write_bytes(b"")
+    for file in (tmp_path / "run" / "tickets" / "level_02" / "arrays").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
     code, _, errors = run("--data", pairs, *TINY, "--out", tmp_path / "run")
     assert code == 0
     assert errors.startswith("note: ")

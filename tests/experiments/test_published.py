@@ -6,38 +6,37 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import cli
-from experiments import published as baselines
+from experiments import cli, published
 from lthjax import presets
+from lthjax.settings import Settings, values
 
 
 def from_preset(name, **changes):
     """A config as the command line makes it: the preset's values, then the flags."""
-    values = {field: getattr(presets.find(name), field) for field in presets.Settings.__dataclass_fields__}
-    return baselines.Config(**(values | {"data": "gowalla"} | changes))
+    return published.Config(**(values(presets.find(name), Settings) | {"data": "gowalla"} | changes))
 
 
 def test_published_rows_of_the_same_model_size_and_epochs():
-    lightgcn = baselines.settings_of(from_preset("lightgcn_pytorch"), "lightgcn")
-    assert {row.recall for row in baselines.comparable(lightgcn)} == {0.1824, 0.18236}
-    early = baselines.settings_of(from_preset("lightgcn_pytorch", epochs=5), "lightgcn")
-    assert [row.recall for row in baselines.comparable(early)] == [0.10711]
-    mf = baselines.settings_of(from_preset("paper_code", data="some/folder/yelp2018"), "mf")
-    assert [row.recall for row in baselines.comparable(mf)] == [0.0459]
-    assert baselines.comparable(baselines.settings_of(from_preset("paper_code", dim=48), "mf")) == []
+    lightgcn = published.settings_of(from_preset("lightgcn_pytorch"), "lightgcn")
+    assert {row.recall for row in published.comparable(lightgcn)} == {0.1824, 0.18236}
+    early = published.settings_of(from_preset("lightgcn_pytorch", epochs=5), "lightgcn")
+    assert [row.recall for row in published.comparable(early)] == [0.10711]
+    mf = published.settings_of(from_preset("paper_code", data="some/folder/yelp2018"), "mf")
+    assert [row.recall for row in published.comparable(mf)] == [0.0459]
+    assert published.comparable(published.settings_of(from_preset("paper_code", dim=48), "mf")) == []
 
 
 def test_mf_uses_the_twin_of_its_preset_and_keeps_what_flags_say():
-    settings = baselines.settings_of(from_preset("lightgcn_pytorch", epochs=7), "mf")
+    settings = published.settings_of(from_preset("lightgcn_pytorch", epochs=7), "mf")
     assert (settings.preset, settings.init, settings.epochs, settings.model) == (
         "lightgcn_pytorch_mf",
         "normal-1",
         7,
         "mf",
     )
-    settings = baselines.settings_of(from_preset("recbole"), "mf")
+    settings = published.settings_of(from_preset("recbole"), "mf")
     assert (settings.init, settings.l2) == ("xavier-normal-each", 0.0)
-    settings = baselines.settings_of(from_preset("lightgcn_tf"), "mf")
+    settings = published.settings_of(from_preset("lightgcn_tf"), "mf")
     assert (settings.preset, settings.init) == ("lightgcn_tf", "normal-0.01")
 
 
@@ -53,10 +52,10 @@ def test_it_runs_and_leaves_the_comparison(tmp_path, monkeypatch, capsys):
     )
     monkeypatch.setattr(sys, "argv", words.split())
     with pytest.raises(SystemExit) as end:
-        cli.run(baselines.main, baselines.Config, "")
-    said = capsys.readouterr()
-    assert end.value.code == 0, said.err
-    assert "WARNING: best epochs were chosen on the test part" in said.out
+        cli.run(published.main, published.Config, "")
+    printed = capsys.readouterr()
+    assert end.value.code == 0, printed.err
+    assert "WARNING: best epochs were chosen on the test part" in printed.out
     table = pd.read_csv(tmp_path / "out" / "comparison.csv")
     assert table["source"].tolist().count("ours") == 2
     assert set(table["model"]) == {"mf", "lightgcn"}

@@ -152,9 +152,7 @@ def test_under_vmap_only_one_table_may_be_mapped(tiny_graph, x):
 
 def test_vmap_over_graphs_is_refused(tiny_graph, x):
     with pytest.raises(NotImplementedError, match="one graph for all tickets"):
-        jax.vmap(lambda starts: propagation.propagate(tiny_graph.replace(active_users=starts), x, 1))(
-            jnp.zeros((2, 3), jnp.int32)
-        )
+        jax.vmap(lambda users: propagate(tiny_graph.replace(active_users=users), x, 1))(jnp.zeros((2, 3), jnp.int32))
 
 
 @pytest.mark.parametrize(("num_users", "num_items", "density"), [(300, 200, 0.03), (1, 50, 0.5), (50, 1, 0.5)])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lthjax.data.id_lists import IdLists
-from lthjax.graph import id_sets as rows
+from lthjax.graph import id_sets
 
 NUM_IDS, WIDTH = 9, 4  # three chunks hold a row, and more
 EXAMPLES = [
@@ -23,7 +23,7 @@ EXAMPLES = [
 
 def build(sets):
     pairs = [(row, member) for row, ids in enumerate(sets) for member in sorted(ids)]
-    return rows.from_pairs(np.array(pairs, np.int32).reshape(-1, 2), len(sets))
+    return id_sets.from_pairs(np.array(pairs, np.int32).reshape(-1, 2), len(sets))
 
 
 @jax.jit
@@ -33,9 +33,9 @@ def everything(built):
     number = jnp.broadcast_to(jnp.arange(NUM_IDS)[None], row.shape)
     every_row = jnp.arange(built.num_rows)
     return (
-        rows.contains(built, row, number),
-        rows.nth_absent(built, row, number),
-        jax.vmap(lambda m: jnp.stack([rows.chunk(built, m, c, WIDTH, fill=NUM_IDS) for c in range(3)]))(every_row),
+        id_sets.contains(built, row, number),
+        id_sets.nth_absent(built, row, number),
+        jax.vmap(lambda m: jnp.stack([id_sets.chunk(built, m, c, WIDTH, fill=NUM_IDS) for c in range(3)]))(every_row),
     )
 
 
@@ -69,7 +69,7 @@ def test_any_rows_are_sets(sets):
 def test_ids_out_of_range_are_in_no_row():
     built = build([[0, 8], list(range(9)), []])
     for outside in (-1, NUM_IDS, 2**31 - 1):
-        got = rows.contains(built, jnp.arange(3), jnp.full(3, outside, jnp.int32))
+        got = id_sets.contains(built, jnp.arange(3), jnp.full(3, outside, jnp.int32))
         assert not got.any()
 
 
@@ -77,9 +77,9 @@ def test_large_rows_against_numpy():
     rng = np.random.default_rng(0)
     num_rows, num_ids = 40, 3000
     dense = rng.random((num_rows, num_ids)) < rng.random((num_rows, 1))
-    built = rows.from_pairs(np.argwhere(dense), num_rows)
+    built = id_sets.from_pairs(np.argwhere(dense), num_rows)
     row, ids = np.indices(dense.shape, np.int32)
-    np.testing.assert_array_equal(rows.contains(built, jnp.asarray(row), jnp.asarray(ids)), dense)
+    np.testing.assert_array_equal(id_sets.contains(built, jnp.asarray(row), jnp.asarray(ids)), dense)
     order = np.argsort(dense, axis=1, kind="stable")  # absent ids first, ascending
-    got = rows.nth_absent(built, jnp.asarray(row), jnp.asarray(ids))
+    got = id_sets.nth_absent(built, jnp.asarray(row), jnp.asarray(ids))
     np.testing.assert_array_equal(np.where(np.sort(dense, axis=1), num_ids, order), np.minimum(got, num_ids))

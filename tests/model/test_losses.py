@@ -42,13 +42,13 @@ def test_value_and_gradient_against_numpy(l2):
     np.testing.assert_allclose(value, slow_bpr(FINAL, LAYER0, BATCH, l2), rtol=1e-6)
     leaves, structure = jax.tree.flatten((FINAL, LAYER0))
     for number, gradient in enumerate(jax.tree.leaves(gradients)):
-        for place in np.ndindex(leaves[number].shape):
+        for index in np.ndindex(leaves[number].shape):
             sides = []
             for shift in (1e-6, -1e-6):
                 moved = [leaf.copy() for leaf in leaves]
-                moved[number][place] += shift
+                moved[number][index] += shift
                 sides.append(slow_bpr(*structure.unflatten(moved), BATCH, l2))
-            np.testing.assert_allclose(gradient[place], (sides[0] - sides[1]) / 2e-6, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(gradient[index], (sides[0] - sides[1]) / 2e-6, rtol=1e-4, atol=1e-6)
 
 
 def test_rows_of_weight_zero_do_not_count():

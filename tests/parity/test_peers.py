@@ -2,28 +2,24 @@
 
 Needs the extra `peers`; without it every test here is skipped.
 
-Tolerances as in test_parity_numpy.py, with both sides in float32: a relative 2e-6 for sums, and over 20 Adam steps
+Tolerances as in test_numpy.py, with both sides in float32: a relative 2e-6 for sums, and over 20 Adam steps
 20 (2^-24 + lr 2e-5), since PyTorch takes Adam's 1 - b^t in float64 and Optax in float32 (measured 9e-6).
 """
 
-import functools
 import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from lthjax.embeddings import Embeddings
-from lthjax.evaluation import ranking as evaluate
-from lthjax.model import backbones, losses, tables
+from lthjax.evaluation import ranking
+from lthjax.model import losses
 from lthjax.model.losses import Triples
 from lthjax.pruning import masks
 from lthjax.pruning import rules as prune
-from lthjax.search import rewind
-from lthjax.training import step as train
-from lthjax.training.sampling import Sampler
+from lthjax.training.step import LossMeter
 
 LR, L2, BATCH, STEPS, RTOL = 0.05, 1e-3, 6, 20, 2e-6
 ATOL = STEPS * (2.0**-24 + LR * 2e-5)
@@ -59,11 +55,6 @@ def joint(tree):
 
 
 @pytest.fixture(scope="module")
-def start(tiny):
-    return tables.normal(0.5)(jax.random.key(0), tiny.num_users, tiny.num_items, tiny.embedding_dim)
-
-
-@pytest.fixture(scope="module")
 def batches(tiny):
     """STEPS batches, stacked; nodes repeat within a batch."""
     rng = np.random.default_rng(1)
@@ -76,32 +67,15 @@ def at(batches, step):
     return jax.tree.map(lambda part: jnp.asarray(part)[step], batches)
 
 
-def backbone_of(num_layers, combine):
-    return functools.partial(backbones.lightgcn, num_layers=num_layers, combine=combine) if num_layers else backbones.mf
-
-
 @pytest.fixture(scope="module")
-def make(tiny, batches):
-    """The compiled program on the fixed batches, step t taking the t-th: (K, combine) -> Program."""
-
-    @functools.cache
-    def program(num_layers, combine):
-        return train.make_program(
-            table=tables.dense(tables.normal(0.5)),
-            backbone=backbone_of(num_layers, combine),
-            optimizer=optax.adam(LR),
-            sampler=Sampler(lambda key, step, graph: at(batches, step), lambda size: STEPS),
-            shape=(tiny.num_users, tiny.num_items, tiny.embedding_dim),
-            num_interactions=len(tiny.train),
-            loss=functools.partial(losses.bpr, l2=L2),
-        )
-
-    return program
+def make(program_on, batches):
+    """The compiled program on the fixed batches: (K, combine) -> Program."""
+    return program_on(batches, LR, L2)
 
 
 def trained(program, state, kept, graph, steps):
     copy = jax.tree.map(jnp.copy, state)  # run_steps takes its state away
-    return program.run_steps(copy, train.LossMeter.zero(), kept, graph, jax.random.key(0), steps)[0]
+    return program.run_steps(copy, LossMeter.zero(), kept, graph, jax.random.key(0), steps)[0]
 
 
 # PyTorch Geometric's LightGCN
@@ -136,7 +110,7 @@ def pyg(tiny, start, torch, pyg_lightgcn):
 
 
 @pytest.mark.parametrize(("num_layers", "combine"), BACKBONES)
-def test_pyg_embeddings_and_rankings(tiny, tiny_graph, start, torch, pyg, num_layers, combine):
+def test_pyg_embeddings_and_rankings(tiny, tiny_graph, start, torch, pyg, backbone_of, num_layers, combine):
     theirs = pyg(num_layers, combine)
     final = backbone_of(num_layers, combine)(start, tiny_graph)
     np.testing.assert_allclose(
@@ -155,7 +129,7 @@ def test_pyg_embeddings_and_rankings(tiny, tiny_graph, start, torch, pyg, num_la
 
 @pytest.mark.parametrize("node_id", ["batch", "unique", "all"])
 @pytest.mark.parametrize(("num_layers", "combine"), BACKBONES)
-def test_pyg_loss_and_gradient(tiny, tiny_graph, start, batches, pyg, num_layers, combine, node_id):
+def test_pyg_loss_and_gradient(tiny, tiny_graph, start, batches, pyg, backbone_of, num_layers, combine, node_id):
     """PyG's lambda |x[node_id]|^2 / B has no half and takes each of the nodes once; ours counts a row where it occurs.
 
     With l2 = 2 lambda: ours - PyG's = lambda / B sum_n (c_n - s_n) |x_n|^2, where node n occurs c_n times in the batch
@@ -259,8 +233,8 @@ def test_torch_prunes_the_same_entries_level_by_level(tiny_graph, start, batches
     """IMP with torch.nn.utils.prune.global_unstructured: both tables jointly, a share of what is left each time."""
     program, theirs, steps, levels = make(0, "mean"), TorchMF(torch, start), 5, 6
     both = [(table, "weight") for table in theirs.tables]
-    origin = state = program.start(start, masks.all_kept(start))
     kept = masks.all_kept(start)
+    state = program.start(start, kept)
     for level in range(levels + 1):
         final = trained(program, state, kept, tiny_graph, steps)
         wanted = theirs.train(batches, steps)
@@ -273,7 +247,7 @@ def test_torch_prunes_the_same_entries_level_by_level(tiny_graph, start, batches
             for parameter, first in zip(theirs.parameters(), start, strict=True):
                 parameter.copy_(torch.tensor(np.asarray(first)))  # rewind
         kept = prune.prune(prune.magnitude(final.params), kept, 0.1, "joint")
-        state = rewind.next_state("init", program, kept, origin=origin, final=final, reinit_key=jax.random.key(1))
+        state = program.start(start, kept)
         wanted_masks = joint(table.weight_mask.numpy() for table in theirs.tables)
         np.testing.assert_array_equal(joint(kept), wanted_masks == 1)
     assert masks.num_kept(kept) == 43  # 90, 81, 73, 66, 59, 53, 48, 43
@@ -282,31 +256,34 @@ def test_torch_prunes_the_same_entries_level_by_level(tiny_graph, start, batches
 # Recall and NDCG of trec_eval
 
 
-def assert_equals_trec_eval(trec_eval, final, seen, held_out, score_of):
-    """`score_of` [M, N]: what trec_eval sorts by; seen items are not in its run."""
-    num_users, num_items = score_of.shape
-    ks = (1, 3, 10, 60)  # 60 is more than there are items
-    left_out = np.zeros((num_users, num_items), bool)
-    left_out[tuple(seen.T)] = True
-    relevant, run = {}, {}
-    for user, item in held_out.tolist():
-        relevant.setdefault(str(user), {})[str(item)] = 1
-    for user in map(int, relevant):
-        run[str(user)] = {str(i): float(score_of[user, i]) for i in range(num_items) if not left_out[user, i]}
-        assert len(set(run[str(user)].values())) == len(run[str(user)])
-    wanted = {
-        (metric.measure, int(metric.query_id)): metric.value
-        for metric in trec_eval.iter_calc([m @ k for m in (trec_eval.R, trec_eval.nDCG) for k in ks], relevant, run)
-    }
-    got = evaluate.evaluate(final, evaluate.ranking_task(seen, held_out, num_users), ks)
-    assert len(wanted) == 2 * len(ks) * len(got.users)
-    for k in ks:
+KS = (1, 3, 10, 60)  # 60 is more than there are items
+
+
+def by_trec_eval(trec_eval, orders, relevant_of):
+    """{(measure, name): value} of rankings {name: items, best first} of users {name: relevant items}."""
+    run = {name: {str(item): float(-place) for place, item in enumerate(order)} for name, order in orders.items()}
+    relevant = {name: dict.fromkeys(map(str, relevant_of[name]), 1) for name in orders}
+    measures = [measure @ k for measure in (trec_eval.R, trec_eval.nDCG) for k in KS]
+    return {(found.measure, found.query_id): found.value for found in trec_eval.iter_calc(measures, relevant, run)}
+
+
+def unseen_and_relevant(scores, seen, held_out):
+    """user -> (unseen items, best first, of equals the lower number; relevant items), where there are any."""
+    for user in np.unique(held_out[:, 0]).tolist():
+        left = np.setdiff1d(np.arange(scores.shape[1]), seen[seen[:, 0] == user, 1])
+        yield user, left[np.argsort(-scores[user, left], kind="stable")], held_out[held_out[:, 0] == user, 1]
+
+
+def assert_metrics(trec_eval, got, wanted):
+    """Of each user: wanted {(measure, user): value}."""
+    assert len(wanted) == 2 * len(KS) * len(got.users)
+    for k in KS:
         for measure, values in ((trec_eval.R @ k, got.recall[k]), (trec_eval.nDCG @ k, got.ndcg[k])):
             np.testing.assert_allclose(values, [wanted[measure, user] for user in got.users.tolist()], rtol=RTOL)
 
 
 @pytest.fixture(params=range(3))
-def ranking(request):
+def drawn(request):
     """(random generator, seen pairs, held-out pairs) of 30 users and 50 items; some users have nothing held out."""
     rng = np.random.default_rng(request.param)
     draw = rng.random((30, 50))
@@ -314,22 +291,49 @@ def ranking(request):
     return rng, np.argwhere(draw > 0.8), held_out[held_out[:, 0] % 7 != 0]
 
 
-def test_metrics_of_random_scores(trec_eval, ranking):
-    rng, seen, held_out = ranking
+def test_metrics_of_random_scores(trec_eval, drawn):
+    rng, seen, held_out = drawn
     final = Embeddings(*(jnp.asarray(rng.normal(size=(n, 4)), jnp.float32) for n in (30, 50)))
     scores = np.asarray(jnp.dot(final.user, final.item.T, precision="highest"))
-    assert_equals_trec_eval(trec_eval, final, seen, held_out, scores)
+    assert all(len(set(row)) == len(row) for row in scores.tolist())
+    orders, relevant = {}, {}
+    for user, order, theirs in unseen_and_relevant(scores, seen, held_out):
+        orders[str(user)], relevant[str(user)] = order, theirs
+    wanted = {
+        (measure, int(name)): value for (measure, name), value in by_trec_eval(trec_eval, orders, relevant).items()
+    }
+    got = ranking.evaluate(final, ranking.ranking_task(seen, held_out, 30), KS)
+    assert_metrics(trec_eval, got, wanted)
 
 
-def test_metrics_of_tied_scores(trec_eval, ranking):
-    """trec_eval breaks ties by the items' names, later in the alphabet first, and so would rank 9 above 10.
+def test_metrics_of_tied_scores(trec_eval, drawn):
+    """trec_eval breaks ties by the items' names; ours are expected values over all orders of items that score alike.
 
-    Ours go by number, lower first. So it is given that order, as distinct scores: what is compared is the metrics of
-    one ranking, not the two rules for ties.
+    It is given orders as distinct scores. Recall and NDCG are sums over ranks, so the expectation over a group of equal
+    items is the mean over its rotations: in these each item stands at each of the group's ranks once. Groups add up.
     """
-    rng, seen, held_out = ranking
+    rng, seen, held_out = drawn
     final = Embeddings(*(jnp.asarray(rng.integers(-1, 2, (n, 2)), jnp.float32) for n in (30, 50)))
     scores = np.asarray(final.user) @ np.asarray(final.item).T  # whole numbers from -2 to 2
-    order = np.argsort(-scores, axis=1, kind="stable")
-    places = np.argsort(order, axis=1)
-    assert_equals_trec_eval(trec_eval, final, seen, held_out, 50.0 - places)
+    orders, relevant = {}, {}
+    for user, order, theirs in unseen_and_relevant(scores, seen, held_out):
+        orders[f"{user}"] = order
+        for group in np.unique(scores[user, order]):
+            places = np.flatnonzero(scores[user, order] == group)
+            for turn in range(len(places)):
+                turned = order.copy()
+                turned[places] = np.roll(order[places], turn)
+                orders[f"{user} {group} {turn}"] = turned
+        relevant |= {name: theirs for name in orders if name.split()[0] == str(user)}
+    values = by_trec_eval(trec_eval, orders, relevant)
+    wanted = {}
+    for measure in {measure for measure, _ in values}:
+        for user in np.unique(held_out[:, 0]).tolist():
+            plain, groups = values[measure, str(user)], {}
+            for name in orders:
+                if name.startswith(f"{user} "):
+                    groups.setdefault(name.split()[1], []).append(values[measure, name])
+            wanted[measure, user] = plain + sum(np.mean(turns) - plain for turns in groups.values())
+    got = ranking.evaluate(final, ranking.ranking_task(seen, held_out, 30), KS)
+    assert np.mean(got.tied[3]) > 0.5
+    assert_metrics(trec_eval, got, wanted)

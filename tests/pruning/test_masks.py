@@ -1,5 +1,6 @@
 """Masks: applied, counted, nested, packed."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -41,6 +42,20 @@ def test_nested(some_masks):
     grown = some_masks._replace(item=some_masks.item.at[tuple(pruned)].set(True))
     assert not masking.are_nested(grown, some_masks)
     assert masking.are_nested(some_masks, grown)
+
+
+def test_equal(some_masks):
+    same = jax.tree.map(np.array, some_masks)
+    assert masking.are_equal(some_masks, same)
+    same.item[0, 0] ^= True
+    assert not masking.are_equal(some_masks, same)
+    assert not masking.are_equal(some_masks, same._replace(item=same.item[1:]))
+
+
+def test_rows_without_an_entry_are_dead(some_masks):
+    assert [masking.num_dead(mask) for mask in some_masks] == [1, 1]
+    assert [masking.num_dead(mask) for mask in masking.all_kept(some_masks)] == [0, 0]
+    assert masking.num_dead(np.zeros((4, 2), bool)) == 4
 
 
 @pytest.mark.parametrize("embedding_dim", [1, 5, 7, 8, 9, 16, 17])

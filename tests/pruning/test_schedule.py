@@ -1,7 +1,10 @@
+"""How many entries each level keeps, and what is rounded to."""
+
 import pytest
 
 from lthjax.errors import SettingsError
-from lthjax.pruning.schedule import at_sparsity
+from lthjax.pruning.schedule import at_sparsity, num_kept_at, rate_of, roundings
+from lthjax.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -29,3 +32,35 @@ def test_no_share(sparsity):
 def test_something_must_be_left():
     with pytest.raises(SettingsError, match=r"leaves some of 1 dimensions; got 75\.0%"):
         at_sparsity(0.75, 1, "dimensions")
+
+
+def test_more_levels_than_entries():
+    num_kept_at(Settings(levels=4, prune_rate=0.5), 16)  # 16, 8, 4, 2, 1
+    with pytest.raises(SettingsError, match=r"--levels: wanted at most 4 prunings .* of 16 entries; got 5"):
+        num_kept_at(Settings(levels=5, prune_rate=0.5), 16)
+    with pytest.raises(SettingsError, match="wanted at most 0 prunings"):
+        num_kept_at(Settings(levels=1, prune_rate=0.99), 2)
+
+
+def test_schedules():
+    settings = Settings(sparsities="0.5, 0.75")
+    assert num_kept_at(settings, 10) == [10, 5, 2]  # 2.5 to the even one
+    assert roundings(settings, 12) == []
+    assert roundings(settings, 10) == ["75.0% of 10 entries is no whole number (7.5): 8 fall, 80.0000%."]
+    with pytest.raises(SettingsError, match="which would keep 4 of 4"):
+        num_kept_at(Settings(sparsities="0.6,0.61"), 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "parent", "wanted"),
+    [
+        ({"sparsities": "0.5,0.75"}, 2, 1, 3 / 5),
+        ({"sparsities": "0.5,0.75"}, 2, 0, 8 / 10),  # a search may prune any ticket for a level
+        ({"sparsities": "0.5,0.75", "prune_parent": "dense"}, 2, 0, 8 / 10),
+        ({"prune_rate": 0.2}, 2, 1, 0.2),
+        ({"levels": 2, "prune_rate": 0.2}, 2, 0, 4 / 10),
+        ({"levels": 2, "prune_rate": 0.2, "prune_parent": "dense"}, 2, 0, 4 / 10),
+    ],
+)
+def test_the_rate_of_a_level(changes, level, parent, wanted):
+    assert rate_of(Settings(**changes), level, parent, 10) == pytest.approx(wanted)

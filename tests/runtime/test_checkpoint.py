@@ -36,7 +36,7 @@ def test_round_trip_keeps_every_bit_shape_and_dtype(saved):
 
 
 def test_nothing_but_the_checkpoint_is_left(saved):
-    assert [place.name for place in saved.parent.iterdir()] == ["here"]
+    assert [path.name for path in saved.parent.iterdir()] == ["here"]
 
 
 def test_what_is_there_is_not_written_over(saved):

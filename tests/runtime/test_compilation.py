@@ -36,9 +36,9 @@ def cache_home(tmp_path, monkeypatch):
 @pytest.fixture
 def pairs(tmp_path):
     """A file of pairs: 12 users with 8 of 17 items each."""
-    place = tmp_path / "pairs.txt"
-    place.write_text("".join(f"{user} {(user * item) % 17}\n" for user in range(1, 13) for item in range(1, 9)))
-    return place
+    path = tmp_path / "pairs.txt"
+    path.write_text("".join(f"{user} {(user * item) % 17}\n" for user in range(1, 13) for item in range(1, 9)))
+    return path
 
 
 @contextlib.contextmanager
@@ -80,11 +80,11 @@ def test_without_a_cache_home_it_is_in_the_home(given, cache_home, tmp_path, mon
 
 
 def test_machines_that_differ_share_no_code(monkeypatch):
-    here = compilation._machine()
-    assert compilation._machine() == here
+    mark = compilation._machine()
+    assert compilation._machine() == mark
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(97), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 97)
-    assert compilation._machine() != here
+    assert compilation._machine() != mark
 
 
 def test_the_users_own_settings_stay(cache_home, monkeypatch):
@@ -103,22 +103,22 @@ def test_the_users_own_settings_stay(cache_home, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_one_warning(cache_home):
     cache_home.write_text("a file")
-    with pytest.warns(UserWarning, match="compiled programs are not kept: .*cache") as told:
+    with pytest.warns(UserWarning, match="compiled programs are not kept: .*cache") as caught:
         assert compilation.keep_programs() is None
-    assert len(told) == 1
+    assert len(caught) == 1
     assert jax.config.jax_compilation_cache_dir is None
 
 
 def test_what_was_not_used_for_longest_makes_room(tmp_path):
     for age, name in enumerate(("newest", "middle", "oldest")):
         (tmp_path / "version").mkdir(exist_ok=True)
-        place = tmp_path / "version" / name
-        place.write_bytes(bytes(10))
-        os.utime(place, (1e9 - age, 1e9 - age))
+        path = tmp_path / "version" / name
+        path.write_bytes(bytes(10))
+        os.utime(path, (1e9 - age, 1e9 - age))
     compilation._make_room(tmp_path, 30)
     assert len(list(tmp_path.glob("*/*"))) == 3
     compilation._make_room(tmp_path, 15)
-    assert [place.name for place in tmp_path.glob("*/*")] == ["newest"]
+    assert [path.name for path in tmp_path.glob("*/*")] == ["newest"]
 
 
 def test_other_warnings_are_told_as_they_are(cache_home):
@@ -134,8 +134,8 @@ def test_a_disk_that_fills_up_is_told_once(cache_home):
     cut_short.write_bytes(b"half")
     other = folder / "jit_f_too-0123-cache"
     other.write_bytes(b"whole")
-    told = compilation.heed("Error writing persistent compilation cache entry for 'jit_f': OSError: disk full")
-    assert told == "compiled programs are no longer kept: OSError: disk full"
+    shown = compilation.heed("Error writing persistent compilation cache entry for 'jit_f': OSError: disk full")
+    assert shown == "compiled programs are no longer kept: OSError: disk full"
     assert not cut_short.exists()
     assert other.exists()
     jax.jit(lambda x: x - 5)(1.0)
@@ -167,28 +167,28 @@ def test_a_second_start_loads_and_a_damaged_entry_is_mended(
 
     def start():
         """What a command line gives that trains a little; (result, programs, programs found in the cache)."""
-        found = []
+        results = []
 
         def main(config):
             program = make_program(optax.adam(0.05))  # nothing compiled, as in a new process
             state = program.start(program.init(key), some_masks)
-            found.append(program.run_steps(state, train.LossMeter.zero(), some_masks, tiny_graph, key, 5))
+            results.append(program.run_steps(state, train.LossMeter.zero(), some_masks, tiny_graph, key, 5))
 
         compilation_cache.reset_cache()
         with compiled() as (names, hits), pytest.raises(SystemExit) as end:
             cli.run(main, Settings, "")
         assert (end.value.code, capsys.readouterr().err) == (0, "")
         assert names.count("jit(run_steps)") == 1
-        return found[0], len(names), len(hits)
+        return results[0], len(names), len(hits)
 
     cold, _, _ = start()
-    (place,) = (cache_home / "lthjax" / "programs").glob("*/jit_run_steps-*-cache")
-    whole = place.read_bytes()
+    (path,) = (cache_home / "lthjax" / "programs").glob("*/jit_run_steps-*-cache")
+    whole = path.read_bytes()
     warm, num_programs, num_hits = start()
     assert num_hits == num_programs
     assert_same(warm, cold)
-    place.write_bytes(whole[: len(whole) // 2])
+    path.write_bytes(whole[: len(whole) // 2])
     mended, num_programs, num_hits = start()
     assert num_hits == num_programs - 1
     assert_same(mended, cold)
-    assert place.stat().st_size > len(whole) // 2
+    assert path.stat().st_size > len(whole) // 2

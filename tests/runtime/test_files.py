@@ -7,21 +7,21 @@ from lthjax.runtime import files
 
 
 def test_what_was_there_stays_until_the_new_one_is_whole(tmp_path):
-    place = tmp_path / "new" / "table.csv"
-    files.write_text(place, "one\n")
+    path = tmp_path / "new" / "table.csv"
+    files.write_text(path, "one\n")
 
     def fail_half_way():
-        with files.aside(place) as partial:
+        with files.aside(path) as partial:
             partial.write_text("half")
-            assert place.read_text() == "one\n"
+            assert path.read_text() == "one\n"
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail_half_way()
-    assert [path.name for path in place.parent.iterdir()] == ["table.csv"]
-    assert place.read_text() == "one\n"
-    files.write_text(place, "two, ü\n")
-    assert place.read_text(encoding="utf-8") == "two, ü\n"
+    assert [entry.name for entry in path.parent.iterdir()] == ["table.csv"]
+    assert path.read_text() == "one\n"
+    files.write_text(path, "two, ü\n")
+    assert path.read_text(encoding="utf-8") == "two, ü\n"
 
 
 def test_what_cannot_be_written_is_named(tmp_path):

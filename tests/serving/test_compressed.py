@@ -1,6 +1,7 @@
 """Files that serve: bit by bit there and back, damage found, and no JAX needed."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 import zipfile
@@ -14,10 +15,8 @@ import lthjax
 from lthjax.data import id_lists
 from lthjax.data.split import Split
 from lthjax.errors import CheckpointError, DataError, SettingsError
-from lthjax.serving import compressed, file_format, packing
+from lthjax.serving import compressed, file_format, packing, scipy_lightgcn, top_k
 from lthjax.serving import export as exporting
-from lthjax.serving import scipy_lightgcn as propagation
-from lthjax.serving import top_k as recommend
 from lthjax.serving.file_format import Contents, Tables
 from lthjax.settings import Settings
 
@@ -42,12 +41,12 @@ def ticket_of(tiny, split, some_masks, make_ticket):
     return lambda **changes: make_ticket(split, Settings(dim=tiny.embedding_dim, **changes), some_masks, level=3)
 
 
-def write_some(place, table=None, **facts):
+def write_some(path, table=None, **facts):
     """A small file without a ticket; returns the table of its users."""
     table = np.eye(4, 3, dtype=np.float32) if table is None else table
     ids = np.arange(len(table))
     contents = Contents(tables=Tables(table, table), user_ids=ids, item_ids=ids, train=None, valid=None, facts=facts)
-    file_format.write(place, contents)
+    file_format.write(path, contents)
     return table
 
 
@@ -113,7 +112,7 @@ def test_ids_come_back(ids):
 def test_id_rows_come_back():
     rows = id_lists.from_pairs(np.array([[3, 70_000], [1, 2], [1, 0], [1, 2]]), 5)
     assert rows.pairs().tolist() == [[1, 0], [1, 2], [3, 70_000]]
-    back = packing.unpack_rows(packing.pack_rows(rows))
+    back = packing.unpack_rows(packing.pack_rows(rows), 70_001)
     np.testing.assert_array_equal(back.starts, [0, 0, 2, 2, 3, 3])
     np.testing.assert_array_equal(back.ids, rows.ids)
 
@@ -121,19 +120,19 @@ def test_id_rows_come_back():
 def test_propagation_matches_jax(ticket_of, split):
     ticket = ticket_of(model="lightgcn", layers=3)
     wanted = exporting.final_embeddings(ticket, split)
-    got = propagation.lightgcn(*map(np.asarray, ticket.trained), split.train, 3)
+    got = scipy_lightgcn.lightgcn(*map(np.asarray, ticket.trained), split.train, 3)
     for ours, theirs in zip(got, wanted, strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert not np.allclose(got[0], ticket.trained.user)
-    summed = propagation.lightgcn(*map(np.asarray, ticket.trained), split.train, 3, "sum")
+    summed = scipy_lightgcn.lightgcn(*map(np.asarray, ticket.trained), split.train, 3, "sum")
     np.testing.assert_allclose(summed[1], 4 * got[1], rtol=1e-6)
 
 
 def test_a_ticket_there_and_back(ticket_of, split, tmp_path):
     ticket = ticket_of()
-    place = lthjax.export(ticket, split, tmp_path / "new" / "ticket.npz")
-    served = lthjax.load_compressed(place)
+    path = lthjax.export(ticket, split, tmp_path / "new" / "ticket.npz")
+    served = lthjax.load_compressed(path)
     for ours, theirs in zip(served.embeddings(), ticket.trained, strict=True):
         assert ours.tobytes() == np.asarray(theirs).tobytes()
     np.testing.assert_array_equal(served.user_ids, split.user_ids)
@@ -141,10 +140,10 @@ def test_a_ticket_there_and_back(ticket_of, split, tmp_path):
     facts = served.facts
     assert (facts["level"], facts["sparsity"], facts["metrics"]) == (3, ticket.sparsity, ticket.metrics)
     assert (facts["settings"]["dim"], facts["fingerprint"]) == (5, split.fingerprint)
-    assert [entry.name for entry in place.parent.iterdir()] == ["ticket.npz"]
-    first = place.read_bytes()
-    lthjax.export(ticket, split, place)  # over the old one
-    assert place.read_bytes() == first
+    assert [entry.name for entry in path.parent.iterdir()] == ["ticket.npz"]
+    first = path.read_bytes()
+    lthjax.export(ticket, split, path)  # over the old one
+    assert path.read_bytes() == first
 
 
 def test_recommendations_leave_out_what_is_seen(ticket_of, split, tmp_path):
@@ -155,9 +154,10 @@ def test_recommendations_leave_out_what_is_seen(ticket_of, split, tmp_path):
         both = np.concatenate([split.train, split.valid])
         seen = set(both[both[:, 0] == row, 1].tolist())
         scores = item @ user[row]
-        wanted = sorted(set(range(11)) - seen, key=lambda i: (-scores[i], i))
+        wanted = sorted(set(range(11)) - seen, key=lambda i: (-scores[i], -np.count_nonzero(split.train[:, 1] == i), i))
         ranked = served.recommend(user_id, k=99)
         assert ranked.asked.tolist() == [user_id]
+        assert ranked.is_popularity.tolist() == [user_id == "user d"]  # its row is all zeros
         assert ranked.found[0].tolist() == split.item_ids[wanted].tolist()
         np.testing.assert_allclose(ranked.scores[0], scores[wanted], rtol=1e-5)
     all_of = served.recommend(split.user_ids[[1, 0]], k=3, exclude_seen=False, items=[105_000, 101_000])
@@ -186,8 +186,8 @@ def test_neighbours(ticket_of, split, tmp_path):
 
 
 def test_sparse_scoring_holds_sparse_tables(ticket_of, split, tmp_path):
-    place = lthjax.export(ticket_of(), split, tmp_path / "t.npz")
-    dense, stored = (lthjax.load_compressed(place, scoring=scoring) for scoring in ("dense", "sparse"))
+    path = lthjax.export(ticket_of(), split, tmp_path / "t.npz")
+    dense, stored = (lthjax.load_compressed(path, scoring=scoring) for scoring in ("dense", "sparse"))
     for ours, theirs in zip(stored.embeddings(), dense.embeddings(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(
@@ -203,12 +203,12 @@ def test_sparse_scoring_holds_sparse_tables(ticket_of, split, tmp_path):
 
 
 def test_sizes_are_those_of_the_file(ticket_of, split, tmp_path):
-    place = lthjax.export(ticket_of(), split, tmp_path / "t.npz")
-    sizes = lthjax.load_compressed(place).sizes()
-    with np.load(place, allow_pickle=False) as archive:
+    path = lthjax.export(ticket_of(), split, tmp_path / "t.npz")
+    sizes = lthjax.load_compressed(path).sizes()
+    with np.load(path, allow_pickle=False) as archive:
         stored = {name: archive[name].nbytes for name in archive.files}
-    assert sizes["file"] == place.stat().st_size
-    assert sum(sizes[name] for name in ("tables", "ids", "seen", "header")) == sum(stored.values())
+    assert sizes["file"] == path.stat().st_size
+    assert sum(sizes[name] for name in ("tables", "ids", "counts", "seen", "header")) == sum(stored.values())
     assert sizes["tables"] == sum(n for name, n in stored.items() if name.startswith(("user/", "item/")))
     assert sizes["dense"] == 18 * 5 * 4
     assert sizes["per_user"] * 7 + sizes["per_item"] * 11 == pytest.approx(sizes["tables"])
@@ -233,6 +233,34 @@ def test_without_seen_items(ticket_of, split, tmp_path):
     assert served.sizes()["seen"] == 0
 
 
+def test_users_without_entries_get_what_is_popular(ticket_of, split, tmp_path):
+    """With seen items in the file or without, dense or sparse; and neighbours are no popularity."""
+    popular = np.argsort(-np.bincount(split.train[:, 1], minlength=11), kind="stable")
+    for seen in (True, False):
+        path = lthjax.export(ticket_of(), split, tmp_path / "t.npz", seen=seen)
+        for scoring in ("dense", "sparse"):
+            served = lthjax.load_compressed(path, scoring=scoring)
+            ranked = served.recommend(["user c", "user d"], k=11, exclude_seen=False)
+            assert ranked.is_popularity.tolist() == [False, True]
+            assert ranked.found[1].tolist() == split.item_ids[popular].tolist()
+            some = served.recommend("user d", 3, False, items=split.item_ids[[8, 4, 7, 10]])
+            assert some.found.tolist() == [split.item_ids[[10, 4, 8]].tolist()]  # had by 3, 2 and 2 users
+            assert served.recommend([], 3, False).is_popularity.shape == (0,)
+            assert not served.similar_users(["user c", "user d"]).is_popularity.any()
+
+
+def test_files_of_format_1_take_the_counts_from_the_training_items(ticket_of, split, tmp_path):
+    for seen, counts in ((True, np.bincount(split.train[:, 1], minlength=11)), (False, np.zeros(11))):
+        contents = exporting.contents_of(ticket_of(), split, exporting.Stored(seen=seen))
+        file_format.write(tmp_path / "t.npz", dataclasses.replace(contents, item_counts=None))
+        served = lthjax.load_compressed(tmp_path / "t.npz")
+        np.testing.assert_array_equal(served.item_counts, counts)
+        assert served.sizes()["counts"] == 0
+        ranked = served.recommend("user d", k=11, exclude_seen=False)
+        assert ranked.found[0].tolist() == split.item_ids[np.argsort(-counts, kind="stable")].tolist()
+        assert ranked.is_popularity.tolist() == [True]
+
+
 def test_what_is_stored_of_lightgcn(ticket_of, split, tmp_path):
     ticket = ticket_of(model="lightgcn", layers=2)
     wanted = exporting.final_embeddings(ticket, split)
@@ -252,8 +280,8 @@ def test_what_is_stored_of_lightgcn(ticket_of, split, tmp_path):
 
 
 def test_layer0_of_mf_is_its_table(ticket_of, split, tmp_path):
-    places = [lthjax.export(ticket_of(), split, tmp_path / name, store=name) for name in ("final", "layer0")]
-    tables = [lthjax.load_compressed(place).embeddings() for place in places]
+    paths = [lthjax.export(ticket_of(), split, tmp_path / name, store=name) for name in ("final", "layer0")]
+    tables = [lthjax.load_compressed(path).embeddings() for path in paths]
     for ours, theirs in zip(*tables, strict=True):
         assert ours.tobytes() == theirs.tobytes()
 
@@ -282,24 +310,24 @@ def test_another_split_is_refused(ticket_of, split, tmp_path):
 
 
 def test_every_altered_byte_and_every_length_is_found(tmp_path):
-    place = tmp_path / "t.npz"
-    write_some(place)
-    whole = place.read_bytes()
+    path = tmp_path / "t.npz"
+    write_some(path)
+    whole = path.read_bytes()
     for changed in [
         *(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :] for i in range(0, len(whole), 61)),
         *(whole[:i] for i in (0, 10, 64, 65, len(whole) // 2, len(whole) - 1)),
         whole + b"0",
     ]:
-        place.write_bytes(changed)
+        path.write_bytes(changed)
         with pytest.raises(CheckpointError, match="checksum differs"):
-            file_format.read(place)
+            file_format.read(path)
 
 
 def test_a_newer_format_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_format, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(file_format, "FORMAT_VERSION", 3)
     write_some(tmp_path / "t.npz")
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match=r"newer lthjax \(format 2\); this one reads format 1"):
+    with pytest.raises(CheckpointError, match=r"newer lthjax \(format 3\); this one reads up to 2"):
         lthjax.load_compressed(tmp_path / "t.npz")
 
 
@@ -318,6 +346,13 @@ def test_no_pickle_inside(tmp_path):
     with np.load(tmp_path / "t.npz", allow_pickle=False) as archive:
         assert all(archive[name].dtype.kind in "iuf" for name in archive.files)
     assert zipfile.ZipFile(tmp_path / "t.npz").testzip() is None
+
+
+def test_only_files_are_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match=r"pipe"):
+        write_some(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_path_that_cannot_be_written(tmp_path):
@@ -350,13 +385,13 @@ def test_contents_that_do_not_go_together(tmp_path):
 def test_it_serves_without_jax(ticket_of, split, tmp_path):
     """With JAX and all that comes with it blocked, in a process of its own."""
     ticket = ticket_of(model="lightgcn", layers=2)
-    place = lthjax.export(ticket, split, tmp_path / "t.npz", store="layer0")
+    path = lthjax.export(ticket, split, tmp_path / "t.npz", store="layer0")
     program = f"""
 import sys
-for name in ("jax", "jaxlib", "flax", "optax", "orbax", "pandas", "matplotlib", "tqdm", "tyro"):
+for name in ("jax", "jaxlib", "flax", "optax", "orbax", "pandas", "matplotlib", "tqdm", "tyro", "threadpoolctl"):
     sys.modules[name] = None  # importing it is an ImportError
 import lthjax
-ticket = lthjax.load_compressed({str(place)!r})
+ticket = lthjax.load_compressed({str(path)!r})
 print(*ticket.recommend("user c", k=1).found[0], *ticket.similar_items(100_000, k=1).found[0], ticket)
 from lthjax.serving import top_k
 """
@@ -369,17 +404,17 @@ from lthjax.serving import top_k
 
 def test_served_as_the_evaluator_ranks(ticket_of, split):
     """Recall from recommendations is that of `lthjax.evaluation.ranking`."""
-    from lthjax.evaluation import ranking as evaluate
+    from lthjax.evaluation import ranking
 
     ticket = ticket_of()
-    task = evaluate.ranking_task(np.concatenate([split.train, split.valid]), split.test, split.num_users)
-    measured = evaluate.evaluate(ticket.trained, task, (3,))
+    task = ranking.ranking_task(np.concatenate([split.train, split.valid]), split.test, split.num_users)
+    measured = ranking.evaluate(ticket.trained, task, (3,))
     served = exporting.serving(ticket, split)
-    best = recommend.recommend(served.user, served.item, measured.users, 3, seen=served.seen)
+    best = top_k.recommend(served.user, served.item, measured.users, 3, seen=served.seen)
     held_out = {(int(user), int(item)) for user, item in split.test}
-    for user, found, recall in zip(measured.users.tolist(), best.rows.tolist(), measured.recall[3], strict=True):
+    for user, items, recall in zip(measured.users.tolist(), best.rows.tolist(), measured.recall[3], strict=True):
         relevant = sum(pair[0] == user for pair in held_out)
-        assert recall == pytest.approx(sum((user, item) in held_out for item in found) / relevant)
+        assert recall == pytest.approx(sum((user, item) in held_out for item in items) / relevant)
 
 
 @pytest.mark.parametrize(
@@ -393,6 +428,6 @@ def test_numbers_at_the_ends_of_dtypes_come_back(ids):
 def test_a_scoring_that_is_none():
     ids = np.array([0])
     tables = Tables(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32))
-    one = Contents(tables=tables, user_ids=ids, item_ids=ids, train=None, valid=None, facts={})
-    with pytest.raises(SettingsError, match="scoring: wanted auto, dense, sparse; got 'fast'"):
-        compressed.serve(one, scoring="fast")
+    contents = Contents(tables=tables, user_ids=ids, item_ids=ids, train=None, valid=None, facts={})
+    with pytest.raises(SettingsError, match="scoring: wanted auto, dense or sparse; got 'fast'"):
+        compressed.serve(contents, scoring="fast")

@@ -2,45 +2,27 @@
 
 import dataclasses
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import optimize, sparse
 
 import lthjax
-from lthjax.data.split import Split
 from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError, SettingsError
 from lthjax.evaluation import ranking as evaluate
-from lthjax.evaluation import verdict
-from lthjax.pruning import masks
 from lthjax.serving import fold_in as folding
 from lthjax.settings import Settings
-from lthjax.tickets.ticket import Ticket
 
 L2 = 0.05
 
 
 @pytest.fixture(scope="module")
-def split(tiny):
-    return Split("tiny", np.arange(100, 107), np.arange(50, 61), (), tiny.train, tiny.valid, tiny.test)
-
-
-@pytest.fixture(scope="module")
-def ticket_of(split, some_masks, tiny):
+def ticket_of(tiny_split, some_masks, tiny, make_ticket):
     """A ticket with drawn weights under `some_masks`; settings -> Ticket."""
 
     def make(**changes):
-        settings = Settings(dim=tiny.embedding_dim, batch_size=4, levels=1, l2=L2, data="<tiny>", **changes)
-        draws = np.random.default_rng(1)
-        table = Embeddings(*(jnp.asarray(draws.normal(size=m.shape), jnp.float32) for m in some_masks))
-        table = masks.apply(some_masks, table)
-        return Ticket(
-            **{"level": 1, "masks": some_masks, "start": table, "trained": table, "metrics": {}, "per_user": {}},
-            **{"users": np.arange(0), "best_epoch": 1, "epochs": 1, "seconds": 0.0, "verdict": verdict.UNJUDGED},
-            **{"parent": 0, "settings": dataclasses.asdict(settings) | {"optimizer": "adam"}},
-            fingerprint=split.fingerprint,
-        )
+        settings = Settings(dim=tiny.embedding_dim, batch_size=4, levels=1, l2=L2, data=None, **changes)
+        return make_ticket(tiny_split, settings, some_masks, level=1)
 
     return make
 
@@ -60,11 +42,11 @@ def dense_layers(ticket, split, num_layers):
 
 
 @pytest.mark.parametrize(("num_layers", "combine"), [(1, "sum"), (3, "mean")])
-def test_lightgcn_is_dense_algebra(ticket_of, split, tiny, num_layers, combine):
+def test_lightgcn_is_dense_algebra(ticket_of, tiny_split, tiny, num_layers, combine):
     """Item 57 was in no training interaction: it is left out, and out of the degree too."""
     ticket = ticket_of(model="lightgcn", layers=num_layers, combine=combine)
-    folded = lthjax.fold_in(ticket, split, [[50, 53, 57], [60]])
-    layers = dense_layers(ticket, split, num_layers)
+    folded = lthjax.fold_in(ticket, tiny_split, [[50, 53, 57], [60]])
+    layers = dense_layers(ticket, tiny_split, num_layers)
     item_degree = np.bincount(tiny.train[:, 1], minlength=tiny.num_items)
     weight = 1 / (num_layers + 1) if combine == "mean" else 1
     for row, items in enumerate(([0, 3], [10])):
@@ -79,10 +61,10 @@ def test_lightgcn_is_dense_algebra(ticket_of, split, tiny, num_layers, combine):
 
 
 @pytest.mark.parametrize("side", ["user", "item"])
-def test_lightgcn_gives_known_rows_what_they_have_but_for_layer_0(ticket_of, split, tiny, side):
+def test_lightgcn_gives_known_rows_what_they_have_but_for_layer_0(ticket_of, tiny_split, tiny, side):
     ticket = ticket_of(model="lightgcn", layers=2)
     own = sparse.csr_array((np.ones(len(tiny.train)), tiny.train.T), shape=(tiny.num_users, tiny.num_items))
-    folded = lthjax.fold_in(ticket, split, own if side == "user" else own.T, side)
+    folded = lthjax.fold_in(ticket, tiny_split, own if side == "user" else own.T, side)
     known, layer0 = (np.asarray(getattr(tree, side)) for tree in (folded.known, ticket.trained))
     active = own.sum(axis=1 if side == "user" else 0) > 0
     np.testing.assert_allclose(folded.final[active], (known - layer0 / 3)[active], rtol=1e-4, atol=1e-6)
@@ -117,12 +99,12 @@ def item_loss(row, fans, ticket, train):
     return total / weights + L2 / 2 * row @ row
 
 
-def test_mf_user_rows_come_to_the_minimum_of_their_loss(ticket_of, split, tiny):
+def test_mf_user_rows_come_to_the_minimum_of_their_loss(ticket_of, tiny_split, tiny):
     ticket = ticket_of()
     rows = [[0, 3], [10, 1, 4]]
     ids = [[50 + item for item in row] for row in rows]
-    folded = lthjax.fold_in(ticket, split, ids, keep="dense", steps=1500)
-    again = lthjax.fold_in(ticket, split, [ids[0], [60]], keep="dense", steps=1500)
+    folded = lthjax.fold_in(ticket, tiny_split, ids, keep="dense", steps=1500)
+    again = lthjax.fold_in(ticket, tiny_split, [ids[0], [60]], keep="dense", steps=1500)
     np.testing.assert_allclose(again.final[0], folded.final[0], rtol=1e-4, atol=1e-5)  # rows do not know of one another
     for row, met in enumerate(rows):
         best = optimize.minimize(user_loss, np.zeros(tiny.embedding_dim), (met, ticket))
@@ -132,10 +114,10 @@ def test_mf_user_rows_come_to_the_minimum_of_their_loss(ticket_of, split, tiny):
         assert ours - best.fun < 0.01 * (nothing - best.fun)
 
 
-def test_mf_item_rows_come_to_the_minimum_of_their_loss(ticket_of, split, tiny):
+def test_mf_item_rows_come_to_the_minimum_of_their_loss(ticket_of, tiny_split, tiny):
     ticket = ticket_of()
     rows = [[0, 4], [6]]
-    folded = lthjax.fold_in(ticket, split, [[100, 104], [106]], "item", keep="dense", steps=1500)
+    folded = lthjax.fold_in(ticket, tiny_split, [[100, 104], [106]], "item", keep="dense", steps=1500)
     for row, fans in enumerate(rows):
         best = optimize.minimize(item_loss, np.zeros(tiny.embedding_dim), (fans, ticket, tiny.train))
         ours, nothing = (
@@ -147,14 +129,14 @@ def test_mf_item_rows_come_to_the_minimum_of_their_loss(ticket_of, split, tiny):
 
 
 @pytest.mark.parametrize("model", ["mf", "lightgcn"])
-def test_masked_entries_are_0_and_the_largest_stay(ticket_of, split, some_masks, model):
+def test_masked_entries_are_0_and_the_largest_stay(ticket_of, tiny_split, some_masks, model):
     ticket = ticket_of(model=model, layers=2)
-    folded = lthjax.fold_in(ticket, split, [[50, 53], [], [57], [60]], keep="mean", steps=300)
+    folded = lthjax.fold_in(ticket, tiny_split, [[50, 53], [], [57], [60]], keep="mean", steps=300)
     kept = np.asarray(some_masks.user)[[0, 1, 3, 4, 5, 6]].sum(axis=1)  # user 2 has no training interactions
     assert folded.masks.sum(axis=1).tolist() == [round(kept.mean()), 0, 0, round(kept.mean())]  # nobody has item 57
     assert np.all(folded.layer0[~folded.masks] == 0)
     assert np.all(folded.layer0[folded.masks] != 0)
-    whole = lthjax.fold_in(ticket, split, [[50, 53], [], [57], [60]], keep="dense", steps=300)
+    whole = lthjax.fold_in(ticket, tiny_split, [[50, 53], [], [57], [60]], keep="dense", steps=300)
     for row in (0, 3):
         size = np.abs(whole.layer0[row])
         assert size[folded.masks[row]].min() >= size[~folded.masks[row]].max()
@@ -163,7 +145,7 @@ def test_masked_entries_are_0_and_the_largest_stay(ticket_of, split, some_masks,
     if model == "mf":
         np.testing.assert_array_equal(folded.final[[0, 3]], folded.layer0[[0, 3]])
     else:  # a layer of three, beside what propagation gives
-        alone = lthjax.fold_in(ticket, split, [[50, 53], [], [57], [60]]).final
+        alone = lthjax.fold_in(ticket, tiny_split, [[50, 53], [], [57], [60]]).final
         np.testing.assert_allclose(folded.final, alone + folded.layer0 / 3, rtol=1e-5, atol=1e-6)
 
 
@@ -196,18 +178,18 @@ def test_largest_by_hand():
         ("mf", {"seed": 0.5}, "seed: wanted a whole number"),
     ],
 )
-def test_choices_out_of_range_are_named(ticket_of, split, model, options, said):
+def test_choices_out_of_range_are_named(ticket_of, tiny_split, model, options, said):
     with pytest.raises(SettingsError, match=said):
-        lthjax.fold_in(ticket_of(model=model), split, [[50]], **options)
+        lthjax.fold_in(ticket_of(model=model), tiny_split, [[50]], **options)
 
 
-def test_ids_and_data_are_the_tickets(ticket_of, split):
+def test_ids_and_data_are_the_tickets(ticket_of, tiny_split):
     with pytest.raises(DataError, match="wanted item ids of the ticket's data, got 1 that it does not have: 100"):
-        lthjax.fold_in(ticket_of(), split, [[100]])
+        lthjax.fold_in(ticket_of(), tiny_split, [[100]])
     with pytest.raises(DataError, match="wanted user ids of the ticket's data, got 1 that it does not have: 50"):
-        lthjax.fold_in(ticket_of(), split, [[50]], "item")
+        lthjax.fold_in(ticket_of(), tiny_split, [[50]], "item")
     with pytest.raises(DataError, match="tiny: wanted the data that the ticket was found on; got others"):
-        lthjax.fold_in(ticket_of(), dataclasses.replace(split, train=split.train[1:]), [[50]])
+        lthjax.fold_in(ticket_of(), dataclasses.replace(tiny_split, train=tiny_split.train[1:]), [[50]])
     with pytest.raises(DataError, match="wanted the data, as data="):
         lthjax.fold_in(ticket_of(), None, [[50]])
 

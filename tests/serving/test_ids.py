@@ -1,4 +1,4 @@
-"""What new rows have met: ids and matrices read alike, and every bad input named."""
+"""Interactions of new rows: ids and matrices are read alike, and every bad input is named."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_text_ids():
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ([[10], [99, 20, np.int64(7), 99]], r"got 2 that it does not have: 99, 7 \(the first in row 1\)"),
         ([range(10)], "got 10 that it does not have: 0, 1, 2, 3, 4 and 5 more"),
@@ -50,8 +50,8 @@ def test_text_ids():
         (sparse.csr_array((2, 5)), r"a column for each of 4 items, got shape \(2, 5\)"),
     ],
 )
-def test_bad_input_is_named(given, said):
-    with pytest.raises(DataError, match=said):
+def test_bad_input_is_named(given, message):
+    with pytest.raises(DataError, match=message):
         ids.interactions_of(given, IDS, "item")
 
 

@@ -1,5 +1,6 @@
 """The table, the sentence and the picture say what the rows say."""
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -45,6 +46,32 @@ def test_the_table_marks_it():
     assert table["pruned"].tolist() == ["0.0%", "10.0%", "19.0%", "27.1%", "34.4%"]
     assert table["against dense"].tolist() == ["", "+10.0%", "+0.0%", "+2.5%", "-25.0%"]
     assert table["95% interval"].tolist()[1] == "+0.0100 to +0.0300"
+
+
+def test_ties_and_dead_rows_are_counted_where_they_are_known():
+    counts = {"tied_users": 3, "dead_users": 1_200, "dead_items": 0}
+    table = report.table([ROWS[0], ROWS[1] | counts, ROWS[2] | dict.fromkeys(counts), ROWS[3] | {"tied_users": np.nan}])
+    assert table["tied users"].tolist() == ["", "3", "", ""]  # unknown in tables of older versions
+    assert table["dead rows"].tolist() == ["", "1,200 + 0", "", ""]
+
+
+def test_verdicts_against_an_unfinished_dense_model_are_marked():
+    short = [ROWS[0] | {"cut_short": True}, *ROWS[1:3], *(row | {"cut_short": True} for row in ROWS[3:])]
+    assert report.table(short)["verdict"].tolist() == ["dense", "better ?", "wins ?", "slower ?", "worse ?"]
+    said = report.remarks(short)
+    assert any(line.startswith("CUT SHORT: the dense model was still learning") for line in said)
+    assert "cut short, might have become better with more --epochs: level 3, 4." in said
+    assert report.sentence(short, 671).startswith("The sparsest winning ticket (?) is level 2")
+    tickets_alone = [*ROWS[:3], *short[3:]]
+    assert report.table(tickets_alone)["verdict"].tolist() == ["dense", "better", "wins *", "slower", "worse"]
+    assert not any("CUT SHORT" in line for line in report.remarks(tickets_alone))
+
+
+def test_seeds_are_counted_beside_the_settings():
+    several = [row | {"num_seeds": 3} for row in ROWS]
+    assert report.remarks(several) == ["settings: preset none; 3 seeds, mean ± standard deviation"]
+    several[0] |= {"cut_short": True}
+    assert "settings: preset none; 3 seeds, mean ± standard deviation" in report.remarks(several)
 
 
 def test_a_selection_on_test_is_said_under_the_table():

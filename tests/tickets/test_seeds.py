@@ -11,17 +11,9 @@ from experiments import cli, find_tickets
 TINY = ["--dim", "4", "--epochs", "2", "--levels", "2", "--batch-size", "64"]
 
 
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory):
-    draws = np.random.default_rng(2)
-    place = tmp_path_factory.mktemp("data") / "pairs.txt"
-    place.write_text("".join(f"{u} {i}\n" for u in range(30) for i in sorted(draws.choice(25, 8, replace=False))))
-    return place
-
-
-def test_each_seed_is_a_run_of_its_own_and_the_table_their_mean(pairs, tmp_path, monkeypatch, capsys):
+def test_each_seed_is_a_run_of_its_own_and_the_table_their_mean(data_file, tmp_path, monkeypatch, capsys):
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["find_tickets", "--data", str(pairs), *TINY, *words])
+        monkeypatch.setattr(sys, "argv", ["find_tickets", "--data", str(data_file), *TINY, *words])
         with pytest.raises(SystemExit) as end:
             cli.run(find_tickets.main, find_tickets.Config, "")
         return end.value.code, capsys.readouterr()
@@ -57,8 +49,8 @@ def test_each_seed_is_a_run_of_its_own_and_the_table_their_mean(pairs, tmp_path,
     assert said.err.startswith("error: --seeds: wanted at least 1; got 0"), said.err
 
 
-def test_selection_on_test_is_warned_of_under_the_table(pairs, tmp_path, monkeypatch, capsys):
-    words = ["find_tickets", "--data", str(pairs), *TINY, "--selection", "test", "--out", str(tmp_path)]
+def test_selection_on_test_is_warned_of_under_the_table(data_file, tmp_path, monkeypatch, capsys):
+    words = ["find_tickets", "--data", str(data_file), *TINY, "--selection", "test", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit):
         cli.run(find_tickets.main, find_tickets.Config, "")

@@ -13,18 +13,14 @@ from lthjax.errors import TrainingError
 from lthjax.model import backbones
 from lthjax.pruning import masks as masking
 from lthjax.training import fit as fitting
-from lthjax.training.fit import Plan, begin, fit, fit_together
+from lthjax.training.fit import Hooks, Member, Plan, begin, fit
 
 PLAN = Plan(epochs=10, patience=3, eval_every=1, ks=(3,), keep_epoch=2)
 SEEDS = (0, 1, 2, 3, 4)
 
 
-def keys():
-    return [jax.random.key(100 + seed) for seed in SEEDS]
-
-
 @pytest.fixture(scope="module")
-def all_masks(program, some_masks):
+def all_masks(some_masks):
     """Dense, a ticket, and one that is half of another kind."""
     dense = masking.all_kept(some_masks)
     rng = np.random.default_rng(3)
@@ -32,19 +28,31 @@ def all_masks(program, some_masks):
     return [dense, some_masks, half, dense, some_masks]
 
 
-def starts(program, all_masks):
-    return [
-        begin(program.start(program.init(jax.random.key(seed)), masks), 0)
-        for seed, masks in zip(SEEDS, all_masks, strict=True)
-    ]
+@pytest.fixture(scope="module")
+def members(program, all_masks):
+    """() -> five tickets about to train; training gives their states away."""
+
+    def make(program=program):
+        return [
+            Member(
+                f"seed {seed}",
+                masks,
+                jax.random.key(100 + seed),
+                begin(program.start(program.init(jax.random.key(seed)), masks), 0),
+            )
+            for seed, masks in zip(SEEDS, all_masks, strict=True)
+        ]
+
+    return make
+
+
+def one_by_one(trainer, members):
+    return [state for member in members for state in fit(trainer, [member])]
 
 
 @pytest.fixture(scope="module")
-def alone(program, all_masks, tiny_graph, selection):
-    return [
-        fit(program, start, masks, tiny_graph, selection, key, PLAN)
-        for start, masks, key in zip(starts(program, all_masks), all_masks, keys(), strict=True)
-    ]
+def alone(trainer, members):
+    return one_by_one(trainer(PLAN), members())
 
 
 def assert_close(got, wanted):
@@ -58,23 +66,13 @@ def assert_close(got, wanted):
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
 
 
-def test_each_ends_as_alone_and_stops_by_itself(program, all_masks, tiny_graph, selection, alone):
+def test_each_ends_as_alone_and_stops_by_itself(program, all_masks, members, trainer, alone):
     program.run_together.clear_cache()
     stopped = [int(one.evaluated_epoch) for one in alone]
     assert len(set(stopped)) > 1, "the example should stop them at different epochs"
-    names = [str(seed) for seed in SEEDS]
     heard = []
-    got = fit_together(
-        program,
-        starts(program, all_masks),
-        all_masks,
-        tiny_graph,
-        selection,
-        keys(),
-        PLAN,
-        names=names,
-        report=lambda member, epoch, loss, evaluation: evaluation and heard.append((member, epoch)),
-    )
+    hooks = Hooks(report=lambda member, epoch, loss, evaluation: evaluation and heard.append((member, epoch)))
+    got = fit(trainer(PLAN), members(), hooks)
     assert_close(got, alone)
     assert sorted(heard) == [(number, epoch) for number, last in enumerate(stopped) for epoch in range(1, last + 1)]
     for one, masks in zip(got, all_masks, strict=True):
@@ -98,93 +96,83 @@ def spied(program):
     return program._replace(run_together=run_together, run_steps=run_steps), widths
 
 
-def test_four_of_five_run_as_five(program, all_masks, tiny_graph, selection, alone):
-    begun = starts(program, all_masks)
+def test_four_of_five_run_as_five(program, members, trainer):
+    begun = members()
     plan = dataclasses.replace(PLAN, epochs=2, patience=0)
-    begun[2] = begun[2].replace(evaluated_epoch=np.asarray(2), kept=begun[2].train)  # done already
+    done = begun[2].state
+    begun[2] = begun[2]._replace(state=done.replace(evaluated_epoch=np.asarray(2), kept=done.train))  # done already
     watched, widths = spied(program)
-    got = fit_together(watched, begun, all_masks, tiny_graph, selection, keys(), plan, names="abcde")
+    got = fit(trainer(plan, watched), begun)
     assert set(widths) == {5}
+    wanted = one_by_one(trainer(plan), members())
     for number in (0, 1, 3, 4):
-        start = starts(program, all_masks)[number]
-        wanted = fit(program, start, all_masks[number], tiny_graph, selection, keys()[number], plan)
-        np.testing.assert_allclose(got[number].train.params.item, wanted.train.params.item, rtol=2e-4, atol=2e-6)
+        np.testing.assert_allclose(
+            got[number].train.params.item, wanted[number].train.params.item, rtol=2e-4, atol=2e-6
+        )
     assert int(got[2].train.step) == 0
 
 
-def test_those_behind_go_first(program, all_masks, tiny_graph, selection, alone):
-    some = slice(0, 3)
-    begun = starts(program, all_masks)[some]
-    begun[1] = fit(program, begun[1], all_masks[1], tiny_graph, selection, keys()[1], Plan(2, 0, 1, (3,), keep_epoch=2))
+def test_those_behind_go_first(program, members, trainer, alone):
+    begun = members()[:3]
+    (ahead,) = fit(trainer(Plan(2, 0, 1, (3,), keep_epoch=2)), [begun[1]])
+    begun[1] = begun[1]._replace(state=ahead)
     watched, widths = spied(program)
-    args = (watched, begun, all_masks[some], tiny_graph, selection, keys()[some], PLAN)
-    assert_close(fit_together(*args, names="abc"), alone[some])
+    assert_close(fit(trainer(PLAN, watched), begun), alone[:3])
     assert widths[0] == 2  # the other two catch up first
     assert 3 in widths
     assert sum(float(one.seconds) for one in alone) > 0
 
 
-def test_interrupted_again_and_again(program, all_masks, tiny_graph, selection, alone):
-    some, saved = slice(0, 3), []
+def test_interrupted_again_and_again(members, trainer, alone, copy):
+    going, saved = members()[:3], []
 
     def interrupt(member, epoch, loss, evaluation):
         if len(saved) < 6:
             raise KeyboardInterrupt
 
-    going = starts(program, all_masks)[some]
     while True:
-        args = (program, going, all_masks[some], tiny_graph, selection, keys()[some], PLAN)
         try:
-            got = fit_together(*args, names="abc", report=interrupt, save=saved.append)
+            got = fit(trainer(PLAN), going, Hooks(report=interrupt, save=saved.append))
             break
         except KeyboardInterrupt:
-            going = jax.tree.map(jnp.copy, saved[-1])
-            going = [
-                one.replace(**{name: np.asarray(getattr(one, name)) for name in ("best_value", "best_epoch")})
-                for one in going
-            ]
+            going = [member._replace(state=copy(state)) for member, state in zip(going, saved[-1], strict=True)]
     assert len(saved) == 6
-    assert_close(got, alone[some])
+    assert_close(got, alone[:3])
 
 
-def test_learning_rates_as_a_population(make_program, all_masks, tiny_graph, selection):
-    program = make_program(optax.inject_hyperparams(optax.adam)(learning_rate=0.01))
-    params, dense = program.init(jax.random.key(0)), all_masks[0]
+def test_learning_rates_as_a_population(make_program, members, trainer):
+    program, plan = make_program(optax.inject_hyperparams(optax.adam)(learning_rate=0.01)), Plan(3, 0, 1, (3,))
 
     def start(rate):
-        state = program.start(params, dense)
-        inner = state.opt_state[1]
-        inner = inner._replace(hyperparams={"learning_rate": jnp.float32(rate)})
-        return begin(state.replace(opt_state=(state.opt_state[0], inner, state.opt_state[2])), 0)
+        member = members(program)[0]
+        state = member.state.train
+        inner = state.opt_state[1]._replace(hyperparams={"learning_rate": jnp.float32(rate)})
+        state = state.replace(opt_state=(state.opt_state[0], inner, state.opt_state[2]))
+        return member._replace(name=str(rate), state=begin(state, 0))
 
-    rates, key, plan = (0.01, 0.3), keys()[0], Plan(3, 0, 1, (3,))
-    apart = [fit(program, start(rate), dense, tiny_graph, selection, key, plan) for rate in rates]
-    got = fit_together(
-        program, [start(rate) for rate in rates], [dense] * 2, tiny_graph, selection, [key] * 2, plan, names="ab"
-    )
+    rates = (0.01, 0.3)
+    apart = one_by_one(trainer(plan, program), map(start, rates))
+    got = fit(trainer(plan, program), list(map(start, rates)))
     for one, other in zip(got, apart, strict=True):
         np.testing.assert_allclose(one.train.params.item, other.train.params.item, rtol=2e-4, atol=2e-6)
     assert np.abs(np.asarray(got[0].train.params.item - got[1].train.params.item)).max() > 0.1
 
 
-def test_lightgcn_as_a_population(make_program, all_masks, tiny_graph, selection):
+def test_lightgcn_as_a_population(make_program, members, trainer):
     program = make_program(optax.adam(0.05), functools.partial(backbones.lightgcn, num_layers=2))
-    plan, some = Plan(2, 0, 1, (3,)), slice(0, 2)
-    args = (all_masks[some], tiny_graph, selection, keys()[some], plan)
-    got = fit_together(program, starts(program, all_masks)[some], *args, names="ab")
-    for number, one in enumerate(got):
-        start = starts(program, all_masks)[number]
-        wanted = fit(program, start, all_masks[number], tiny_graph, selection, keys()[number], plan)
-        np.testing.assert_allclose(one.train.params.user, wanted.train.params.user, rtol=2e-4, atol=2e-6)
+    two = trainer(Plan(2, 0, 1, (3,)), program)
+    got, wanted = fit(two, members(program)[:2]), one_by_one(two, members(program)[:2])
+    for one, other in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(one.train.params.user, other.train.params.user, rtol=2e-4, atol=2e-6)
 
 
-def test_the_one_that_diverges_is_named(program, all_masks, tiny_graph, selection):
-    begun = starts(program, all_masks)[:2]
-    broken = begun[1].train.params._replace(item=begun[1].train.params.item.at[0, 0].set(jnp.nan))
-    begun[1] = begun[1].replace(train=begun[1].train.replace(params=broken))
-    args = (all_masks[:2], tiny_graph, selection, keys()[:2], PLAN)
-    with pytest.raises(TrainingError, match="the second, epoch 1"):
-        fit_together(program, begun, *args, names=["the first", "the second"])
+def test_the_one_that_diverges_is_named(members, trainer):
+    begun = members()[:2]
+    train = begun[1].state.train
+    broken = train.params._replace(item=train.params.item.at[0, 0].set(jnp.nan))
+    begun[1] = begun[1]._replace(name="the second", state=begun[1].state.replace(train=train.replace(params=broken)))
+    with pytest.raises(TrainingError, match=r"^the second, epoch 1"):
+        fit(trainer(PLAN), begun)
 
 
 @pytest.mark.parametrize(

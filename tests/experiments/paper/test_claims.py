@@ -12,7 +12,7 @@ RUN = [DENSE, row(0.27, 0.21, "better"), row(0.65, 0.20, "wins"), row(0.95, 0.10
 
 
 def of(variant, rows):
-    return [one | {"variant": variant} for one in rows]
+    return [level | {"variant": variant} for level in rows]
 
 
 def judged(finding):
@@ -50,10 +50,10 @@ def test_without_winners_what_is_said_of_them_is_open():
 
 
 def test_at_par():
-    dense, few, some, most = (one | {"data": "x"} for one in (DENSE, *RUN[1:]))
+    dense, few, some, most = (level | {"data": "x"} for level in RUN)
     finding = claims.at_par([dense, few | {"verdict": "worse"}, some | {"verdict": "matches"}, most])
-    said = "wanted 48% kept or less; the sparsest that is not worse beyond doubt: 0.2000 at 65.0%, dense 0.2000"
-    assert finding == (True, said)
+    evidence = "wanted 48% kept or less; the sparsest that is not worse beyond doubt: 0.2000 at 65.0%, dense 0.2000"
+    assert finding == (True, evidence)
     assert claims.at_par([dense, few, row(0.5, 0.2, "matches"), most]).holds is None  # 52% lies between two levels
     assert claims.at_par([dense, most]).holds is None
     assert claims.at_par([dense, few | {"verdict": "worse"}]).holds is False  # the dense model itself is not pruned
@@ -107,7 +107,8 @@ def test_methods_at_equal_sizes():
     )
     assert judged(claims.beats("PEP", "LCM")(rows))
     assert claims.beats("PEP", "LCM")(rows[:3] + rows[4:]).holds is None  # a cell is empty
-    assert claims.beats("PEP", "LCM")([one for one in rows if one["variant"] != "PEP"]).holds is None  # no cell at all
+    without = [cell for cell in rows if cell["variant"] != "PEP"]  # no cell at all
+    assert claims.beats("PEP", "LCM")(without).holds is None
 
 
 def test_speed_magnitude_and_rows():
