@@ -15,7 +15,7 @@ import tyro
 
 from lthjax import presets
 from lthjax.errors import LthjaxError
-from lthjax.runtime import compilation
+from lthjax.runtime import compilation, environment, interrupts, streams
 from lthjax.settings import Settings
 
 Config = TypeVar("Config")
@@ -24,9 +24,10 @@ Config = TypeVar("Config")
 def run(main: Callable[[Config], Any], config_type: type[Config], description: str) -> None:
     """Parse the command line and run `main`; never returns.
 
-    Exit codes: 0 done; 2 bad input, or a machine that would not play along (disk full, no permission); 130 Ctrl-C. Runs
-    (a config that is Settings) have everything saved by then, and start from the preset that the flags name. Compiled
-    programs are kept for the next start (`lthjax.runtime.compilation`).
+    Exit codes: 0 done; 2 bad input, or a machine that would not play along (disk full, no permission, no such device);
+    130 Ctrl-C, 143 SIGTERM, 129 SIGHUP; 141 where nobody reads the output any more. Runs (a config that is Settings)
+    have everything saved by then, and start from the preset that the flags name. Compiled programs are kept for the
+    next start (`lthjax.runtime.compilation`).
 
     Args:
       main: what the command does.
@@ -36,27 +37,30 @@ def run(main: Callable[[Config], Any], config_type: type[Config], description: s
     warnings.showwarning = _show_warning
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # Orbax logs what it raises; the error is told once, by us
+    streams.settle()
     try:
-        config = _parse(config_type, description)
-        compilation.keep_programs()
-        main(config)
-    except (LthjaxError, OSError, MemoryError) as error:
-        _fail(error)
-    except RuntimeError as error:
-        from jax.errors import JaxRuntimeError  # here: --help and a bad flag are told without JAX, at once
-
-        if not isinstance(error, JaxRuntimeError):  # out of device memory
-            raise
-        _fail(error)
-    except KeyboardInterrupt:
+        with interrupts.as_keyboard_interrupt():
+            config = _parse(config_type, description)
+            compilation.keep_programs()
+            main(config)
+            sys.stdout.flush()
+    except KeyboardInterrupt as interrupt:
         goes_on = issubclass(config_type, Settings) or hasattr(config_type, "out")  # it leaves a folder
-        print("stopped; the same command goes on from here." if goes_on else "stopped.", file=sys.stderr)
-        sys.exit(130)
+        streams.tell("stopped; the same command goes on from here." if goes_on else "stopped.")
+        sys.exit(interrupts.exit_code(interrupt))
+    except BrokenPipeError:
+        sys.exit(streams.BROKEN_PIPE)
+    except (LthjaxError, OSError, MemoryError) as error:
+        _fail(_one_line(error))
+    except Exception as error:
+        if (failure := environment.failure_of_jax(error)) is None:
+            raise
+        _fail(failure)
     sys.exit(0)
 
 
-def _fail(error: BaseException) -> NoReturn:
-    print(f"error: {_one_line(error)}", file=sys.stderr)
+def _fail(text: str) -> NoReturn:
+    streams.tell(f"error: {' '.join(text.split())}")
     sys.exit(2)
 
 
@@ -124,4 +128,4 @@ def _one_line(error: BaseException) -> str:
 
 def _show_warning(message: Warning | str, *_where: Any, **_options: Any) -> None:
     if note := compilation.heed(" ".join(str(message).split())):
-        print(f"note: {note}", file=sys.stderr)
+        streams.tell(f"note: {note}")

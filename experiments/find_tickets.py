@@ -120,6 +120,8 @@ def mark_of(chosen: Mapping[str, Any]) -> str:
     """
     defaults = values(Settings(), Settings)
     in_mark = {name: value for name, value in chosen.items() if name not in _LATER or value != defaults[name]}
+    if in_mark.get("split") == "auto":  # the default's name before folders with parts of their own were told apart
+        in_mark["split"] = "random"
     return hashlib.sha256(repr(sorted(in_mark.items())).encode()).hexdigest()[:8]
 
 

@@ -41,8 +41,9 @@ class DataSettings:
 class SplitSettings:
     """How the interactions become train, validation and test part."""
 
-    split: Literal["random", "files", "cut"] = "random"
-    """7:1:2 per user of all files together; the files as they are; or their test part, validation cut from train."""
+    split: Literal["auto", "random", "files", "cut"] = "auto"
+    """A folder's own train, valid and test parts where it has all three, else 7:1:2 per user at random (auto); random
+    whatever there is; the files as they are; or their test part, validation cut from train."""
     split_seed: int = 0
     """Seed of the split; apart from --seed, so that runs with several seeds are tested on the same items."""
 

@@ -74,7 +74,7 @@ def columns(rows, *names):
 def test_folders_load(old, model, rows_of):
     run = lthjax.load_run(f"{model}-whole")
     assert run.settings == dataclasses.replace(
-        {"mf": Settings(), "lightgcn": presets.lightgcn}[model], data="tiny.txt", **SETTINGS[model]
+        {"mf": Settings(), "lightgcn": presets.lightgcn}[model], data="tiny.txt", split="random", **SETTINGS[model]
     )
     rows = rows_of(old / f"{model}-whole")
     names = ["level", "num_kept", "recall@20", "ndcg@20"]

@@ -106,18 +106,21 @@ def choose(sheet: Sheet, options: Options) -> Roles:
     """
     header, width, rated = sheet.header, len(sheet.header or sheet.rows[0]), options.min_rating is not None
     asked = [str(position) for position in range(width)] if options.format == "pairs" else _asked(options.columns)
+    if options.format == "pairs" and width > 3:
+        raise DataError(f"wanted `user item [weight]`, got {width} fields ({sheet.source}).")
     if asked:
         if len(asked) not in (2, 3) or len(set(asked)) != len(asked):
             raise DataError(f"wanted columns as user,item[,rating], all different, got {asked} ({sheet.source}).")
         user, item, *values = (_position(name, sheet, width) for name in asked)
     elif header is not None:
         (user,), (item,) = (_known(sheet, side, 1, 1) for side in ("user", "item"))
-        labels = [] if rated and _known(sheet, "rating") else _known(sheet, "label", 0, 1)
-        values = labels or _known(sheet, "rating", 0, 1 if rated else width)
+        values = _known(sheet, "rating", 0, 1) if rated else []
     else:
         _refuse_matrix(sheet)
         user, item = 0, 1
         values = [2] if width == 3 and all(_kind(row[2]) == "number" for row in sheet.rows) else []
+    if header is not None and not values:  # negatives are none whether columns were asked or not
+        values = _known(sheet, "label", 0, 1) or ([] if asked else _known(sheet, "rating")[:1])
     if rated and not values:
         raise DataError(f"--min-rating wants a rating: name it, --columns user,item,rating ({sheet.source}).")
     is_label = header is not None and bool(values) and plain(header[values[0]]) in NAMES["label"]
@@ -149,10 +152,8 @@ def _known(sheet: Sheet, side: str, least: int = 0, most: int = 99) -> list[int]
         return positions
     rows = [dict(zip(sheet.header, (field[:20] for field in row), strict=False)) for row in sheet.rows[:3]]
     came = f"{len(positions) or 'none'} of a known name"
-    shown = str(rows)[1:300]
-    raise DataError(
-        f"wanted one column of {side}s, got {came}: say --columns user,item; rows: {shown} ({sheet.source})."
-    )
+    remedy = "say --columns user,item" + f",{side}" * (side in ("rating", "label"))
+    raise DataError(f"wanted one column of {side}s, got {came}: {remedy}; rows: {str(rows)[1:300]} ({sheet.source}).")
 
 
 def _refuse_matrix(sheet: Sheet) -> None:

@@ -11,8 +11,7 @@ import zlib
 from lthjax.errors import DataError
 
 FORMATS = ("auto", "adjacency", "pairs", "inter", "csv")
-DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, OverflowError, MemoryError, zlib.error)
-DAMAGE += (lzma.LZMAError, zipfile.BadZipFile)
+_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 _PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 _MOST_UNPACKED, _ALWAYS_UNPACKED = 200, 1 << 26  # times the packed size, bytes: logs pack to a fiftieth at most
@@ -83,8 +82,8 @@ def _unpacked(path) -> bytes:
             return file.read() if opener is None else _bounded(opener(file), size, path)
     except DataError:
         raise
-    except DAMAGE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    except _DAMAGE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise DataError(f"wanted a whole and readable file, got a damaged or closed one: {reason} ({path}).") from None
 
 
@@ -100,7 +99,7 @@ def _unzipped(file, size: int, path) -> bytes:
             file.seek(0)
             return file.read()
         if len(members) != 1:
-            came = f"{len(names)} ({', '.join(names[:4])})"
+            came = f"{len(names)}, {str(names[:4])[:200]}"
             raise DataError(f"wanted an archive of one file, got {came}: unpack it and pass one ({path}).")
         with archive.open(members[0]) as stream:
             return _bounded(stream, size, path)

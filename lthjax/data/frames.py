@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,25 +24,36 @@ def read(kind: str, data: bytes, source: str, options: Options) -> Sheet:
       source: for errors.
       options: how to read it.
     """
+    if kind == "jsonl":
+        return frames(_json_lines(data, source), source, unit="line")
+    try:
+        loaded = _loaded(kind, data)
+    except ImportError:
+        raise DataError(f"wanted pyarrow to read parquet, got none: pip install pyarrow ({source}).") from None
+    except Exception as error:  # NumPy, SciPy and pandas raise whatever comes of damaged headers
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise DataError(f"wanted whole {kind} data, got: {reason} ({source}).") from None
+    if kind in ("mtx", "npz"):
+        return matrix(loaded, source, options)
+    return array(loaded, source) if kind == "npy" else frames(iter([loaded]), source)
+
+
+def _loaded(kind: str, data: bytes):
+    """What a library makes of a file; no pickle is ever loaded."""
     import pandas as pd
-    from scipy import io as scipy_io
-    from scipy import sparse
+    import scipy.io
+    import scipy.sparse
 
     file = io.BytesIO(data if kind != "mtx" or data.startswith(b"%%") else b"%" + data)
     if kind == "mtx":
-        return matrix(scipy_io.mmread(file), source, options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # matrix or array: both are read
+            return scipy.io.mmread(file)
     if kind == "npz":
-        names = np.load(file, allow_pickle=False).files
-        if "format" not in names:
-            raise DataError(f"wanted a matrix of scipy.sparse.save_npz, got arrays {names}: np.save pairs ({source}).")
-        return matrix(sparse.load_npz(io.BytesIO(data)), source, options)
+        return scipy.sparse.load_npz(file)
     if kind == "npy":
-        return array(np.load(file, allow_pickle=False), source)
-    if kind == "parquet":
-        return frames(iter([pd.read_parquet(file)]), source)
-    if kind == "json":
-        return frames(iter([pd.read_json(file, orient="records", dtype=False)]), source)
-    return frames(_json_lines(data, source), source, unit="line")
+        return np.load(file, allow_pickle=False)
+    return pd.read_parquet(file) if kind == "parquet" else pd.read_json(file, orient="records", dtype=False)
 
 
 def _json_lines(data: bytes, source: str) -> Iterator:

@@ -107,9 +107,9 @@ def _faults(words: list[str], side: str) -> Iterable[tuple[str, str]]:
     """What was wanted, and the word that came."""
     for word in words:
         if len(word) > LONGEST // 4 and len(word.encode()) > LONGEST:
-            yield f"a {side} id of at most {LONGEST} bytes", word
+            yield f"{side} ids of at most {LONGEST} bytes", word
         if "\n" in word:
-            yield f"a {side} id on one line, no line end within quotes", word
+            yield f"{side} ids on one line, no line end within quotes", word
     lists = [word for word in words if not word.isalnum() and _is_list(word)]
     if len(lists) > 0.1 * len(words):  # now and then a title is two numbers
         yield f"one {side} id in a cell, no list: write a row for each interaction", lists[0]

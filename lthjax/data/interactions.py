@@ -73,25 +73,13 @@ def load(data, *, format="auto", columns=None, min_rating=None, items_after_user
     codes, notes = None, ()
     if isinstance(data, str | os.PathLike):
         name, files, codes, notes = catalog.find(data)
-        tables = [_read_file(file, options) for file in files]
+        tables = [reading.read(functools.partial(reading.open_file, file, options), options) for file in files]
     elif format != "auto" or encoding is not None:
         raise DataError(f"format and encoding are for files, got {type(data).__name__}.")
     else:
         name, open_sheet = _in_memory(data, options)
         tables = [reading.read(open_sheet, options)]
     return assemble(name, tables, codes, notes, items_after_users)
-
-
-def _read_file(path, options: Options) -> Table:
-    try:
-        return reading.read(functools.partial(reading.open_file, path, options), options)
-    except DataError:
-        raise
-    except ImportError:
-        raise DataError(f"wanted pyarrow to read parquet, got none: pip install pyarrow ({path}).") from None
-    except formats.DAMAGE as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise DataError(f"wanted whole data, got: {reason} ({path}).") from None
 
 
 def _in_memory(data, options: Options) -> tuple[str, Callable[[], Sheet]]:

@@ -82,7 +82,7 @@ def read(open_sheet: Callable[[], Sheet], options: Options) -> Table:
     for (side, most), is_missing in zip(_MOST_MISSING.items(), missing, strict=True):
         if is_missing.mean() > most:
             came = f"{np.count_nonzero(is_missing):,} of {is_missing.size:,} rows without"
-            raise DataError(f"wanted a {side} in every row, got {came} ({sheet.where(np.argmax(is_missing))}).")
+            raise DataError(f"wanted {side} ids in every row, got {came} ({sheet.where(np.argmax(is_missing))}).")
     keep = ~(missing[0] | missing[1])
     if not keep.all():
         notes.append(f"{np.count_nonzero(~keep):,} rows without a user or an item dropped")

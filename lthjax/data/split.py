@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lthjax.data.catalog import TEST, TRAIN, VALID
+from lthjax.data.catalog import PARTS, TEST, TRAIN, VALID
 from lthjax.data.interactions import Interactions
 from lthjax.errors import DataError, nearest
 
-METHODS = ("random", "files", "cut")
+METHODS = ("auto", "random", "files", "cut")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +63,13 @@ class Split:
         return digest.hexdigest()[:16]
 
 
-def split(interactions: Interactions, *, method="random", ratios=(0.7, 0.1, 0.2), seed=0) -> Split:
+def split(interactions: Interactions, *, method="auto", ratios=(0.7, 0.1, 0.2), seed=0) -> Split:
     """Split interactions into train, valid and test.
 
     Args:
       interactions: from `data.load`.
-      method: random: per user at random, whatever parts the source has. files: the source's own parts.
+      method: auto: files where the source has all three parts, else random, so that nobody's test part is pooled
+        unseen. random: per user at random, whatever parts the source has. files: the source's own parts.
         cut: the source's test part; valid is cut per user at random from the rest.
       ratios: shares of train, valid and test (scaled to sum 1). Per user, floor(share n + 1/2) of n interactions go to
         test and to valid, but one at least stays in train. cut takes ratios[1] / (ratios[0] + ratios[1]) for valid.
@@ -79,6 +80,8 @@ def split(interactions: Interactions, *, method="random", ratios=(0.7, 0.1, 0.2)
     """
     ratios = _checked(method, ratios, seed)
     pairs, parts = interactions.pairs, interactions.parts
+    if method == "auto":
+        method = "files" if parts is not None and np.isin(PARTS, parts).all() else "random"
     if method != "random":
         if parts is None:
             raise DataError(

@@ -74,6 +74,8 @@ def lists(content: bytes, source: str, options: Options) -> Sheet:
     if counts.size > 2 and words[users].tolist() == [str(count - 1) for count in counts]:
         came = "lines that begin with their length, as CiteULike's users.dat"
         raise DataError(f"wanted `user item item ...`, got {came}: put the user there ({source}).")
+    if not items.size:
+        raise DataError(f"wanted `user item item ...`, got users without an item ({source}).")
     if options.format == "auto" and np.unique(users).size < users.size:
         came = "whole numbers in lines of differing length, and a user on several"
         remedy = "say --format adjacency for lists, or mend the lines of a table"
@@ -116,10 +118,14 @@ def table(content: bytes, source: str, options: Options) -> Sheet:
     if width < 2:
         raise DataError(f"wanted columns between commas, tabs, semicolons, bars or blanks, got one ({source}).")
     if options.format == "inter" and not is_typed:
-        raise DataError(f"wanted a RecBole header such as `user_id:token`, got {rows[0]!r} ({source}, line 1).")
+        raise DataError(
+            f"wanted a RecBole header such as `user_id:token`, got {str(rows[0])[:200]} ({source}, line 1)."
+        )
     header = rows[0] if is_typed else header_of(rows, options.columns)
     notes, quoted = _survey(grid, width)
     num_headers = int(header is not None)
+    if not rows[num_headers:]:
+        raise DataError(f"wanted interactions, got none below the header ({source}).")
 
     def where(row: int) -> str:
         return f"{source}, line {next(itertools.islice(_records(grid), row + num_headers, None))[0]}"
@@ -166,9 +172,8 @@ def _survey(grid: _Grid, width: int) -> tuple[tuple[str, ...], list]:
             raise DataError(f"{came}: take out what is no row; lists want whole numbers ({grid.source}, line {line}).")
         if last > line:
             count, first = count + last - line, first or line
-            inner = itertools.chain.from_iterable(field.split("\n")[1:] for field in row)
-            split = (text.split(None if grid.mark == _BLANKS else grid.mark) for text in inner)
-            quoted += [(line, fields) for fields in split if len(fields) == width]
+            inner = (text.split(grid.mark) for text in grid.mark.join(row).split("\n")[1:])
+            quoted += [(line, fields) for fields in inner if len(fields) == width]
     return ((f"{count:,} line ends within quotes, the first in line {first}",) if count else ()), quoted
 
 
@@ -185,9 +190,7 @@ def _blocks(grid: _Grid, lines_above: int, positions: list[int]) -> Iterator:
     try:
         with pd.read_csv(file, chunksize=_ROWS_AT_ONCE, **options) as reader:
             yield from (block[positions] for block in reader)
-    except pd.errors.EmptyDataError:
-        raise DataError(f"wanted interactions, got none below the header ({grid.source}).") from None
-    except pd.errors.ParserError:
+    except ValueError as error:
         *_, (line, _, _) = _records(grid)
-        came = "one that does not: take it out"
-        raise DataError(f"wanted quotes that close, got {came} ({grid.source}, line {line}).") from None
+        reason = str(error).strip().splitlines()[-1]
+        raise DataError(f"wanted a table whose quotes close, got: {reason} ({grid.source}, line {line}).") from None

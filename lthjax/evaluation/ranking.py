@@ -81,16 +81,19 @@ def ranking_task(seen: np.ndarray, held_out: np.ndarray, num_users: int) -> Rank
 
 
 def _unseen_scores(user: jax.Array, num_chunks: jax.Array, final: Embeddings, task: RankingTask) -> jax.Array:
-    """[N, filled up to whole groups] scores of all items for a user, -inf for seen ones and the filling.
+    """[N, filled up to whole groups] scores of all items for a user, -inf for seen ones and the filling."""
+    num_items = final.item.shape[0]
+    items = jnp.pad(final.item, ((0, -num_items % _GROUP), (0, 0)))
+    scores = jnp.dot(items, final.user[user], precision="highest")  # TF32 or bf16 would reorder near ties
+    return _without_seen(user, num_chunks, scores.at[num_items:].set(-jnp.inf), task)
+
+
+def _without_seen(user: jax.Array, num_chunks: jax.Array, scores: jax.Array, task: RankingTask) -> jax.Array:
+    """Scores of a user with -inf for the items that the user has seen.
 
     The seen items of every user of the block are in `num_chunks` chunks: one number for all, so that under `vmap` it
     bounds one loop over the block's scores.
     """
-    num_items = final.item.shape[0]
-    num_groups = -(-num_items // _GROUP)
-    items = jnp.pad(final.item, ((0, num_groups * _GROUP - num_items), (0, 0)))
-    scores = jnp.dot(items, final.user[user], precision="highest")  # TF32 or bf16 would reorder near ties
-    scores = scores.at[num_items:].set(-jnp.inf)
 
     def mask_seen(number, scores):
         seen = id_sets.chunk(task.seen, user, number, _IDS_PER_CHUNK, fill=scores.shape[0])
@@ -130,10 +133,17 @@ def _tied_with(user: jax.Array, scores: jax.Array, bound: jax.Array, task: Ranki
     return (scores == bound).sum(), jax.lax.fori_loop(0, num_chunks, count, jnp.int32(0))
 
 
-@functools.partial(jax.jit, static_argnames="ks")
-def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, ks: tuple[int, ...]):
-    """(recall, ndcg, tied) [G, B, len(ks)] of [G, B] users, one block after the other."""
-    num_items, k = final.item.shape[0], max(ks)
+def _measure(users: jax.Array, scores: jax.Array, num_items: int, task: RankingTask, ks: tuple[int, ...]):
+    """(recall, ndcg, tied) [B, len(ks)] of a block of users, from their scores without seen items.
+
+    Args:
+      users: [B].
+      scores: [B, N, filled up to whole groups], -inf for seen items and the filling.
+      num_items: N.
+      task: with the held-out items.
+      ks: list lengths.
+    """
+    k = max(ks)
 
     def measure(user, best, top, tied_size, tied_hits):
         hits = id_sets.contains(task.relevant, jnp.broadcast_to(user, top.shape), top)
@@ -146,22 +156,38 @@ def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chu
             jnp.stack([is_tied[:k].any() for k in ks]),
         )
 
+    best, top = jax.vmap(functools.partial(_top, k=min(k + 1, num_items)))(scores)
+    last = best[:, min(k, num_items) - 1]
+    goes_on = (best[:, -1] == last) & (last > -jnp.inf) if num_items > k else jnp.zeros(users.shape, bool)
+    nothing = jnp.zeros(users.shape, jnp.int32)
+    # Few blocks have a list that ends among equals: only they are read once more.
+    size, hits = jax.lax.cond(
+        goes_on.any(),
+        lambda: jax.vmap(_tied_with, in_axes=(0, 0, 0, None))(users, scores, last, task),
+        lambda: (nothing, nothing),
+    )
+    return jax.vmap(measure)(users, best, top, jnp.where(goes_on, size, 0), hits)
+
+
+@functools.partial(jax.jit, static_argnames="ks")
+def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, ks: tuple[int, ...]):
+    """(recall, ndcg, tied) [G, B, len(ks)] of [G, B] users, one block after the other."""
+
     def rank(block):
         users, num_chunks = block
         scores = jax.vmap(_unseen_scores, in_axes=(0, None, None, None))(users, num_chunks, final, task)
-        best, top = jax.vmap(functools.partial(_top, k=min(k + 1, num_items)))(scores)
-        last = best[:, min(k, num_items) - 1]
-        goes_on = (best[:, -1] == last) & (last > -jnp.inf) if num_items > k else jnp.zeros(users.shape, bool)
-        nothing = jnp.zeros(users.shape, jnp.int32)
-        # Few blocks have a list that ends among equals: only they are read once more.
-        size, hits = jax.lax.cond(
-            goes_on.any(),
-            lambda: jax.vmap(_tied_with, in_axes=(0, 0, 0, None))(users, scores, last, task),
-            lambda: (nothing, nothing),
-        )
-        return jax.vmap(measure)(users, best, top, jnp.where(goes_on, size, 0), hits)
+        return _measure(users, scores, final.item.shape[0], task, ks)
 
     return jax.lax.map(rank, (users, num_chunks))
+
+
+@functools.partial(jax.jit, static_argnames="ks")
+def _rank_scores(users: jax.Array, scores: jax.Array, task: RankingTask, num_chunks: jax.Array, ks: tuple[int, ...]):
+    """The same of one block, [1, B] users with [B, N] scores that were made elsewhere."""
+    num_items = scores.shape[1]
+    scores = jnp.pad(scores, ((0, 0), (0, -num_items % _GROUP)), constant_values=-jnp.inf)
+    scores = jax.vmap(_without_seen, in_axes=(0, None, 0, None))(users[0], num_chunks[0], scores, task)
+    return jax.tree.map(lambda values: values[None], _measure(users[0], scores, num_items, task, ks))
 
 
 @functools.partial(jax.jit, static_argnames="k")
@@ -198,8 +224,43 @@ def evaluate(
       block_size: B, which bounds the memory to B x N float32 scores; by default as suits the device.
       between_dispatches: called about every half second, so that an interrupt need not wait for the whole ranking.
     """
-    rank = functools.partial(_rank_blocks, ks=ks)
-    users, recall, ndcg, tied = _in_blocks(rank, final, task, block_size, between_dispatches)
+
+    def rank(users, num_chunks):
+        return _rank_blocks(users, final, task, num_chunks, ks)
+
+    return _by_k(ks, *_in_blocks(rank, final.item.shape[0], task, block_size, between_dispatches=between_dispatches))
+
+
+def evaluate_scores(
+    score_block: Callable[[np.ndarray], np.ndarray],
+    task: RankingTask,
+    num_items: int,
+    ks: tuple[int, ...] = (20,),
+    block_size: int | None = None,
+) -> RankingMetrics:
+    """As `evaluate`, of any model: its scores are made on the host, for one block of users at a time.
+
+    Args:
+      score_block: [B] users -> [B, N] scores; some users come twice.
+      task: users, seen and held-out items.
+      num_items: N.
+      ks: list lengths K.
+      block_size: B; by default as suits the device.
+    """
+
+    def rank(users, num_chunks):
+        scores = np.asarray(score_block(users[0]), np.float32)
+        if scores.shape != (users.size, num_items):
+            raise ValueError(f"score_block: wanted scores of shape {(users.size, num_items)}; got {scores.shape}.")
+        return _rank_scores(users, scores, task, num_chunks, ks)
+
+    return _by_k(ks, *_in_blocks(rank, num_items, task, block_size, most_per_dispatch=1))
+
+
+def _by_k(
+    ks: tuple[int, ...], users: np.ndarray, recall: np.ndarray, ndcg: np.ndarray, tied: np.ndarray
+) -> RankingMetrics:
+    """Metrics of [U] users from [U, len(ks)] values."""
     return RankingMetrics(
         users=users,
         recall={k: recall[:, column] for column, k in enumerate(ks)},
@@ -217,21 +278,36 @@ def top_items(final: Embeddings, task: RankingTask, k: int = 20, block_size: int
       k: list length.
       block_size: as in `evaluate`.
     """
-    return TopItems(*_in_blocks(functools.partial(_top_blocks, k=k), final, task, block_size))
+
+    def recommend(users, num_chunks):
+        return _top_blocks(users, final, task, num_chunks, k)
+
+    return TopItems(*_in_blocks(recommend, final.item.shape[0], task, block_size))
 
 
 def _in_blocks(
-    rank: Callable[..., tuple[jax.Array, ...]],
-    final: Embeddings,
+    rank: Callable[[np.ndarray, np.ndarray], tuple[jax.Array, ...]],
+    num_items: int,
     task: RankingTask,
     block_size: int | None,
+    most_per_dispatch: int | None = None,
     between_dispatches: Callable[[], None] = lambda: None,
 ) -> list[np.ndarray]:
-    """[U] users, ascending, and the [U, ...] values that `rank` computes for them, some blocks per dispatch."""
-    num_users, num_items = len(task.users), final.item.shape[0]
+    """[U] users, ascending, and the [U, ...] values that `rank` computes for them, some blocks per dispatch.
+
+    Args:
+      rank: [G, B] users, [G] numbers of chunks of their seen items -> [G, B, ...] values.
+      num_items: N.
+      task: users and seen items.
+      block_size: B, or None.
+      most_per_dispatch: G at most; by default as many as make about half a second.
+      between_dispatches: called before each.
+    """
+    num_users = len(task.users)
     block_size = min(block_size or _users_per_block(num_items, jax.default_backend()), num_users)
     num_blocks = -(-num_users // block_size)
-    num_per_dispatch = max(1, min(num_blocks, _SCORES_PER_DISPATCH // (block_size * num_items)))
+    most_per_dispatch = most_per_dispatch or _SCORES_PER_DISPATCH // (block_size * num_items)
+    num_per_dispatch = max(1, min(num_blocks, most_per_dispatch))
     users = np.resize(task.users, (num_blocks, block_size))  # the last block is filled up from the front
     num_seen = np.diff(np.asarray(task.seen.starts))[users]  # [G, B]
     num_chunks = -(-num_seen.max(axis=1) // _IDS_PER_CHUNK).astype(np.int32)
@@ -241,7 +317,7 @@ def _in_blocks(
         # The last dispatch is full too and overlaps the one before: one shape, one program.
         begin = min(first, num_blocks - num_per_dispatch)
         blocks = slice(begin, begin + num_per_dispatch)
-        part = rank(users[blocks], final, task, num_chunks[blocks])
+        part = rank(users[blocks], num_chunks[blocks])
         parts.append([np.asarray(values)[first - begin :].reshape(-1, values.shape[-1]) for values in part])
     order = np.argsort(task.users)
     values = [np.concatenate(pieces)[:num_users][order] for pieces in zip(*parts, strict=True)]

@@ -12,11 +12,13 @@ part, and `load_run` called again shows what came since.
 import dataclasses
 import functools
 import html
-import json
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lthjax.data import resolve
 from lthjax.data.split import Split
@@ -24,6 +26,7 @@ from lthjax.errors import CheckpointError, LthjaxError
 from lthjax.evaluation.verdict import sparsest_winner
 from lthjax.exploration.ticket import FoundTicket
 from lthjax.model.backbones import Backbone
+from lthjax.runtime import files
 from lthjax.settings import Settings, from_record
 from lthjax.tickets import folder as folders
 from lthjax.tickets import report, seeds
@@ -86,12 +89,12 @@ class Run:
     @functools.cached_property
     def config(self) -> dict[str, Any]:
         """All of config.json: settings, versions, device, commit, what the data are."""
-        place = self.path / "config.json"
+        path = self.path / "config.json"
+        config = files.read_json(path)
         try:
-            config = json.loads(place.read_text(encoding="utf-8"))
             _ = config["settings"].keys(), config["data"]["name"], config["data"]["fingerprint"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{place} is missing or damaged ({error}).") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path} is missing or damaged ({error}).") from error
         return config
 
     @functools.cached_property
@@ -113,20 +116,26 @@ class Run:
 
     @functools.cached_property
     def _results(self) -> "pd.DataFrame":
-        return _read_results(self.path / "results.csv")
+        import pandas as pd
+
+        levels = folders.ticket_levels(self.path)
+        kept = _read_results(self.path / "results.csv", strict=not levels)
+        if not levels:  # a table that was kept without its tickets
+            return kept
+        rows = [ticketing.result(load_ticket(folders.ticket_place(self.path, level))).row() for level in levels]
+        if not _says_the_same(kept, rows):
+            warnings.warn(f"{self.path / 'results.csv'} is not what the tickets say: these count.", stacklevel=2)
+        return _typed(pd.DataFrame(rows).replace("", np.nan))
 
     def table(self) -> "pd.DataFrame":
-        """results.csv: one row a finished level, numbers as numbers, NaN where nothing was measured."""
+        """One row per finished level, as the tickets say it, NaN where nothing was measured."""
         return self._results.copy()
 
     def log(self) -> "pd.DataFrame":
-        """log.jsonl: one row an evaluation of every level, the unfinished one too; empty before the first."""
+        """log.jsonl: one row per evaluation of every level, the unfinished one too; empty before the first."""
         import pandas as pd
 
-        try:
-            return pd.DataFrame(folders.read_log(self.path))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.path / 'log.jsonl'} is damaged ({error}).") from error
+        return pd.DataFrame(folders.read_log(self.path))
 
     @functools.cached_property
     def tickets(self) -> tuple[FoundTicket, ...]:
@@ -209,17 +218,34 @@ class SeedRuns:
         return _html(self._title(), self._results)
 
 
-def _read_results(place: Path) -> "pd.DataFrame":
-    """results.csv with a dtype for each column; no rows where there is none yet."""
+def _read_results(path: Path, strict: bool) -> "pd.DataFrame":
+    """results.csv with a dtype for each column; no rows where there is none, or, unless `strict`, a damaged one."""
     import pandas as pd
 
-    if not place.exists():
+    if not path.exists():
         return _no_results()
     try:
-        table = pd.read_csv(place, dtype=dict.fromkeys(_TEXT, "str"))
-        return table.astype({name: "float64" for name in table.columns if name not in _TEXT} | _COLUMNS)
+        return _typed(pd.read_csv(path, dtype=dict.fromkeys(_TEXT, "str")))
     except (OSError, ValueError, KeyError) as error:  # pandas' own errors are ValueErrors
-        raise CheckpointError(f"{place} is damaged ({str(error).strip().splitlines()[0]}).") from error
+        if strict:
+            raise CheckpointError(f"{path} is damaged ({str(error).strip().splitlines()[0]}).") from error
+        return _no_results()
+
+
+def _typed(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A table of results with a dtype for each column."""
+    return table.astype({name: "float64" for name in table.columns if name not in _TEXT} | _COLUMNS)
+
+
+def _says_the_same(kept: "pd.DataFrame", rows: list[dict[str, Any]]) -> bool:
+    """Whether results.csv has the values of the tickets, as far as it goes: of a run at work it may be behind."""
+    if not 0 < len(kept) <= len(rows):
+        return False
+    told = kept[["level", "recall@20", "verdict"]].itertuples(index=False, name=None)
+    return all(
+        (level, verdict) == (row["level"], row["verdict"]) and abs(recall - row["recall@20"]) < 1e-6
+        for (level, recall, verdict), row in zip(told, rows, strict=False)
+    )
 
 
 def _no_results() -> "pd.DataFrame":

@@ -1,8 +1,7 @@
-"""All of Orbax: named NumPy arrays and a few facts, saved to the side and renamed, checked by a digest when loaded.
+"""Checkpoints: named NumPy arrays and a few facts, written to the side, read back, and only then renamed.
 
-A checkpoint is a folder with `arrays/` (an Orbax PyTree checkpoint of a flat dict) and `facts.json`. It exists whole or
-not at all: it is written under another name first. Arrays are saved as NumPy, so that a checkpoint made on a GPU loads
-on a CPU without shardings.
+A checkpoint is a folder with `arrays/` (`array_files`) and `facts.json`, which holds a digest of both. It exists whole
+or not at all, and what is loaded is what was saved.
 """
 
 import errno
@@ -18,6 +17,7 @@ import jax
 import numpy as np
 
 from lthjax.errors import CheckpointError
+from lthjax.runtime import array_files, files
 
 FORMAT_VERSION = 1
 
@@ -31,33 +31,39 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
       facts: anything that JSON holds.
 
     Raises:
-      CheckpointError: it cannot be written, because the disk is full or for another reason.
+      CheckpointError: it cannot be written, because the disk is full or for another reason, or not be read again.
     """
-    from orbax.checkpoint import v1 as ocp
-
-    path = path.absolute()  # Orbax refuses relative paths
-    partial = path.with_name(f".{path.name}.partial")
+    partial = files.partial_of(path)
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     facts = json.loads(json.dumps(dict(facts)))  # as they will be read
+    check_free(path)
+    files.remove(partial)  # of a killed process
     try:
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         _check_space(partial, sum(array.nbytes for array in arrays.values()))
-        ocp.save(partial / "arrays", {name: array for name, array in arrays.items() if array.size})
+        array_files.write(partial / "arrays", {name: array for name, array in arrays.items() if array.size})
         record = {
             "format": FORMAT_VERSION,
             "digest": _digest(arrays, facts),
             "empty": {n: [a.dtype.str, a.shape] for n, a in arrays.items() if not a.size},  # Orbax refuses these
             "facts": facts,
         }
-        with open(partial / "facts.json", "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
+        files.write_text(partial / "facts.json", json.dumps(record, indent=1))
+        load(partial)  # what cannot be read again does not count
         os.rename(partial, path)
     except Exception as error:  # Orbax raises whatever its storage layer raised
-        shutil.rmtree(partial, ignore_errors=True)
-        raise CheckpointError(f"cannot write {path}: {_first_line(error)}.") from error
+        raise CheckpointError(f"cannot write {path}: {files.one_line(error)}.") from error
+    finally:
+        files.remove(partial)
+
+
+def check_free(path: Path) -> None:
+    """Raise CheckpointError where something is in the way of `save`: to look before long work that saves at its end."""
+    try:
+        files.check_kind(path)
+        files.check_kind(files.partial_of(path), "a folder", "a file", "a link")  # these are removed
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {files.one_line(error)}.") from error
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -66,25 +72,25 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     Raises:
       CheckpointError: there is none, it is of a newer format, or it was truncated or altered.
     """
-    from orbax.checkpoint import v1 as ocp
-
-    path = path.absolute()
     if not path.is_dir():
         raise CheckpointError(f"{path}: wanted the folder of a checkpoint; there is none.")
+    record = files.read_json(path / "facts.json")
+    version = record.get("format")
+    if type(version) is int and version > FORMAT_VERSION:
+        raise CheckpointError(f"{path}: written by a newer lthjax; this one reads format {FORMAT_VERSION}.")
     try:
-        record = json.loads((path / "facts.json").read_text(encoding="utf-8"))
-        version, digest, facts = record["format"], record["digest"], record["facts"]
-        empty = {name: np.zeros(shape, dtype) for name, (dtype, shape) in record["empty"].items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: facts.json is missing or damaged ({_first_line(error)}).") from error
-    if version > FORMAT_VERSION:
-        raise CheckpointError(f"{path}: written by a newer lthjax (format {version}); this one reads {FORMAT_VERSION}.")
+        if type(version) is not int or version != FORMAT_VERSION:
+            raise ValueError(f"wanted format {FORMAT_VERSION}; got {version!r:.20}")
+        digest, facts = record["digest"], dict(record["facts"])
+        empty = {name: _empty(dtype, shape) for name, (dtype, shape) in record["empty"].items()}
+    except Exception as error:  # JSON has many shapes
+        raise CheckpointError(f"{path / 'facts.json'} is missing or damaged ({files.one_line(error)}).") from error
     try:
-        arrays = {name: np.asarray(array) for name, array in ocp.load(path / "arrays").items()}
+        arrays = array_files.read(path / "arrays") | empty
+        is_same = _digest(arrays, facts) == digest
     except Exception as error:  # whatever the storage layer raises on damaged files
-        raise CheckpointError(f"{path}: the arrays are damaged ({_first_line(error)}).") from error
-    arrays |= empty
-    if _digest(arrays, facts) != digest:
+        raise CheckpointError(f"{path}: the arrays are damaged ({files.one_line(error)}).") from error
+    if not is_same:
         raise CheckpointError(f"{path}: what is there is not what was written (its digest differs).")
     return arrays, facts
 
@@ -139,14 +145,15 @@ def _digest(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def _empty(dtype: str, shape: list[int]) -> np.ndarray:
+    if 0 not in shape:
+        raise ValueError(f"wanted the shape of an empty array; got {shape!r:.40}")
+    return np.zeros(shape, dtype)
+
+
 def _check_space(folder: Path, num_bytes: int) -> None:
     """Before writing: on a full disk Orbax fails in several threads, each with a traceback of its own."""
     free = shutil.disk_usage(folder).free
     if free < num_bytes + 2**20:
         wanted = f"wanted {num_bytes / 2**20:.1f} MiB and 1 to spare; {free / 2**20:.1f} MiB are free"
         raise OSError(errno.ENOSPC, f"No space left on device: {wanted}")
-
-
-def _first_line(error: BaseException) -> str:
-    text = (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).strip()
-    return text.splitlines()[0][:300].rstrip(".") if text else type(error).__name__

@@ -1,10 +1,12 @@
 """Compiled programs kept on disk, so that the next start of the same work loads them instead of compiling again.
 
 They are kept by JAX's persistent compilation cache. This module chooses its folder, what is kept and how large it may
-grow, and removes damaged entries.
+grow, and has damaged ones removed (`program_files`).
 """
 
+import atexit
 import contextlib
+import functools
 import hashlib
 import math
 import os
@@ -13,8 +15,12 @@ import re
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
-MAX_BYTES = 2**27  # 128 MiB; MF on MovieLens leaves 0.3 MiB in 41 programs
+from lthjax.runtime import program_files
+
+MAX_BYTES = 2**25  # 32 MiB; MF on MovieLens leaves 0.3 MiB in 41 programs; all are read at every start
+_COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's event when a program was compiled, and kept
 
 _COMPLAINT = re.compile(r"Error (reading|writing) persistent compilation cache entry for '([^']*)': (.*)", re.DOTALL)
 _MIN_SECONDS = "jax_persistent_cache_min_compile_time_secs"
@@ -39,13 +45,15 @@ def keep_programs() -> Path | None:
         with tempfile.TemporaryFile(dir=folder):
             pass  # raises what JAX would raise when it writes
         if jax.config.jax_compilation_cache_max_size == -1:  # else JAX bounds the size
-            _make_room(folder.parent, MAX_BYTES)
+            program_files.make_room(folder.parent, MAX_BYTES)
+        program_files.remove_changed(folder)
     except OSError as error:
         warnings.warn(f"compiled programs are not kept: {error}.", stacklevel=2)
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     if _MIN_SECONDS.upper() not in os.environ:
         jax.config.update(_MIN_SECONDS, 0.0)  # without the small programs, a start takes 1.5 times as long
+    _watch()
     return folder
 
 
@@ -57,18 +65,12 @@ def heed(warning: str) -> str:
     the program instead, no warning is needed. If one cannot be written, that is shown once, and no more are written.
     """
     match = _COMPLAINT.match(warning)
-    if match is None:
+    if match is None or (folder := _folder()) is None:
         return warning
     import jax
 
-    folder = Path(jax.config.jax_compilation_cache_dir or "")
-    if folder.parent != _root():
-        return warning  # the user's own folder
     action, program, error = match.groups()
-    for entry in folder.glob("*-cache"):
-        if entry.name.startswith(f"{program}-"):
-            with contextlib.suppress(OSError):
-                entry.unlink()
+    program_files.remove(folder, program)
     if action == "reading":
         return ""
     jax.config.update(_MIN_SECONDS, math.inf)
@@ -87,6 +89,27 @@ def _root() -> Path:
     return Path(base, "lthjax", "programs")
 
 
+def _folder() -> Path | None:
+    """Where programs are kept now; None for nowhere, or for a folder of the user's own."""
+    import jax
+
+    folder = Path(jax.config.jax_compilation_cache_dir or "")
+    return folder if folder.parent == _root() else None
+
+
+@functools.cache
+def _watch() -> None:
+    """Have a digest written for every program that is kept from now on."""
+    import jax
+
+    def on_event(event: str, seconds: float, **facts: Any) -> None:
+        if event == _COMPILED and (folder := _folder()):
+            program_files.add_digests(folder)
+
+    jax.monitoring.register_event_duration_secs_listener(on_event)
+    atexit.register(on_event, _COMPILED, 0.0)  # for what JAX compiled without saying so
+
+
 def _machine() -> str:
     """A hash of the CPU and of the cores in use, since different machines may share a home folder.
 
@@ -100,25 +123,3 @@ def _machine() -> str:
         kinds = ("model name", "flags", "Features", "CPU implementer", "CPU architecture", "CPU variant", "CPU part")
         facts += [line for line in lines if line.startswith(kinds)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
-
-
-def _make_room(root: Path, max_bytes: int) -> None:
-    """Remove the least recently used files until the rest fits; other processes may do the same at the same time.
-
-    JAX's own bound (`jax_compilation_cache_max_size`) needs the filelock package, takes a lock at every read and lists
-    all entries at every write.
-    """
-    entries = []
-    for folder, _, names in os.walk(root):
-        for name in names:
-            path = os.path.join(folder, name)
-            with contextlib.suppress(FileNotFoundError):
-                status = os.stat(path)
-                entries.append((max(status.st_atime, status.st_mtime), status.st_size, path))
-    total = sum(size for _, size, _ in entries)
-    for _, size, path in sorted(entries):
-        if total <= max_bytes:
-            return
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        total -= size

@@ -1,9 +1,11 @@
-"""Where a result comes from: versions, device, commit, command."""
+"""Where a result comes from: versions, device, commit, command; and what JAX cannot do there."""
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +48,19 @@ def git_commit() -> str | None:
         return None  # no git, or lthjax is installed inside another project's checkout
     commit = git("rev-parse", "HEAD")
     return commit and commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def failure_of_jax(error: Exception) -> str | None:
+    """What to say of an error that JAX owes to its machine or settings, not to a fault in a program; None for others.
+
+    No device of the wanted kind, no memory left on it, a setting that JAX does not know, types that may not mix.
+    """
+    kind = type(error)
+    if kind.__module__.startswith("jax") and kind.__name__ in ("JaxRuntimeError", "TypePromotionError"):
+        return f"JAX: {error}"
+    modules = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if modules and modules[-1] in ("jax._src.xla_bridge", "jax._src.config"):
+        asked = {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
+        settings = ", ".join(f"{name}={value}" for name, value in sorted(asked.items())) or "no JAX_ variable is set"
+        return f"JAX cannot start: {str(error) or 'no such device'} ({settings})"
+    return None

@@ -95,7 +95,7 @@ def find_tickets(
     return (ticket for tickets in in_turn for ticket in tickets)
 
 
-_MAY_DIFFER = {"preset", "data", "seed", *names(PruningSettings)}  # the data are told apart by their fingerprint
+_MAY_DIFFER = {"preset", "data", "split", "seed", *names(PruningSettings)}  # a fingerprint tells data and split apart
 
 
 def _check_dense(ticket: Ticket, problem: Problem) -> None:

@@ -124,9 +124,7 @@ def read(path: str | Path) -> tuple[Contents, dict[str, int]]:
         with open(path, "rb") as file:
             digest, stored = _digests(file)
             if digest != stored:
-                raise DataError(
-                    "wanted a compressed ticket as written; this is none, or damaged (checksum differs)."
-                )
+                raise DataError("wanted a compressed ticket as written; this is none, or damaged (checksum differs).")
             header, parts = _parts(file)
         sizes = {part: packing.num_bytes(arrays) for part, arrays in parts.items()}
         return _contents(header, parts), sizes | {"file": path.stat().st_size}

@@ -1,13 +1,13 @@
 """The run folder: settings, log, results, every ticket, and snapshots of the level in work.
 
     config.json             every setting, versions, device, git commit, data fingerprint
-    results.csv             one row a finished level
-    log.jsonl               one line an evaluation
+    results.csv             one row per finished level
+    log.jsonl               one line per evaluation
     tickets/level_03/       a ticket as an Orbax checkpoint
     snapshots/level_03-.../ the level in work, to go on with; gone when the level is done
 
-Whatever is replaced is written to the side and renamed; a process killed at any moment leaves a folder that the next
-one can go on with.
+results.csv and log.jsonl are views: what counts are the tickets. Whatever is replaced is written to the side and
+renamed; a process killed at any moment leaves a folder that the next one can go on with.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ from lthjax.errors import CheckpointError, SettingsError
 from lthjax.pruning import masks as masking
 from lthjax.runtime import checkpoint, files
 from lthjax.runtime.environment import environment
-from lthjax.settings import Settings, flag
-from lthjax.tickets import ticket as tickets
+from lthjax.settings import Settings, flag, from_record
+from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.ticket import Ticket
 from lthjax.training.fit import Evaluation, FitState
 from lthjax.training.step import TrainState
@@ -39,6 +39,7 @@ class RunFolder:
     """An open, locked run folder."""
 
     path: Path
+    config: dict[str, Any]  # of `describe`: what all that lies in here was made with
 
     def load_ticket(self, level: int, masks: masking.Masks, state: TrainState) -> Ticket | None:
         """The finished ticket of a level, or None; a damaged one, or one with other masks, is named and set aside.
@@ -47,17 +48,23 @@ class RunFolder:
           level: of the ticket.
           masks: that the search asks for at this level.
           state: of the run's model and optimizer, for its structure.
+
+        Raises:
+          SettingsError: it is another run's, or another level's.
+          CheckpointError: something else lies where it should go: better known before training than after.
         """
-        place = self._ticket(level)
-        if not place.exists():
+        path = ticket_place(self.path, level)
+        if path.is_symlink() or not path.is_dir():
+            checkpoint.check_free(path)
             return None
         try:
-            ticket = _read(lambda: tickets.from_checkpoint(*checkpoint.load(place), state), place)
+            ticket = _read(lambda: ticketing.from_checkpoint(*checkpoint.load(path), state), path)
+            self._check_own(path, ticket.level, level, ticketing.description(ticket))
             if not masking.are_equal(ticket.masks, masks):
-                raise CheckpointError(f"{place}: its masks are not those that the level before it leads to.")
+                raise CheckpointError(f"{path}: its masks are not those that the level before it leads to.")
         except CheckpointError as error:
-            aside = _free_name(place, "damaged")
-            place.rename(aside)
+            aside = _free_name(path, "damaged")
+            path.rename(aside)
             before = f"level {level - 1}" if level else "the start"
             warnings.warn(f"{error} Going on from {before}; kept as {aside.name}.", stacklevel=2)
             return None
@@ -65,21 +72,22 @@ class RunFolder:
         return ticket
 
     def save_ticket(self, ticket: Ticket) -> None:
-        """Keep a finished ticket and let go of the snapshots of its level."""
-        checkpoint.save(self._ticket(ticket.level), *tickets.to_checkpoint(ticket))
+        """Keep a finished ticket and remove the snapshots of its level."""
+        checkpoint.save(ticket_place(self.path, ticket.level), *ticketing.to_checkpoint(ticket))
         self._drop_snapshots(ticket.level)
-        lines = self._log_lines()
+        lines, _ = _parse_log(self.path / "log.jsonl")
         if lines != sorted(lines, key=_place_in_log):  # a damaged level was made anew, later ones stood
             self._write_log(sorted(lines, key=_place_in_log))
 
-    def save_snapshot(self, level: int, fitting: FitState) -> None:
+    def save_snapshot(self, level: int, state: FitState) -> None:
         """Keep the state of the level in work; the snapshot before it goes when this one stands."""
-        name = f"level_{level:02d}-epoch_{int(fitting.evaluated_epoch):07d}-step_{int(fitting.train.step):010d}"
-        place = self.path / "snapshots" / name
-        older = self._snapshots(level)
-        if place in older:
+        name = f"level_{level:02d}-epoch_{int(state.evaluated_epoch):07d}-step_{int(state.train.step):010d}"
+        path, older = self.path / "snapshots" / name, self._snapshots(level)
+        if path in older:
             return
-        checkpoint.save(place, checkpoint.named_leaves(fitting), {"level": level, "kept": fitting.kept is not None})
+        made_with = {name: self.config[name] for name in ("settings", "optimizer", "given", "data")}
+        facts = {"level": level, "kept": state.kept is not None, "made_with": made_with}
+        checkpoint.save(path, checkpoint.named_leaves(state), facts)
         for snapshot in older:
             shutil.rmtree(snapshot, ignore_errors=True)
 
@@ -89,30 +97,45 @@ class RunFolder:
         Args:
           level: the level in work.
           template: a state of the same model, for its structure.
+
+        Raises:
+          SettingsError: it is another run's, or another level's.
         """
 
-        def read(place: Path) -> FitState:
-            arrays, facts = checkpoint.load(place)
+        def read(path: Path) -> FitState:
+            arrays, facts = checkpoint.load(path)
+            self._check_own(path, facts["level"], level, facts.get("made_with", self.config))
             kept = template.train if facts["kept"] else None
             return checkpoint.restore_leaves(template.replace(kept=kept), arrays)
 
-        for place in reversed(self._snapshots(level)):
+        for path in reversed(self._snapshots(level)):
             try:
-                return _read(functools.partial(read, place), place)
+                return _read(functools.partial(read, path), path)
             except CheckpointError as error:
-                shutil.rmtree(place, ignore_errors=True)
+                shutil.rmtree(path, ignore_errors=True)
                 warnings.warn(f"{error} Going on from before it.", stacklevel=2)
         return None
 
     def trim_log(self, level: int, epoch: int) -> None:
-        """Drop a level's log lines from beyond the point where it goes on: they will be written again."""
-        lines = self._log_lines()
+        """Drop damaged lines of the log, and a level's from beyond the point where it goes on: they are written again.
+
+        Args:
+          level: that goes on.
+          epoch: where it stands.
+        """
+        lines, num_damaged = _parse_log(self.path / "log.jsonl")
         kept = [line for line in lines if line["level"] != level or line["epoch"] <= epoch]
-        if kept or lines:
+        if lines or num_damaged:
             self._write_log(kept)
 
     def log(self, level: int, evaluation: Evaluation, part: str) -> None:
-        """Add the line of one evaluation, its metrics named after the part they were taken on, "valid" or "test"."""
+        """Add the line of one evaluation.
+
+        Args:
+          level: that was evaluated.
+          evaluation: of one epoch.
+          part: "valid" or "test", after which its metrics are named.
+        """
         record = {
             "level": level,
             "epoch": evaluation.epoch,
@@ -127,24 +150,29 @@ class RunFolder:
         except OSError as error:
             raise CheckpointError(f"cannot write {self.path / 'log.jsonl'}: {error.strerror}.") from error
 
-    def _log_lines(self) -> list[dict[str, Any]]:
-        return _parse_log(self.path / "log.jsonl")[0]
-
-    def _write_log(self, lines: list[dict[str, Any]]) -> None:
-        files.write_text(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-
     def write_results(self, rows: list[dict[str, Any]]) -> None:
         """Write results.csv anew."""
         files.write_table(self.path / "results.csv", rows)
 
-    def _ticket(self, level: int) -> Path:
-        return ticket_place(self.path, level)
+    def _check_own(self, path: Path, level: int, wanted_level: int, made_with: Mapping[str, Any]) -> None:
+        """Raise SettingsError where a ticket or snapshot is not this run's, or not of its level."""
+        wanted = {"level": wanted_level, **_identity(self.config)}
+        for name, value in ({"level": level} | _identity(made_with)).items():
+            if value != wanted[name]:
+                raise SettingsError(
+                    f"{path}: wanted one of this run, with {name} {wanted[name]}; got one with {value}. "
+                    "Move it away, or choose another --out."
+                )
+
+    def _write_log(self, lines: list[dict[str, Any]]) -> None:
+        files.write_text(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
     def _drop_snapshots(self, level: int) -> None:
-        for place in self._snapshots(level):
-            shutil.rmtree(place, ignore_errors=True)
+        folder = self.path / "snapshots"
+        for path in [*self._snapshots(level), *folder.glob(f".level_{level:02d}-*.partial")]:
+            shutil.rmtree(path, ignore_errors=True)
         with contextlib.suppress(OSError):  # not there, or another level's stand in it
-            (self.path / "snapshots").rmdir()
+            folder.rmdir()
 
     def _snapshots(self, level: int) -> list[Path]:
         return sorted((self.path / "snapshots").glob(f"level_{level:02d}-*"))
@@ -152,56 +180,66 @@ class RunFolder:
 
 @contextlib.contextmanager
 def open_folder(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
-    """Make a run folder, or go on in one that was made with the same settings, optimizer and data.
+    """Make a run folder, or go on in one that was made with the same settings, functions and data.
 
     Args:
       path: the folder.
       config: of `describe`; versions, device and commit are added here.
 
     Raises:
-      SettingsError: the folder was made with another setting; names it.
+      SettingsError: the folder, or a ticket in it, was made with another setting; names it.
       CheckpointError: it cannot be written, another process works in it, or its config.json is damaged.
     """
     with contextlib.ExitStack() as stack:
         try:
             path.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(open(path / ".lock", "w"))
+            lock = stack.enter_context(files.open_lock(path / ".lock"))
         except OSError as error:
-            raise CheckpointError(f"--out: cannot write in {path}: {error.strerror}.") from error
+            reason = str(error) if isinstance(error, CheckpointError) else f"cannot write in {path}: {error.strerror}."
+            raise CheckpointError(f"--out: {reason}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of by the system, whatever ends the process
         except OSError as error:
             raise CheckpointError(f"--out: {path} is in use by another process.") from error
-        _settle_config(path / "config.json", config | environment())
-        yield RunFolder(path)
+        for name in ("config.json", "results.csv", "log.jsonl"):
+            files.check_writable(path / name)
+        folder = RunFolder(path, json.loads(json.dumps(config)))  # as it is read: tuples are lists
+        _settle_config(folder, folder.config | environment())
+        yield folder
 
 
-def ticket_place(path: Path, level: int) -> Path:
+def ticket_place(folder: Path, level: int) -> Path:
     """Where the ticket of a level lies in a run folder."""
-    return path / "tickets" / f"level_{level:02d}"
+    return folder / "tickets" / f"level_{level:02d}"
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run folder's log.jsonl; none where nothing was evaluated yet.
-
-    Raises:
-      CheckpointError: a line is damaged, other than the last, which a kill may have cut short.
-    """
-    found, damaged = _parse_log(path / "log.jsonl")
-    if damaged and damaged[0] <= len(found):
-        raise CheckpointError(f"{path / 'log.jsonl'} is damaged in line {damaged[0]}.")
-    return found
+def ticket_levels(folder: Path) -> list[int]:
+    """Levels whose tickets lie in a run folder, ascending."""
+    names = (path.name.removeprefix("level_") for path in (folder / "tickets").glob("level_*") if path.is_dir())
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
-def _parse_log(place: Path) -> tuple[list[dict[str, Any]], list[int]]:
-    """What can be read of a log, and the numbers of the lines that cannot, from 1."""
-    found, damaged = [], []
-    for number, line in enumerate(place.read_text(encoding="utf-8").splitlines() if place.exists() else [], 1):
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run folder's log.jsonl, none before the first evaluation; damaged ones are left out, and told."""
+    lines, num_damaged = _parse_log(folder / "log.jsonl")
+    if num_damaged:
+        warnings.warn(f"{folder / 'log.jsonl'}: {num_damaged} damaged lines are left out.", stacklevel=2)
+    return lines
+
+
+def _parse_log(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """What can be read of a log, and how many lines cannot, but for the last, which a kill may have cut short."""
+    lines, damaged = [], []
+    written = path.read_bytes().splitlines() if path.exists() else []
+    for number, line in enumerate(written):
         try:
-            found.append(json.loads(line))
-        except ValueError:
+            record = json.loads(line)
+            if not all(isinstance(part, int) for part in _place_in_log(record)):
+                raise TypeError
+            lines.append(record)
+        except (ValueError, TypeError, KeyError, RecursionError):
             damaged.append(number)
-    return found, damaged
+    return lines, len([number for number in damaged if number < len(written) - 1])
 
 
 def describe(
@@ -234,51 +272,68 @@ def describe(
     }
 
 
-def _read(read: Callable[[], Any], place: Path) -> Any:
+def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells one run from another, by flag or name; settings that a version did not know are at their defaults.
+
+    Raises:
+      ValueError: there are no such settings.
+    """
+    try:
+        settings = dataclasses.asdict(from_record(config["settings"]))
+    except SettingsError as error:
+        raise ValueError(str(error)) from error
+    del settings["data"], settings["split"]  # told apart by the fingerprint
+    identity = {flag(name): value for name, value in settings.items()}
+    identity |= {"--seeds": config["settings"].get("seeds"), "optimizer": config["optimizer"]}
+    identity |= {kind: config.get("given", {}).get(kind) for kind in ("search", "score", "backbone", "loss")}
+    return identity | {"data": config["data"]["fingerprint"]}
+
+
+def _read(read: Callable[[], Any], path: Path) -> Any:
     """What `read` gives; facts that are missing or of another kind are damage too."""
     try:
         return read()
+    except (SettingsError, CheckpointError):
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{place}: something is missing in it ({type(error).__name__}: {error}).") from error
+        raise CheckpointError(f"{path}: something is missing in it ({type(error).__name__}: {error}).") from error
 
 
 def _place_in_log(line: dict[str, Any]) -> tuple[int, int]:
     return line["level"], line["epoch"]
 
 
-def _settle_config(place: Path, config: dict[str, Any]) -> None:
-    config = json.loads(json.dumps(config))  # as it will be read: tuples are lists
-    if not place.exists():
-        files.write_text(place, json.dumps(config, indent=1) + "\n")
+def _settle_config(folder: RunFolder, config: dict[str, Any]) -> None:
+    """Write config.json, or compare the one that is there; where it was lost, compare the tickets first."""
+    path = folder.path / "config.json"
+    if not path.exists():
+        for level in ticket_levels(folder.path):
+            with contextlib.suppress(CheckpointError):  # a damaged one is set aside when it is its turn
+                ticket = ticketing.load_ticket(ticket_place(folder.path, level))
+                folder._check_own(ticket_place(folder.path, level), ticket.level, level, ticketing.description(ticket))
+        files.write_text(path, json.dumps(config, indent=1) + "\n")
         return
     try:
-        before = json.loads(place.read_text(encoding="utf-8"))
-        _check_same(place, before, config)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, SettingsError):
-            raise
-        raise CheckpointError(f"{place} is damaged ({error}); choose another --out.") from error
+        before = files.read_json(path)
+        _check_same(folder.path, before, config)
+    except SettingsError:
+        raise
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} Choose another --out.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); choose another --out.") from error
 
 
-def _check_same(place: Path, before: dict[str, Any], config: dict[str, Any]) -> None:
-    for name in sorted(before["settings"].keys() | config["settings"].keys()):
-        was, now = before["settings"].get(name), config["settings"].get(name)
-        if was != now and name != "data":  # the data are told apart by what is in them, below
-            raise SettingsError(
-                f"{flag(name)}: {place.parent} was made with {was!r}; got {now!r}. Choose another --out."
-            )
-    given = before.get("given", {})  # folders of older versions do not have it: nothing could be given then
-    for name, was, now in (
-        ("optimizer", before["optimizer"], config["optimizer"]),
-        ("data", before["data"]["fingerprint"], config["data"]["fingerprint"]),
-        *((name, given.get(name), config["given"].get(name)) for name in sorted(given | config["given"])),
-    ):
-        if was != now:
-            raise SettingsError(f"{name}: {place.parent} was made with {was}; got {now}. Choose another --out.")
+def _check_same(folder: Path, before: dict[str, Any], config: dict[str, Any]) -> None:
+    wanted = _identity(config)
+    for name, was in _identity(before).items():
+        if was != wanted[name]:
+            was, now = (repr(value) if name.startswith("--") else value for value in (was, wanted[name]))
+            raise SettingsError(f"{name}: {folder} was made with {was}; got {now}. Choose another --out.")
     for name in ("versions", "device"):
         if before[name] != config[name]:
             warnings.warn(
-                f"{place.parent} was begun with {name} {_changed(before[name], config[name])}; "
+                f"{folder} was begun with {name} {_changed(before[name], config[name])}; "
                 "what is trained from here on may differ in the last digits.",
                 stacklevel=2,
             )
@@ -290,8 +345,8 @@ def _changed(before: Any, now: Any) -> str:
     return f"{before} (now {now})"
 
 
-def _free_name(place: Path, suffix: str) -> Path:
+def _free_name(path: Path, suffix: str) -> Path:
     number = 1
-    while (aside := place.with_name(f"{place.name}.{suffix}-{number}")).exists():
+    while (aside := path.with_name(f"{path.name}.{suffix}-{number}")).exists():
         number += 1
     return aside

@@ -144,6 +144,16 @@ def made_with(ticket: Ticket) -> dict[str, Any]:
     return dataclasses.asdict(ticket.settings) | {"optimizer": ticket.optimizer}
 
 
+def description(ticket: Ticket) -> dict[str, Any]:
+    """What a ticket was made with, as config.json says it of a run."""
+    return {
+        "settings": dataclasses.asdict(ticket.settings),
+        "optimizer": ticket.optimizer,
+        "given": ticket.given,
+        "data": {"fingerprint": ticket.fingerprint},
+    }
+
+
 def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state: TrainState | None = None) -> Ticket:
     """The ticket that `to_checkpoint` took apart.
 

@@ -237,9 +237,9 @@ def test_data_frame():
 @pytest.mark.parametrize(
     ("frame", "parts"),
     [
-        ({"user": [1.0, np.nan], "item": [1, 2]}, ["a user in every row", "1 of 2", "row 1"]),
-        ({"user": ["a", None], "item": [1, 2]}, ["a user in every row", "row 1"]),
-        ({"user": ["a", "b"], "item": [1, pd.NA]}, ["a item in every row", "row 1"]),
+        ({"user": [1.0, np.nan], "item": [1, 2]}, ["user ids in every row", "1 of 2", "row 1"]),
+        ({"user": ["a", None], "item": [1, 2]}, ["user ids in every row", "row 1"]),
+        ({"user": ["a", "b"], "item": [1, pd.NA]}, ["item ids in every row", "row 1"]),
         ({"user": [1.5, 2], "item": [1, 2]}, ["whole", "1.5", "row 0"]),
         ({"user": [1], "item": [[2, 3]]}, ["one id in a cell", "list"]),
         ({"user": [1], "item": [2], "rating": ["good"]}, ["'good'", "row 0"]),

@@ -170,9 +170,9 @@ def test_no_id_is_dropped_and_counted_or_refused(tmp_path, word):
     assert (got.num_users, got.num_items) == (30, 50)
     assert "x.csv: 2 rows without a user or an item dropped" in got.notes
     path = write(tmp_path / "y.csv", f"user,item\n{filled}" + f"{word},1\n" * 4)
-    refused(path, "wanted a user in every row", "4 of 204", "y.csv, line 202")
+    refused(path, "wanted user ids in every row", "4 of 204", "y.csv, line 202")
     path = write(tmp_path / "z.csv", f"user,item\n{filled}" + f"1,{word}\n" * 11)
-    refused(path, "wanted a item in every row", "11 of 211", "z.csv, line 202")
+    refused(path, "wanted item ids in every row", "11 of 211", "z.csv, line 202")
 
 
 @pytest.mark.parametrize("cell", ["4 7 16", "4|7", "[4, 7]", "['a', 'b']", "B01 B02 B03", "4,7"])
@@ -257,7 +257,6 @@ def test_known_names(tmp_path, header):
         ("org_id,remap_id", "one column of users, got none"),
         ("user_id,location", "one column of items, got none"),
         ("user,book_id,movie_id", "one column of items, got 2"),
-        ("user,item,click,like", "one column of labels, got 2"),
     ],
 )
 def test_unknown_names_are_refused_and_rows_shown(tmp_path, header, part):
@@ -363,7 +362,7 @@ def test_quoted_fields_with_delimiters_and_line_ends(tmp_path):
     got = load(write(tmp_path / "x.csv", text))
     assert original(got) == {("a", "1"), ("b", "2")}
     assert "x.csv: 2 line ends within quotes, the first in line 2" in got.notes
-    refused(write(tmp_path / "y.csv", 'user,item\na,b\na,"b\nc,d\n'), "quotes that close", "y.csv, line 3")
+    refused(write(tmp_path / "y.csv", 'user,item\na,b\na,"b\nc,d\n'), "whose quotes close", "y.csv, line 3")
     refused(write(tmp_path / "v.csv", 'user,item\na,"b\nc"\nc,d\n'), "on one line", "v.csv, line 2")
     path = write(tmp_path / "z.csv", 'user,item\n"a","b"\n"c", "d"\n"e",f"g\n')
     assert original(load(path)) == {("a", "b"), ("c", "d"), ("e", 'f"g')}
@@ -371,12 +370,14 @@ def test_quoted_fields_with_delimiters_and_line_ends(tmp_path):
     assert original(load(long)) == {("a", "b")}
 
 
-@pytest.mark.parametrize("mark", ["\t", ",", ";"])
-def test_quotes_that_swallow_rows_are_refused(tmp_path, mark):
-    lines = [mark.join((f"u{user}", f"i{item}", "song")) for user, item in GRID]
-    lines[3], lines[9] = lines[3].replace("song", '"12 inch'), lines[9].replace("song", 'The End"')
-    path = write(tmp_path / "x.csv", "\n".join([mark.join(("user", "item", "title")), *lines]))
-    refused(path, "opens in one row and closes in another", "x.csv, line 5")
+@pytest.mark.parametrize("mark", ["\t", ",", ";", " "])
+@pytest.mark.parametrize("order", ["user item title", "user title item", "title user item"])
+@pytest.mark.parametrize("last", [4, 9])
+def test_quotes_that_swallow_rows_are_refused(tmp_path, mark, order, last):
+    lines = [order.replace("user", f"u{user}").replace("item", f"i{item}") for user, item in GRID]
+    lines[3], lines[last] = lines[3].replace("title", '"12_inch'), lines[last].replace("title", 'The_End"')
+    path = write(tmp_path / "x.csv", "\n".join([order, *lines]).replace(" ", mark))
+    refused(path, "x.csv, line 5")
 
 
 def test_spaces_around_fields_and_lines_of_spaces(tmp_path):
@@ -430,7 +431,15 @@ def test_labels_below_1_are_no_positives(tmp_path, name):
     assert "x.txt: kept 1 of 3 rows, those with label >= 1" in got.notes
     assert len(load(path, min_rating=0).pairs) == 2
     assert len(load(path, columns=f"user_id,item_id,{name}").pairs) == 1
-    assert len(load(path, columns="user_id,item_id").pairs) == 3
+    assert len(load(path, columns="user_id,item_id").pairs) == 1
+    assert len(load(path, columns="item_id,user_id", min_rating=-1).pairs) == 3
+
+
+def test_of_several_labels_one_is_asked_for(tmp_path):
+    path = write(tmp_path / "x.csv", "user_id,video_id,is_click,is_like\n1,2,1,0\n1,3,0,0\n2,2,1,1\n")
+    refused(path, "one column of labels, got 2", "--columns user,item,label")
+    refused(path, "one column of labels, got 2", columns="user_id,video_id")
+    assert original(load(path, columns="user_id,video_id,is_click")) == {("1", "2"), ("2", "2")}
 
 
 def test_min_rating_is_met_by_equality_and_in_any_spelling(tmp_path):
@@ -441,7 +450,7 @@ def test_min_rating_is_met_by_equality_and_in_any_spelling(tmp_path):
     refused(path, "got none", "kept 0 of 2", min_rating=5)
     refused(path, "finite number", min_rating=float("nan"))
     refused(write(tmp_path / "z.txt", "0 1 2.5\n0 2\n"), "fields", "line 1", format="pairs", min_rating=1)
-    refused(write(tmp_path / "v.txt", "0 1 2 3\n"), "all different", format="pairs")
+    refused(write(tmp_path / "v.txt", "0 1 2 3\n"), "got 4 fields", format="pairs")
 
 
 @pytest.mark.parametrize(

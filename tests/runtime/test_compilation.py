@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 import warnings
+import zlib
 
 import jax
 import optax
@@ -10,9 +13,9 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import cli
-from lthjax.runtime import compilation
-from lthjax.search import imp
-from lthjax.search import problem as jobs
+from lthjax.runtime import compilation, program_files
+from lthjax.search import problem
+from lthjax.search.find_tickets import find_tickets
 from lthjax.settings import Settings
 from lthjax.training import step as train
 
@@ -115,9 +118,9 @@ def test_what_was_not_used_for_longest_makes_room(tmp_path):
         path = tmp_path / "version" / name
         path.write_bytes(bytes(10))
         os.utime(path, (1e9 - age, 1e9 - age))
-    compilation._make_room(tmp_path, 30)
+    program_files.make_room(tmp_path, 30)
     assert len(list(tmp_path.glob("*/*"))) == 3
-    compilation._make_room(tmp_path, 15)
+    program_files.make_room(tmp_path, 15)
     assert [path.name for path in tmp_path.glob("*/*")] == ["newest"]
 
 
@@ -139,15 +142,62 @@ def test_a_disk_that_fills_up_is_told_once(cache_home):
     assert not cut_short.exists()
     assert other.exists()
     jax.jit(lambda x: x - 5)(1.0)
-    assert list(folder.iterdir()) == [other]  # nothing more is written
+    assert program_files.names(folder) == {other.name}  # nothing more is written
+    other.unlink()
+    folder.joinpath("digests").unlink(missing_ok=True)
+    folder.rmdir()  # by somebody, meanwhile
+    assert compilation.heed("Error reading persistent compilation cache entry for 'jit_f': OSError: gone") == ""
+
+
+def test_a_program_without_its_digest_is_removed_before_it_is_run(tmp_path):
+    def write(name, content):
+        (tmp_path / name).write_bytes(content)
+
+    whole = {f"jit_{letter}-0-cache": letter.encode() * 50 for letter in "abcdef"}
+    for name, content in whole.items():
+        write(name, content)
+        program_files.add_digests(tmp_path)  # as JAX says after each
+    write("autotune", b"not a program")
+    os.utime(tmp_path / "jit_a-0-cache", (1e9, 1e9))
+    program_files.remove_changed(tmp_path)
+    assert program_files.names(tmp_path) == whole.keys()
+    assert (tmp_path / "jit_a-0-cache").stat().st_atime == 1e9  # checked, not used
+    write("jit_b-0-cache", b"b" * 49 + b"c")
+    write("jit_c-0-cache", whole["jit_d-0-cache"])  # whole, but another's
+    write("jit_g-0-cache", b"of a process that was killed before it wrote the digest")
+    (tmp_path / "jit_d-0-cache").unlink()
+    (tmp_path / "jit_d-0-cache").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "jit_h-0-cache")
+    (tmp_path / "jit_i-0-cache").mkdir()
+    program_files.remove_changed(tmp_path)
+    assert program_files.names(tmp_path) == {f"jit_{letter}-0-cache" for letter in "aef"}
+    write("jit_b-0-cache", b"compiled anew, differently")
+    program_files.add_digests(tmp_path)
+    program_files.remove_changed(tmp_path)
+    assert program_files.names(tmp_path) == {f"jit_{letter}-0-cache" for letter in "abef"}
+    write("digests", b"\xff half a line")
+    program_files.remove_changed(tmp_path)
+    assert program_files.names(tmp_path) == set()
+
+
+def test_processes_that_share_a_folder_keep_what_each_has_written(tmp_path):
+    """Both see the programs of both; each appends what is new to it."""
+    add = f"from lthjax.runtime import program_files as p; from pathlib import Path; folder = Path({str(tmp_path)!r})\n"
+    add += "for number in range(20):\n (folder / f'jit_{me}{number}-0-cache').write_bytes(bytes(number + 1))\n"
+    add += " p.add_digests(folder)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    processes = [subprocess.Popen([sys.executable, "-c", f"me = {me!r}; {add}"], env=environment) for me in "ab"]
+    assert [process.wait() for process in processes] == [0, 0]
+    program_files.remove_changed(tmp_path)
+    assert len(program_files.names(tmp_path)) == 40
 
 
 def test_one_compilation_serves_all_levels(cache_home, pairs):
     """Level 1 compiles what prunes; the levels after it, nothing. From Python, JAX's settings stay as they are."""
-    jobs._program.cache_clear()
+    problem._program.cache_clear()
     names = {}
     with compiled() as (so_far, _):
-        for ticket in imp.find_tickets(pairs, settings=Settings(**TINY), show_progress=False):
+        for ticket in find_tickets(pairs, settings=Settings(**TINY), show_progress=False):
             names[ticket.level] = list(so_far)
             so_far.clear()
     assert names[0].count("jit(run_steps)") == 1
@@ -158,7 +208,7 @@ def test_one_compilation_serves_all_levels(cache_home, pairs):
 
 
 @pytest.mark.filterwarnings("default")  # JAX warns, and we answer
-def test_a_second_start_loads_and_a_damaged_entry_is_mended(
+def test_a_second_start_loads_and_damaged_programs_are_compiled_anew(
     cache_home, make_program, tiny_graph, some_masks, assert_same, monkeypatch, capsys
 ):
     monkeypatch.setattr("sys.argv", ["job"])
@@ -174,6 +224,7 @@ def test_a_second_start_loads_and_a_damaged_entry_is_mended(
             state = program.start(program.init(key), some_masks)
             results.append(program.run_steps(state, train.LossMeter.zero(), some_masks, tiny_graph, key, 5))
 
+        jax.config.update("jax_compilation_cache_dir", None)
         compilation_cache.reset_cache()
         with compiled() as (names, hits), pytest.raises(SystemExit) as end:
             cli.run(main, Settings, "")
@@ -182,13 +233,23 @@ def test_a_second_start_loads_and_a_damaged_entry_is_mended(
         return results[0], len(names), len(hits)
 
     cold, _, _ = start()
-    (path,) = (cache_home / "lthjax" / "programs").glob("*/jit_run_steps-*-cache")
-    whole = path.read_bytes()
+    folder = next((cache_home / "lthjax" / "programs").iterdir())
+    (path,) = folder.glob("jit_run_steps-*-cache")
+    swapped, shortened = sorted(folder / name for name in program_files.names(folder) - {path.name})[:2]
     warm, num_programs, num_hits = start()
     assert num_hits == num_programs
     assert_same(warm, cold)
-    path.write_bytes(whole[: len(whole) // 2])
+    program = bytearray(zlib.decompress(path.read_bytes()))
+    program[len(program) // 2] ^= 0xFF
+    damaged = {
+        path: zlib.compress(program),  # JAX would run it
+        swapped: shortened.read_bytes(),  # this too
+        shortened: shortened.read_bytes()[:100],
+    }
+    for entry, content in damaged.items():
+        entry.write_bytes(content)
     mended, num_programs, num_hits = start()
-    assert num_hits == num_programs - 1
+    assert num_hits == num_programs - len(damaged)
     assert_same(mended, cold)
-    assert path.stat().st_size > len(whole) // 2
+    assert all(entry.read_bytes() != content for entry, content in damaged.items())
+    assert start()[1:] == (num_programs, num_programs)

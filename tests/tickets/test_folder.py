@@ -216,15 +216,56 @@ def test_facts_that_were_altered_or_are_missing_are_damage(unbroken, data_file, 
     assert again.metrics == unbroken[1][0].metrics
 
 
-def test_a_ticket_that_is_no_child_of_its_parent_is_set_aside(data_file, tmp_path):
-    out = tmp_path / "run"
-    find(data_file, out)
-    find(data_file, tmp_path / "other", seed=1)
-    for level in (1, 2):
-        (out / "tickets" / f"level_0{level}").rename(tmp_path / f"level_0{level}")
-    (tmp_path / "other" / "tickets" / "level_02").rename(out / "tickets" / "level_02")
-    with pytest.warns(UserWarning, match="level_02: its masks are not those that the level before it leads to"):
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [({"seed": 1}, "--seed 0; got one with 1"), ({"learning_rate": 0.5}, r"--learning-rate 0.003; got one with 0.5")],
+)
+def test_a_ticket_of_another_run_is_refused(unbroken, data_file, tmp_path, change, wanted):
+    """Also where config.json was lost: it is not made anew for settings that the tickets do not have."""
+    out = shutil.copytree(unbroken[0], tmp_path / "run")
+    find(data_file, tmp_path / "other", **change)
+    shutil.rmtree(out / "tickets" / "level_02")
+    shutil.copytree(tmp_path / "other" / "tickets" / "level_02", out / "tickets" / "level_02")
+    with pytest.raises(lthjax.SettingsError, match=f"level_02: wanted one of this run, with {wanted}"):
         find(data_file, out)
+    (out / "config.json").unlink()
+    with pytest.raises(lthjax.SettingsError, match=f"level_02: wanted one of this run, with {wanted}"):
+        find(data_file, out)
+    assert not (out / "config.json").exists()
+
+
+def test_a_ticket_of_another_level_is_refused(unbroken, data_file, tmp_path):
+    out = shutil.copytree(unbroken[0], tmp_path / "run")
+    shutil.rmtree(out / "tickets" / "level_01")
+    shutil.copytree(out / "tickets" / "level_02", out / "tickets" / "level_01")
+    with pytest.raises(lthjax.SettingsError, match="level_01: wanted one of this run, with level 1; got one with 2"):
+        find(data_file, out)
+
+
+def test_a_lost_config_is_made_anew_for_tickets_that_agree(unbroken, data_file, tmp_path, rows_of):
+    out = shutil.copytree(unbroken[0], tmp_path / "run")
+    (out / "config.json").unlink()
+    find(data_file, out)
+    assert rows_of(out) == rows_of(unbroken[0])
+
+
+def test_settings_that_a_version_did_not_know_stand_at_their_defaults(unbroken, data_file, tmp_path, rows_of):
+    out = shutil.copytree(unbroken[0], tmp_path / "run")
+    config = json.loads((out / "config.json").read_text())
+    del config["settings"]["min_per_row"], config["settings"]["encoding"]
+    (out / "config.json").write_text(json.dumps(config))
+    find(data_file, out)
+    assert rows_of(out) == rows_of(unbroken[0])
+
+
+@pytest.mark.parametrize("name", ["results.csv", "log.jsonl", "tickets/level_00"])
+def test_what_is_in_the_way_is_named_before_training(data_file, tmp_path, monkeypatch, name):
+    monkeypatch.setattr("lthjax.search.executor.fit", None)
+    path = tmp_path / "run" / name
+    path.parent.mkdir(parents=True)
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(lthjax.CheckpointError, match=f"{path.name}.* is a link"):
+        find(data_file, tmp_path / "run")
 
 
 def test_a_ticket_whose_masks_are_not_the_search_s_is_set_aside(unbroken, data_file, tmp_path, rows_of):
@@ -282,7 +323,7 @@ def test_ctrl_c_while_a_ticket_is_saved_or_a_level_evaluated_loses_nothing(
 
 def test_a_damaged_config_or_unwritable_folder_is_one_line(data_file, tmp_path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(lthjax.CheckpointError, match=r"config\.json is damaged"):
+    with pytest.raises(lthjax.CheckpointError, match=r"config\.json is missing or damaged .* Choose another --out"):
         find(data_file, tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(lthjax.CheckpointError, match="--out: cannot write in"):

@@ -115,6 +115,12 @@ MAKERS = {
     "object": Rule,
     "method": lambda number: Rule(number).method,
     "generator": lambda number: compiled(f"def function(x):\n    y = yield {number}\n    yield x, y\n"),
+    "constant of its module": lambda number: compiled("def function(x):\n    return x + RATE\n", RATE=number),
+    "array of its module": lambda number: compiled("def function(x):\n    return x + a\n", a=np.full(3, number)),
+    "device's array of its module": lambda number: compiled(
+        "def function(x):\n    return x + a\n", a=jnp.full(3, number)
+    ),
+    "dict of its module": lambda number: compiled("def function(x):\n    return a[x]\n", a={"x": number}),
     "helper of its module": lambda number: compiled(
         f"def other(x):\n    return x - {number}\ndef function(x):\n    return other(x)\n"
     ),

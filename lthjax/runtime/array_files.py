@@ -1,0 +1,85 @@
+r"""All of Orbax: named NumPy arrays in a folder. Arrays are saved as NumPy, so that those of a GPU load on a CPU.
+
+Orbax has three habits that callers are spared: it reads `[`, `]`, `*`, `?` and `\` of a path as patterns, and then
+loses arrays silently; its threads print what they raise, many times over; and it refuses empty arrays, which callers
+must keep otherwise.
+"""
+
+import contextlib
+import functools
+import logging
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+
+def write(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays into a folder that is made for them; raises whatever the storage layer raises.
+
+    Args:
+      folder: its parent exists.
+      arrays: name -> array of any dtype and any shape but an empty one.
+    """
+    with _plain(folder.parent) as parent, _quiet():
+        _orbax().save(parent / folder.name, dict(arrays))
+
+
+def read(folder: Path) -> dict[str, np.ndarray]:
+    """The arrays that were written into a folder; raises whatever the storage layer raises on damaged files."""
+    with _plain(folder.parent) as parent, _quiet():
+        return {name: np.asarray(array) for name, array in _orbax().load(parent / folder.name).items()}
+
+
+@contextlib.contextmanager
+def _plain(folder: Path) -> Iterator[Path]:
+    """An absolute path to a folder that Orbax takes as it is: of letters, digits and a few signs."""
+    folder = folder.absolute()
+    if re.fullmatch(r"[\w/.+@=, -]*", str(folder), re.ASCII):
+        yield folder
+        return
+    home = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(dir=home if re.fullmatch(r"[\w/.-]*", home, re.ASCII) else "/tmp") as temporary:
+        link = Path(temporary, "folder")
+        link.symlink_to(folder)
+        yield link
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No log of Orbax within this block: each of its threads logs what is raised in the end anyway."""
+    logger = logging.getLogger("absl")
+    logger.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_nothing)
+
+
+@functools.cache
+def _orbax() -> ModuleType:
+    """Orbax, imported when it is first needed, since that takes a second.
+
+    When one of its threads fails, others go on until they find that nobody waits for them. Python tells of those when
+    the error has long been raised, so what is plainly theirs is dropped for good, not only while `_quiet`.
+    """
+    from orbax.checkpoint import v1
+
+    show = sys.unraisablehook
+
+    def show_others(unraisable):
+        if str(unraisable.exc_value) != "Event loop is closed":
+            show(unraisable)
+
+    sys.unraisablehook = show_others
+    logging.getLogger("asyncio").addFilter(lambda record: "tensorstore" not in record.getMessage())
+    return v1
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    del record
+    return False
