@@ -91,8 +91,12 @@ def markdown(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
 
 
 def with_warning(text: str, rows: Iterable[Mapping[str, Any]]) -> str:
-    """The text under a table, with a warning where any of its rows was chosen on the test part."""
-    return f"{text}\n{report.TEST_WARNING}" if any(row["selection"] == "test" for row in rows) else text
+    """The text under a table, with warnings where rows were chosen on the test part, or dense models were cut short."""
+    rows = list(rows)
+    warnings = [report.TEST_WARNING] if any(row["selection"] == "test" for row in rows) else []
+    if any(row.get("level") == 0 and row.get("cut_short") for row in rows):
+        warnings.append(report.CUT_SHORT)
+    return "\n".join([text, *warnings])
 
 
 def write_study(study: Study, name: str, rows: Sequence[Row], text: str, draw: "Callable[[Figure], None]") -> None:

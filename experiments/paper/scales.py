@@ -20,7 +20,8 @@ SCALES = {
     "paper": presets.paper_code,
 }
 # Table 2's three sparsities and table 3's two: a tenth at a time would take hours. L2, learning rate and batch size are
-# the best on validation of those tried (dense, trained to its end; experiments/LOG.md); large batches cost LightGCN nothing but steps.
+# the best on validation of those tried, for dense models trained to their end (experiments/LOG.md); large batches cost
+# LightGCN nothing but steps.
 _FEW_LEVELS: dict[str, Any] = {"sparsities": "0.271,0.5,0.6513,0.75,0.9529"}
 _OF_MODEL: dict[str, dict[str, Any]] = {"mf": {}, "lightgcn": values(presets.lightgcn, StepSettings)}
 ON_CPU = {  # (data, model) -> what differs from the defaults at scale cpu

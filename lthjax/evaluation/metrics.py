@@ -37,7 +37,7 @@ def recall_at(k: int, chance: jax.Array, num_relevant: jax.Array) -> jax.Array:
       chance: [K] from `chances`.
       num_relevant: relevant items of the user, at least 1.
     """
-    return chance[:k].sum() / jnp.asarray(num_relevant, jnp.float32)
+    return jnp.minimum(chance[:k].sum() / jnp.asarray(num_relevant, jnp.float32), 1.0)  # sums of shares are rounded
 
 
 def ndcg_at(k: int, chance: jax.Array, num_relevant: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The machine: files written whole or not at all, checkpoints, Ctrl-C, compiled programs, versions and devices.
+"""The machine: files written whole or not at all, checkpoints, signals, output, compiled programs, versions.
 
 Nothing in here knows of recommenders. May import: errors.
 """

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def _orbax() -> ModuleType:
 
     show = sys.unraisablehook
 
-    def show_others(unraisable):
+    def show_others(unraisable: Any) -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
             show(unraisable)
 

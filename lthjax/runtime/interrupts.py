@@ -46,7 +46,7 @@ def as_keyboard_interrupt() -> Iterator[None]:
         swallowed it (JAX has some, called by the garbage collector).
     """
 
-    def interrupt(number, frame):
+    def interrupt(number: int, frame: Any) -> None:
         _noted.append(number)
         raise KeyboardInterrupt(signal.Signals(number))
 
@@ -64,7 +64,7 @@ def _hide_swallowed() -> None:
     """Print no traceback of an interrupt that a callback swallowed: it is raised again."""
     show = sys.unraisablehook
 
-    def show_others(unraisable):
+    def show_others(unraisable: Any) -> None:
         if unraisable.exc_type is not KeyboardInterrupt:
             show(unraisable)
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 TEST_WARNING = "WARNING: best epochs were chosen on the test part (selection test): these numbers flatter."
 
+CUT_SHORT = "CUT SHORT: a dense model was still learning when its epochs ended: what wins against it may not win."
+
 Row = dict[str, Any]  # of `Result.row`, or of `seeds.combine`: then with standard deviations
 
 

@@ -59,7 +59,7 @@ def test_verdicts_against_an_unfinished_dense_model_are_marked():
     short = [ROWS[0] | {"cut_short": True}, *ROWS[1:3], *(row | {"cut_short": True} for row in ROWS[3:])]
     assert report.table(short)["verdict"].tolist() == ["dense", "better ?", "wins ?", "slower ?", "worse ?"]
     said = report.remarks(short)
-    assert any(line.startswith("CUT SHORT: the dense model was still learning") for line in said)
+    assert any(line.startswith("CUT SHORT: a dense model was still learning") for line in said)
     assert "cut short, might have become better with more --epochs: level 3, 4." in said
     assert report.sentence(short, 671).startswith("The sparsest winning ticket (?) is level 2")
     tickets_alone = [*ROWS[:3], *short[3:]]
