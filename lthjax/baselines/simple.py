@@ -35,7 +35,7 @@ class Model(NamedTuple):
     num_stored: int  # numbers, without their indices
 
 
-def results(problem: Problem, dense: Ticket) -> Iterator[Result]:
+def results(problem: Problem, dense: Ticket | Result) -> Iterator[Result]:
     """Each method, ranked and judged as tickets are. Epochs are 0, and seconds those of making the model.
 
     `num_kept` is how many numbers a method stores, `sparsity` what it saves of the dense table's size, below 0 where it
@@ -43,7 +43,7 @@ def results(problem: Problem, dense: Ticket) -> Iterator[Result]:
 
     Args:
       problem: of the dense model.
-      dense: level 0 of the same problem.
+      dense: level 0 of the same problem, or its result.
     """
     settings, split, ks = problem.settings, problem.split, problem.plan.ks
     for name, make, note in _methods(problem):

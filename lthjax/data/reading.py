@@ -54,6 +54,8 @@ def open_file(path, options: Options) -> Sheet:
 
 def _open_text(data: bytes, source: str, options: Options) -> Sheet:
     data, num_comments = text.without_comments(data)
+    if not data or data.isspace():
+        raise DataError(f"wanted interactions, got comments only ({source}).")
     is_lists = options.format == "auto" and options.columns is None and text.are_lists(data)
     read = text.lists if is_lists or options.format == "adjacency" else text.table
     sheet = read(data, source, options)

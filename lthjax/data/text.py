@@ -112,7 +112,7 @@ def table(content: bytes, source: str, options: Options) -> Sheet:
     grids = [_Grid(content, source, mark, quoting) for mark in _DELIMITERS]
     samples = [list(itertools.islice(_records(grid), _SAMPLE)) for grid in grids]
     if not samples[-1]:
-        raise DataError(f"wanted interactions, got comments only ({source}).")
+        raise DataError(f"wanted interactions, got blanks only ({source}).")
     grid, sample = max(zip(grids, samples, strict=True), key=lambda pair: _merit(*pair))
     rows, width = [[field.strip() for field in row] for _, _, row in sample], _width(sample)
     if width < 2:
@@ -191,6 +191,6 @@ def _blocks(grid: _Grid, lines_above: int, positions: list[int]) -> Iterator:
         with pd.read_csv(file, chunksize=_ROWS_AT_ONCE, **options) as reader:
             yield from (block[positions] for block in reader)
     except ValueError as error:
-        *_, (line, _, _) = _records(grid)
+        line = max((line for line, _, _ in _records(grid)), default=1)
         reason = str(error).strip().splitlines()[-1]
         raise DataError(f"wanted a table whose quotes close, got: {reason} ({grid.source}, line {line}).") from None

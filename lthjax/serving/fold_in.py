@@ -96,7 +96,7 @@ def fold_in(
     settings, split = resolve.settle(split, ticket.settings, {})
     num_layers = settings.layers if settings.model == "lightgcn" else 0
     steps = (0 if num_layers else _STEPS) if steps is None else steps
-    _check(side, keep, steps, learning_rate, seed, num_layers)
+    _check(side, keep, learning_rate, {"steps": (steps, 0 if num_layers else 1), "seed": (seed, 0)})
     _check_ticket(ticket, split, steps)
     other, known_ids = ("item", split.item_ids) if side == "user" else ("user", split.user_ids)
     degrees = breakdown.degrees(split.train, split.num_users, split.num_items)
@@ -150,12 +150,12 @@ def _check_ticket(ticket: Ticket, split: Split, steps: int) -> None:
             )
 
 
-def _check(side: str, keep: str, steps: int, learning_rate: float, seed: int, num_layers: int) -> None:
-    """Raise SettingsError for the first choice that is out of its range."""
+def _check(side: str, keep: str, learning_rate: float, whole: dict[str, tuple[int, int]]) -> None:
+    """Raise SettingsError for the first choice that is out of its range; `whole` has numbers and the least of each."""
     for name, choice, wanted in (("side", side, get_args(Side)), ("keep", keep, get_args(Keep))):
         if choice not in wanted:
             raise SettingsError(f"{name}: wanted one of {', '.join(wanted)}; got {choice!r}.")
-    for name, number, least in (("steps", steps, 0 if num_layers else 1), ("seed", seed, 0)):
+    for name, (number, least) in whole.items():
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or not least <= number < 2**31:
             raise SettingsError(f"{name}: wanted a whole number from {least} to below 2^31; got {number!r}.")
     if not 0 < learning_rate < math.inf:

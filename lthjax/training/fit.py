@@ -127,13 +127,14 @@ def fit(trainer: Trainer, members: Sequence[Member], hooks: Hooks | None = None)
       KeyboardInterrupt: after the states were saved; a second Ctrl-C within a dispatch leaves what was saved before.
     """
     hooks = hooks or Hooks()
-    states, pace = [member.state for member in members], _Pace()
+    work = _Work(trainer, members, [member.state for member in members], _Pace())
+    states = work.states
     saved_at = clock = time.monotonic()
     try:
         with interrupts.held_back() as stop_if_asked:
             while numbers := _furthest_behind(states, trainer.plan):
                 stop_if_asked()
-                numbers, evaluation = _advance(trainer, members, states, numbers, pace, stop_if_asked)
+                numbers, evaluation = _advance(work, numbers, stop_if_asked)
                 now = time.monotonic()
                 for number in numbers:
                     states[number] = _after(states[number], (now - clock) / len(numbers))
@@ -149,21 +150,24 @@ def fit(trainer: Trainer, members: Sequence[Member], hooks: Hooks | None = None)
     return states
 
 
-def _advance(
-    trainer: Trainer,
-    members: Sequence[Member],
-    states: list[FitState],
-    numbers: list[int],
-    pace: "_Pace",
-    stop_if_asked: Callable[[], None],
-) -> tuple[list[int], Evaluation | None]:
-    """Evaluate the first member that is due, or run a dispatch of all; changes `states`, returns whose."""
+class _Work(NamedTuple):
+    """A fit under way."""
+
+    trainer: Trainer
+    members: Sequence[Member]
+    states: list[FitState]  # of each member, changed in place
+    pace: "_Pace"
+
+
+def _advance(work: _Work, numbers: list[int], stop_if_asked: Callable[[], None]) -> tuple[list[int], Evaluation | None]:
+    """Evaluate the first member that is due, or run a dispatch of all; returns whose state changed."""
+    trainer, members, states, _ = work
     steps_per_epoch = trainer.program.steps_per_epoch
     for number in numbers:
         check_finite(states[number].meter, steps_per_epoch, members[number].name)
     due = next((number for number in numbers if _is_due(states[number], steps_per_epoch, trainer.plan)), None)
     if due is None:
-        _run(trainer, members, states, numbers, pace)
+        _run(work, numbers)
         return numbers, None
     states[due], evaluation = _settle(trainer, states[due], stop_if_asked)
     return [due], evaluation
@@ -210,11 +214,9 @@ def _settle(trainer: Trainer, state: FitState, stop_if_asked: Callable[[], None]
     return _record(state, evaluate(final, selection, plan.ks, between_dispatches=stop_if_asked), epoch, plan)
 
 
-def _run(
-    trainer: Trainer, members: Sequence[Member], states: list[FitState], numbers: list[int], pace: "_Pace"
-) -> None:
-    """A dispatch of steps, in place, up to the next thing that is due or the next member that waits."""
-    program, graph, _, plan = trainer
+def _run(work: _Work, numbers: list[int]) -> None:
+    """A dispatch of steps, up to the next thing that is due or the next member that waits."""
+    (program, graph, _, plan), members, states, pace = work
     num_steps = min(pace.num_steps, _steps_to_next_stop(states, numbers[0], program.steps_per_epoch, plan))
     chosen = [(states[i].train, states[i].meter, members[i].masks, members[i].key) for i in numbers]
     began = time.monotonic()

@@ -37,12 +37,36 @@ def pep(problem, dense, targets, **options):
 
 
 @pytest.fixture(scope="module")
-def records(problem, dense):
+def heard():
+    """What trained while `records` were made."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def records(problem, dense, heard):
+    def report(name, *rest):
+        heard.append(name)
+
     return {
-        "PEP": list(pep(problem, dense, [0.5, 0.75])),
-        "LCM": list(rivals.lcm(problem, dense, [0.4, 0.5])),
+        "PEP": list(pep(problem, dense, [0.5, 0.75], report=report)),
+        "LCM": list(rivals.lcm(problem, dense, [0.4, 0.5], report=report)),
         "MagPrune": list(rivals.magnitude_pruning(problem, dense, [0.4, 0.5])),
     }
+
+
+@pytest.fixture(scope="module")
+def watched(problem, dense):
+    """PEP at 50% again, and (weights, masks) that its last part started from, as the compiled steps got them."""
+    started = []
+
+    def run_steps(state, meter, kept, *rest):
+        if int(state.step) == 0 and not started:
+            started.append((jax.tree.map(np.array, state.params), kept))
+        return problem.program.run_steps(state, meter, kept, *rest)
+
+    spied = dataclasses.replace(problem, program=problem.program._replace(run_steps=run_steps))
+    (record,) = pep(spied, dense, [0.5])
+    return record, *started[0]
 
 
 def test_rows_stand_beside_a_ticket_s(records, dense):
@@ -79,19 +103,9 @@ def test_sizes(records):
     ]
 
 
-def test_pep_s_last_part_is_a_ticket_s_training(problem, dense):
-    """From the dense model's first values x mask; seen through the steps, which get them."""
-    started = []
-    run_steps = problem.program.run_steps
-
-    def spy(state, meter, kept, *rest):
-        if int(state.step) == 0 and not started:
-            started.append((jax.tree.map(np.array, state.params), kept))
-        return run_steps(state, meter, kept, *rest)
-
-    watched = dataclasses.replace(problem, program=problem.program._replace(run_steps=spy))
-    (record,) = pep(watched, dense, [0.5])
-    params, kept = started[0]
+def test_pep_s_last_part_is_a_ticket_s_training(problem, dense, watched):
+    """From the dense model's first values x mask."""
+    record, params, kept = watched
     for got, first, mask in zip(params, dense.start, kept, strict=True):
         np.testing.assert_array_equal(got, np.where(mask, first, 0))
     assert record.sparsity == masks.sparsity(kept)
@@ -113,16 +127,13 @@ def test_pep_refuses_at_once_what_leaves_nothing(problem, dense):
         next(pep(problem, dense, [0.2, 0.999]))
 
 
-def test_the_same_seed_gives_the_same(records, problem, dense):
+def test_the_same_seed_gives_the_same(records, problem, dense, watched):
     def still(record):
         return {name: value for name, value in record.row().items() if name != "seconds"}
 
-    again = [*rivals.lcm(problem, dense, [0.4]), *pep(problem, dense, [0.5])]
+    again = [*rivals.lcm(problem, dense, [0.4]), watched[0]]
     assert [still(record) for record in again] == [still(records["LCM"][0]), still(records["PEP"][0])]
 
 
-def test_reports_name_what_trains(problem, dense):
-    names = set()
-    list(pep(problem, dense, [0.3], report=lambda name, *rest: names.add(name)))
-    list(rivals.lcm(problem, dense, [0.4], report=lambda name, *rest: names.add(name)))
-    assert names == {"PEP, search", "PEP", "LCM"}
+def test_reports_name_what_trains(records, heard):
+    assert set(heard) == {"PEP, search", "PEP", "LCM"}

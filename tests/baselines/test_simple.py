@@ -17,7 +17,7 @@ from lthjax.evaluation.ranking import evaluate_scores, ranking_task
 from lthjax.evaluation.verdict import compare
 from lthjax.search import problem as problems
 from lthjax.settings import Settings
-from lthjax.tickets import report
+from lthjax.tickets import report, seeds
 from lthjax.tickets import ticket as tickets
 
 SETTINGS = Settings(data=None, dim=5)
@@ -223,6 +223,17 @@ def test_one_row_where_the_dense_model_s_dimensions_are_best(tastes, make_ticket
 def test_larger_data_do_without_ease(problem, dense, monkeypatch):
     monkeypatch.setattr(simple, "MOST_ITEMS_FOR_EASE", 39)
     assert "EASE" not in {result.method for result in simple.results(problem, dense)}
+
+
+def test_the_dense_model_s_result_will_do(problem, dense, results):
+    """And several seeds share one computation: their verdicts are over users and seeds."""
+    again = list(simple.results(problem, tickets.result(dense)))
+    assert [(row.num_kept, row.verdict) for row in again] == [(row.num_kept, row.verdict) for row in results]
+    other = dataclasses.replace(tickets.result(dense), per_user={name: v / 2 for name, v in dense.per_user.items()})
+    rows = seeds.combine([[tickets.result(dense), *results], [other, *results]])
+    means = [row["recall@20"] for row in rows[1:]]
+    assert means == pytest.approx([result.metrics["recall@20"] for result in results])
+    assert [row["recall@20_sd"] for row in rows[1:]] == [0] * len(results)
 
 
 def test_test_ranks_follow_the_test_mask(tastes, make_ticket):
