@@ -1,8 +1,9 @@
 r"""Which share of a recommender's embedding table can go without a loss?
 
-    python -m experiments.find_tickets                      (bundled MovieLens, MF: under 2 minutes on 2 CPU cores)
+    python -m experiments.find_tickets                      (bundled MovieLens, MF: 3 minutes on 2 CPU cores)
     python -m experiments.find_tickets --model lightgcn
     python -m experiments.find_tickets --seeds 5
+    python -m experiments.find_tickets --baselines
     python -m experiments.find_tickets --prune-parent dense                         (one-shot pruning, OMP)
     python -m experiments.find_tickets --prune-parent dense --prune-by random       (random pruning, RP)
     python -m experiments.find_tickets --sparsities 0.5,0.75
@@ -42,6 +43,8 @@ class Config(Settings):
     """Runs with seeds --seed, --seed + 1, ...: means, standard deviations, verdicts over users and seeds."""
     together: bool | None = None
     """Train the seeds as one program; by default on a GPU only."""
+    baselines: bool = False
+    """Also measure popularity, PureSVD, EASE or item-kNN: is the dense model worth pruning? (seconds to minutes)"""
     out: str | None = None
     """Run folder; by default one under runs/ that is named after the settings."""
 
@@ -76,10 +79,34 @@ def main(config: Config) -> list[dict[str, Any]]:
             f"95% interval of the highest winning sparsity: {low:.1%} to {high:.1%} "
             f"({'users' if config.seeds == 1 else 'users and seeds'} drawn anew; 0.0% = none wins)."
         )
+    if config.baselines:
+        baselines = baseline_rows(split, settings, runs)
+        files.write_table(out / "baselines.csv", baselines)
+        print("Beside the dense model, on the same test part:")
+        print(report.baselines(baselines).to_string(index=False))
     title = f"{split.name}, {settings.model}, F = {settings.dim}"
     title += f", {config.seeds} seeds" if config.seeds > 1 else ""
     plots.save_recall_vs_sparsity(rows, out / "recall_vs_sparsity.png", title)
     return rows
+
+
+def baseline_rows(split: "Split", settings: Settings, runs: "list[list[Result]]") -> list[dict[str, Any]]:
+    """A row per simple baseline, judged against the dense models of all seeds; they have no random numbers themselves.
+
+    Args:
+      split: of the runs.
+      settings: likewise.
+      runs: results of each seed, the dense model first.
+    """
+    from lthjax.baselines import simple
+    from lthjax.search.problem import prepare
+    from lthjax.tickets import seeds
+
+    results = list(simple.results(prepare(split, settings), runs[0][0]))
+    if len(runs) == 1:
+        return [result.row() for result in results]
+    means = seeds.combine([[run[0], *results] for run in runs])[1:]
+    return [{"method": r.method, **row, "note": r.note} for r, row in zip(results, means, strict=True)]
 
 
 def results_by_seed(tickets: "Iterable[Ticket]") -> "list[list[Result]]":

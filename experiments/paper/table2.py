@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import cli
+from experiments.find_tickets import baseline_rows
 from experiments.paper import panels, scales
-from experiments.paper.rows import Row, bold_if_winning, markdown, nearest_row, with_warning, write_study
+from experiments.paper.rows import Row, bold_if_winning, in_digits, markdown, nearest_row, with_warning, write_study
 from experiments.paper.runs import runs_of
 from experiments.paper.scales import Study
 from lthjax import plots
@@ -46,17 +47,32 @@ Levels = dict[tuple[str, str], list[Row]]  # (data, model) -> rows, the dense le
 def main(study: Study) -> list[Row]:
     """Train what is missing, write and print the table; returns all rows."""
     levels = {(data, model): runs_of(study, data, model).rows() for data in study.data for model in study.models}
+    baselines = {(data, model): _baselines(study, data, model) for data, model in levels}
     rows = [
         {"data": Path(data).stem, "model": model, "variant": "IMP"} | row
         for (data, model), of_run in levels.items()
         for row in of_run
     ]
-    write_study(study, "table2", rows, text_of(study, levels), drawing_of(levels))
+    write_study(study, "table2", rows, text_of(study, levels, baselines), drawing_of(levels))
     return rows
 
 
-def text_of(study: Study, levels: Levels) -> str:
-    """Two lines for each data set and model, ours and the paper's; winning tickets in bold, as there."""
+def _baselines(study: Study, data: str, model: str) -> list[Row]:
+    """Popularity, PureSVD, EASE or item-kNN, judged against the dense models of all seeds; none at scale quick."""
+    runs = runs_of(study, data, model)
+    return [] if study.scale == "quick" else baseline_rows(runs.split, runs.settings, runs.results())
+
+
+def text_of(study: Study, levels: Levels, baselines: Levels | None = None) -> str:
+    """Two lines for each data set and model, ours and the paper's, and one for each simple baseline.
+
+    Winning tickets are in bold, as in the paper. Baselines stand under 0%: they are what a dense model has to beat.
+
+    Args:
+      study: the flags.
+      levels: rows of tickets.
+      baselines: rows of baselines, if any.
+    """
     lines = []
     for (data, model), rows in levels.items():
         name = Path(data).stem
@@ -67,6 +83,10 @@ def text_of(study: Study, levels: Levels) -> str:
         if (theirs, model) in PAPER:
             paper = [f"{value:.4f}" for values in PAPER[theirs, model] for value in values]
             lines.append([theirs if theirs == name else f"{theirs}, other data", plots.MODELS[model], "paper", *paper])
+        nothing = [None] * (len(SPARSITIES) - 1)
+        for row in (baselines or {}).get((data, model), []):
+            cells = [cell for metric in METRICS for cell in (in_digits(row, metric), *nothing)]
+            lines.append([name, "", row["method"], *cells])
     header = ["data", "model", "", *(f"{name} {s:.2%}" for name in METRICS.values() for s in SPARSITIES)]
     note = f"Bold: winning tickets; {scales.in_words(study)}. Empty: not reached at this scale."
     note = with_warning(note, itertools.chain(*levels.values()))

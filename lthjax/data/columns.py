@@ -31,7 +31,7 @@ _EARLIEST, _LATEST = 8e8, 2.2e9  # seconds of 1995 and 2039
 _LIKE_ITEM = re.compile(r"B0[0-9A-Z]{8}|\d{9}[\dX]|(item|movie|i|m|tt)[-_]?\d+", re.IGNORECASE)
 _LIKE_USER = re.compile(r"A[0-9A-Z]{4,20}|(user|u)[-_]?\d+", re.IGNORECASE)
 _WIDEST_WITHOUT_NAMES = 8  # columns of numbers; more of them are a matrix
-_FEW = 11  # different values of a rating
+_FEW = 11  # different values of a rating or a category
 
 
 class Options(NamedTuple):
@@ -118,7 +118,8 @@ def choose(sheet: Sheet, options: Options) -> Roles:
     else:
         _refuse_matrix(sheet)
         user, item = 0, 1
-        values = [2] if width == 3 and all(_kind(row[2]) == "number" for row in sheet.rows) else []
+        is_weight = width == 3 and all(_kind(row[2]) == "number" and not _is_time(row[2]) for row in sheet.rows)
+        values = [2] if is_weight else []
     if header is not None and not values:  # negatives are none whether columns were asked or not
         values = _known(sheet, "label", 0, 1) or ([] if asked else _known(sheet, "rating")[:1])
     if rated and not values:
@@ -230,8 +231,10 @@ def _doubt(numbers, ids, position: int, width: int) -> str | None:
         return f"whose column {position} never repeats"
     if all(_is_time(str(word)) for word in ids[:1000]):
         return f"whose column {position} is a time"
-    if ids.dtype.kind == "i" and width > 2 and len(numbers) > 4 * _FEW and ids[0] >= 0 and ids[-1] < _FEW:
-        return f"whose column {position} may be a rating"
+    if width > 2 and len(ids) <= _FEW and len(numbers) > 4 * _FEW:
+        return f"whose column {position} may be a rating or a category, with {len(ids)} different values"
+    if position == 0 and np.mean([" " in str(word) for word in ids[:1000]]) > 0.5:
+        return "whose column 0 may be titles"
     return None
 
 

@@ -11,7 +11,8 @@ import zlib
 from lthjax.errors import DataError
 
 FORMATS = ("auto", "adjacency", "pairs", "inter", "csv")
-_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+_DAMAGE = (OSError, EOFError, ValueError, LookupError, RuntimeError, MemoryError, zlib.error, lzma.LZMAError)
+_DAMAGE += (zipfile.BadZipFile,)
 
 _PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 _MOST_UNPACKED, _ALWAYS_UNPACKED = 200, 1 << 26  # times the packed size, bytes: logs pack to a fiftieth at most
@@ -93,9 +94,8 @@ def _unzipped(file, size: int, path) -> bytes:
         members = [member for member in archive.infolist() if not member.is_dir() and "__MACOSX" not in member.filename]
         names = [member.filename for member in members]
         if names and all(name.endswith(".npy") for name in names):
-            for member in members:
-                with archive.open(member) as stream:
-                    _bounded(stream, size, path)
+            if sum(member.file_size for member in members) > _bound(size):
+                raise _too_large(size, path)
             file.seek(0)
             return file.read()
         if len(members) != 1:
@@ -106,13 +106,20 @@ def _unzipped(file, size: int, path) -> bytes:
 
 
 def _bounded(stream, size: int, path) -> bytes:
-    """What a packed file of a size holds, unless it is a bomb."""
-    data, most = io.BytesIO(), max(_ALWAYS_UNPACKED, _MOST_UNPACKED * size)
+    data = io.BytesIO()
     while block := stream.read(_BLOCK):
-        if data.tell() + len(block) > most:
-            raise DataError(f"wanted at most {most:,} bytes, unpacked from {size:,}, got more: unpack it ({path}).")
+        if data.tell() + len(block) > _bound(size):
+            raise _too_large(size, path)
         data.write(block)
     return data.getvalue()
+
+
+def _bound(size: int) -> int:
+    return max(_ALWAYS_UNPACKED, _MOST_UNPACKED * size)
+
+
+def _too_large(size: int, path) -> DataError:
+    return DataError(f"wanted at most {_bound(size):,} bytes unpacked from {size:,}, got more: unpack it ({path}).")
 
 
 def _as_text(data: bytes, encoding: str | None, path) -> bytes:

@@ -53,12 +53,12 @@ def columns(blocks: Iterable, number: int, source: str) -> list[Column]:
     for block in blocks:
         for position, seen in enumerate(words):
             try:
-                found, uniques = pd.factorize(block.iloc[:, position])
+                block_codes, uniques = pd.factorize(block.iloc[:, position])
             except TypeError:
                 raise DataError(f"wanted one id in a cell, got a list: write a row for each ({source}).") from None
             known = [seen.setdefault(str(word), len(seen)) for word in uniques]
-            codes[position].append(np.array([*known, -1], np.int32)[found])
-    return [Column(np.concatenate(c), np.array(list(seen), object)) for c, seen in zip(codes, words, strict=True)]
+            codes[position].append(np.array([*known, -1], np.int32)[block_codes])
+    return [Column(np.concatenate(part), np.array(list(seen), object)) for part, seen in zip(codes, words, strict=True)]
 
 
 def is_missing(word: str) -> bool:
@@ -90,7 +90,7 @@ def join(tables, side: str) -> Column:
     parts = [getattr(table, side) for table in tables]
     words = [canonical(word) for part in parts for word in part.words]
     for wanted, bad in _faults(words, side[:-1]):
-        raise DataError(f"wanted {wanted}, got {bad[:60]!r} ({_place(tables, side, bad)}).")
+        raise DataError(f"wanted {wanted}, got {bad[:60]!r} ({_where(tables, side, bad)}).")
     whole = all(_INTEGER.fullmatch(word) and -(2**63) <= int(word) < 2**63 for word in words)
     keys = [int(word) for word in words] if whole else words
     order = sorted(range(len(keys)), key=keys.__getitem__)  # of text, in half the time and memory of NumPy's
@@ -122,7 +122,7 @@ def _is_list(word: str) -> bool:
     return word[:1] + word[-1:] == "[]" or (len(pieces) > 1 and all(re.search(r"\d", piece) for piece in pieces))
 
 
-def _place(tables, side: str, word: str) -> str:
+def _where(tables, side: str, word: str) -> str:
     for table in tables:
         is_it = getattr(table, side).map(lambda other: canonical(other) == word)
         for row in np.flatnonzero(is_it)[:1]:

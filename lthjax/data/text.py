@@ -65,7 +65,7 @@ def lists(content: bytes, source: str, options: Options) -> Sheet:
     """
     if not re.search(rb"[ \t]", content):
         content = content.replace(b",", b" ")
-    words_alone = content.translate(bytes.maketrans(b" \t", b"\n\n"))
+    words_alone = content.translate(bytes.maketrans(b" \t\v\f", b"\n\n\n\n"))
     codes, words = columns(_blocks(_Grid(words_alone, source, _UNIT, csv.QUOTE_NONE), 0, [0]), 1, source)[0]
     lengths = np.array([len(line.split()) for line in io.BytesIO(content)])
     counts = lengths[lengths > 0]

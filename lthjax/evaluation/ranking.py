@@ -127,10 +127,10 @@ def _tied_with(user: jax.Array, scores: jax.Array, bound: jax.Array, task: Ranki
 
     def count(number, total):
         relevant = id_sets.chunk(task.relevant, user, number, _IDS_PER_CHUNK, fill=scores.shape[0])
-        return total + (scores.at[relevant].get(mode="fill", fill_value=-jnp.inf) == bound).sum()
+        return total + (scores.at[relevant].get(mode="fill", fill_value=-jnp.inf) == bound).sum(dtype=jnp.int32)
 
     num_chunks = -(-task.relevant.max_length // _IDS_PER_CHUNK)
-    return (scores == bound).sum(), jax.lax.fori_loop(0, num_chunks, count, jnp.int32(0))
+    return (scores == bound).sum(dtype=jnp.int32), jax.lax.fori_loop(0, num_chunks, count, jnp.int32(0))
 
 
 def _measure(users: jax.Array, scores: jax.Array, num_items: int, task: RankingTask, ks: tuple[int, ...]):

@@ -137,8 +137,8 @@ def _portions(asked: dict[int, Iterator[Request]], most: int) -> Iterator[list[t
 
 def _answer(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ticket]:
     """The tickets of requests: from disk, or the dense model that was given, or trained, measured and saved."""
-    for task in tasks:
-        _check(task)
+    for number, task in enumerate(tasks):
+        _check(task, [other.request.level for other in tasks[:number] if other.run is task.run])
     tickets = {number: ticket for number, task in enumerate(tasks) if (ticket := _finished(task)) is not None}
     waiting = [number for number in range(len(tasks)) if number not in tickets]
     for _, alike in itertools.groupby(waiting, key=lambda number: tasks[number].plan):
@@ -156,14 +156,14 @@ def _answer(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[T
     return [tickets[number] for number in range(len(tasks))]
 
 
-def _check(task: _Task) -> None:
-    """Raise SettingsError where a search asks for what cannot be."""
+def _check(task: _Task, asked: list[int]) -> None:
+    """Raise SettingsError where a search asks for what cannot be; `asked` are levels that wait beside it."""
     run, request = task
     if not isinstance(request, Request):
         raise SettingsError(f"search: wanted requests; got {type(request).__name__}.")
     if isinstance(request.level, bool) or not isinstance(request.level, int) or request.level < 0:
         raise SettingsError(f"search: wanted levels that are whole numbers from 0; got {request.level!r}.")
-    if request.level in run.rows:
+    if request.level in run.rows or request.level in asked:
         raise SettingsError(f"search: wanted each level once; got level {request.level} again.")
     wanted = [np.shape(leaf) for leaf in run.template.params]
     came = [np.shape(leaf) for leaf in request.masks]

@@ -42,22 +42,45 @@ def table(rows: list[Row], k: int = 20) -> "pd.DataFrame":
     )
 
 
+def baselines(rows: list[Row], k: int = 20) -> "pd.DataFrame":
+    """One row per simple baseline, written out for reading.
+
+    Args:
+      rows: of `Result.row` with a method, judged against the dense model.
+      k: list length of Recall and NDCG.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "method": row["method"],
+            "numbers kept": f"{row['num_kept']:,.0f}",
+            f"Recall@{k}": f"{row[f'recall@{k}']:.4f}",
+            f"NDCG@{k}": f"{row[f'ndcg@{k}']:.4f}",
+            "against dense": f"{row['difference']:+.4f}",
+            "95% interval": f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}",
+            "is": {"matches": "not worse beyond doubt", "slower": "as good", "wins": "as good"}.get(
+                row["verdict"], row["verdict"]
+            ),
+            "note": row["note"],
+        }
+        for row in rows
+    )
+
+
 def remarks(rows: list[Row]) -> list[str]:
     """Lines that stand under a table: levels that were cut short, the settings, a warning where test chose the epochs.
 
     A verdict against a dense model that more epochs might have made better is marked by "?".
     """
-    lines = [f"settings: {rows[0]['settings']}"]
+    lines = []
     short = [f"{row['level']:.0f}" for row in rows[1:] if row.get("cut_short")]
     if rows[0].get("cut_short"):
-        lines.insert(
-            0, "CUT SHORT: the dense model was still learning; verdicts marked ? are against an unfinished one."
-        )
-        lines.insert(1, "Raise --epochs (and --patience) until its best epoch comes well before the end.")
+        lines.append(f"{CUT_SHORT} Its verdicts are marked ?; raise --epochs.")
     if short:
-        lines.insert(0, f"cut short, might have become better with more --epochs: level {', '.join(short)}.")
-    if "num_seeds" in rows[0]:
-        lines[0] += f"; {rows[0]['num_seeds']} seeds, mean ± standard deviation"
+        lines.append(f"cut short, might have become better with more --epochs: level {', '.join(short)}.")
+    seeds = f"; {rows[0]['num_seeds']} seeds, mean ± standard deviation" if "num_seeds" in rows[0] else ""
+    lines.append(f"settings: {rows[0]['settings']}{seeds}")
     if any(row["selection"] == "test" for row in rows):
         lines.append(TEST_WARNING)
     return lines

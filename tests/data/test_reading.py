@@ -292,6 +292,8 @@ def test_columns_by_name_and_by_position(tmp_path):
         ("1{day}00000000,{user},{item}", "column 0 is a time"),
         ("{user},2015010{day},{item}", "column 1 is a time"),
         ("{user},{day},{item},7", "column 1 may be a rating"),
+        ("kind {day},{user},{item}", "column 0 may be a rating or a category"),
+        ("Title {item}x{day}{label},{user}", "column 0 may be titles"),
         ("{label},{user},{item}", "column 0 may be a rating"),
         ("item{item},user{user},5", "looks like items"),
         ("B0000000{item},A{user}XYZZ,5", "looks like items"),
@@ -300,7 +302,7 @@ def test_columns_by_name_and_by_position(tmp_path):
     ],
 )
 def test_tables_without_names_want_evidence(tmp_path, form, part):
-    text = [form.format(n=n, user=20 + n // 9, item=30 + n % 9, day=1 + n % 9, label=n % 2) for n in range(81)]
+    text = [form.format(n=n, user=20 + n // 12, item=30 + n % 12, day=1 + n % 9, label=n % 2) for n in range(240)]
     path = write(tmp_path / "x.csv", "\n".join(text))
     refused(path, part, "--columns", "x.csv")
 
