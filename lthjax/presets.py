@@ -26,6 +26,7 @@ tickets seem to win up to 77% pruned (experiments/LOG.md).
 
 paper_text = Settings(  # sections 3 and 4.1; what the text leaves open is as in the authors' code
     preset="paper_text",
+    split="random",
     combine="sum",  # "conventionally 1"
     levels=30,
     prune_rate=0.1,
@@ -101,6 +102,7 @@ lightgcn_tf = Settings(  # `kuandeng/LightGCN`
 
 recbole = Settings(  # RecBole's LightGCN
     preset="recbole",
+    split="random",
     model="lightgcn",
     layers=2,
     dim=64,
