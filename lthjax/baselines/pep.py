@@ -180,12 +180,12 @@ def search(
     """
     all_kept = masks.all_kept(state.params)
     size = masks.num_entries(all_kept.values)
+    most = {target: counts.at_sparsity(target, size).kept for target in sorted(targets)}  # refuses before it trains
     last, highest = looks.epochs * program.steps_per_epoch, 0.0
     state, meter = jax.tree.map(jnp.copy, state), LossMeter.zero()  # the caller's state is not given away
     num_left = num_kept(state.params)
-    for target in sorted(targets):
-        most = counts.at_sparsity(target, size).kept
-        while num_left > most:
+    for target, num_most in most.items():
+        while num_left > num_most:
             step = int(state.step)
             if step >= last:
                 raise TrainingError(

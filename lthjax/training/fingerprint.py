@@ -25,6 +25,7 @@ from lthjax.model.losses import Loss, Triples
 from lthjax.pruning.rules import Score
 
 _USERS, _ITEMS, _DIM = 5, 7, 4
+_PLAIN = (str, bytes, int, float, complex, type(None), np.generic, np.dtype, range, slice)  # their repr tells them
 
 
 def of_optimizer(optimizer: optax.GradientTransformation) -> str:
@@ -134,7 +135,7 @@ def _at_step(leaf: Any, step: int) -> Any:
 def _code(value: Any, seen: set[int]) -> Iterator[bytes]:
     """Whatever makes a function what it is, in one order."""
     yield type(value).__qualname__.encode()
-    if isinstance(value, str | bytes | int | float | complex | None):
+    if value is ... or isinstance(value, _PLAIN):
         yield repr(value).encode()
     elif isinstance(value, np.ndarray | jax.Array):
         yield np.asarray(value).tobytes()
@@ -155,7 +156,9 @@ def _parts(value: Any) -> list[Any]:
     if isinstance(value, types.FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
         read = {name: value.__globals__[name] for name in sorted(_names(value.__code__) & value.__globals__.keys())}
-        own = [part for part in read.values() if getattr(part, "__module__", value.__module__) == value.__module__]
+        own = [
+            part for part in read.values() if not callable(part) or getattr(part, "__module__", "") == value.__module__
+        ]
         return [value.__code__, value.__defaults__, value.__kwdefaults__, *cells, *own]
     if isinstance(value, types.CodeType):
         return [value.co_code, value.co_names, value.co_consts]

@@ -8,17 +8,18 @@ from lthjax.errors import SettingsError
 
 
 def test_the_settings_under_a_table_are_those_that_ran(make_study):
-    few = make_study(data=("kuairand",), scale="cpu")
+    few, own = make_study(data=("tiktok-clickbait",), scale="cpu"), "batch_size 8192, learning_rate 0.005, l2 0.05"
     assert "(defaults but for sparsities 0.271," in scales.in_words(few)
-    assert scales.in_words(few, ["prune_rate"]) == "scale cpu (defaults but for patience 15), 2 seeds"
-    assert "sparsities 0.5, patience 15" in scales.in_words(few, sparsities="0.5")
+    assert scales.in_words(few, ["prune_rate"]) == f"scale cpu (defaults but for {own}), 2 seeds"
+    assert f"sparsities 0.5, {own}" in scales.in_words(few, sparsities="0.5")
     assert scales.in_words(make_study(data=("x",), scale="cpu", seeds=1)) == "scale cpu (defaults), 1 seed"
 
 
 def test_settings_of_several_data_sets_are_told_one_by_one(make_study):
-    both = make_study(data=("x/y.txt", "kuairand"), scale="cpu")
+    both = make_study(data=("x/y.txt", "tiktok-clickbait"), scale="cpu")
     assert scales.in_words(both, ["sparsities"]) == (
-        "scale cpu (y, MF: defaults; kuairand, MF: defaults but for patience 15), 2 seeds"
+        "scale cpu (y, MF: defaults; tiktok-clickbait, MF: defaults but for batch_size 8192, learning_rate 0.005, "
+        "l2 0.05), 2 seeds"
     )
 
 
