@@ -50,8 +50,9 @@ class Config(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.seeds < 1:
-            raise SettingsError(f"--seeds: wanted at least 1; got {self.seeds}.")
+        if not 1 <= self.seeds <= 1_000:
+            wanted = "at least 1" if self.seeds < 1 else "at most 1,000"
+            raise SettingsError(f"--seeds: wanted {wanted}; got {self.seeds}.")
 
 
 def main(config: Config) -> list[dict[str, Any]]:

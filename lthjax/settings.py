@@ -231,6 +231,11 @@ def check(settings: Settings) -> None:
     _check_schedule(settings)
     if settings.min_per_row and settings.prune_scope != "row":
         raise SettingsError(f"--min-per-row: wanted --prune-scope row; got {settings.prune_scope}.")
+    if settings.min_per_row >= settings.dim:
+        raise SettingsError(
+            f"--min-per-row: wanted fewer than the {settings.dim} entries of a row, so that some can be pruned; "
+            f"got {settings.min_per_row}."
+        )
     if settings.prune_parent == "dense" and settings.rewind == "none":
         raise SettingsError("--prune-parent: wanted previous, since --rewind none goes on from there; got dense.")
 

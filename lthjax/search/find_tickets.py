@@ -23,6 +23,7 @@ from lthjax.search.steps import Search
 from lthjax.settings import PruningSettings, Settings, names
 from lthjax.tickets.ticket import Ticket
 
+MOST_SEEDS = 1_000  # each is a run with a folder of its own
 SEARCHES: dict[str, Search] = {"previous": imp, "dense": one_shot}  # by the names of --prune-parent
 
 
@@ -120,6 +121,9 @@ def _check_dense(ticket: Ticket, problem: Problem) -> None:
 
 
 def _seeds(seeds: int | Iterable[int], first: int) -> list[int]:
+    number = operator.length_hint(seeds) if isinstance(seeds, Iterable) else operator.index(seeds)
+    if number > MOST_SEEDS:
+        raise SettingsError(f"seeds: wanted at most {MOST_SEEDS:,}; got {number:,}.")
     if isinstance(seeds, Iterable):
         chosen = [operator.index(seed) for seed in seeds]
     else:
