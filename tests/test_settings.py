@@ -78,7 +78,7 @@ def test_bad_schedules(sparsities):
 def test_settings_that_exclude_each_other():
     with pytest.raises(SettingsError, match="--min-per-row: wanted --prune-scope row; got joint"):
         Settings(min_per_row=1)
-    with pytest.raises(SettingsError, match="--min-per-row: wanted fewer than the 4 entries of a row.*; got 4"):
+    with pytest.raises(SettingsError, match=r"--min-per-row: wanted fewer than the 4 entries of a row.*; got 4"):
         Settings(min_per_row=4, prune_scope="row", dim=4)
     with pytest.raises(SettingsError, match="--prune-parent: wanted previous"):
         Settings(prune_parent="dense", rewind="none")

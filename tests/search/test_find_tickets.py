@@ -110,6 +110,11 @@ def test_a_loss_that_leaves_the_numbers_names_level_and_epoch(find):
         list(find(optimizer=optax.sgd(1e30)))
 
 
+def test_seeds_have_a_bound(find):
+    with pytest.raises(SettingsError, match="seeds: wanted at most 1,000; got 1,000,000,000"):
+        find(seeds=10**9)
+
+
 @pytest.mark.parametrize("seeds", [0, [], [3, 3], iter(())])
 def test_seeds_must_be_some_and_differ(find, seeds):
     with pytest.raises(SettingsError, match="seeds: wanted at least one, and each once"):
