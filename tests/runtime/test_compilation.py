@@ -224,6 +224,7 @@ def test_a_second_start_loads_and_damaged_programs_are_compiled_anew(
             state = program.start(program.init(key), some_masks)
             results.append(program.run_steps(state, train.LossMeter.zero(), some_masks, tiny_graph, key, 5))
 
+        jax.clear_caches()  # programs that earlier tests compiled would be neither stored nor loaded
         jax.config.update("jax_compilation_cache_dir", None)
         compilation_cache.reset_cache()
         with compiled() as (names, hits), pytest.raises(SystemExit) as end:
@@ -249,9 +250,7 @@ def test_a_second_start_loads_and_damaged_programs_are_compiled_anew(
     for entry, content in damaged.items():
         entry.write_bytes(content)
     mended, num_programs, num_hits = start()
-    assert num_hits == num_programs - 1  # the others are still in this process
+    assert num_hits == num_programs - len(damaged)
     assert_same(mended, cold)
-    assert path.read_bytes() != damaged[path]
-    assert not swapped.exists()
-    assert not shortened.exists()
+    assert all(entry.read_bytes() != content for entry, content in damaged.items())
     assert start()[1:] == (num_programs, num_programs)
