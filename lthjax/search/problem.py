@@ -52,6 +52,31 @@ class Given(NamedTuple):
         return {kind: getattr(fingerprint, f"of_{kind}")(function) for kind, function in functions.items()}
 
 
+def _named() -> dict[str, Any]:
+    """The functions that names in the settings stand for, by where they stand."""
+    functions = {"losses.bpr": losses.bpr, "backbones.mf": backbones.mf, "backbones.lightgcn": backbones.lightgcn}
+    for name, choices in {"SCORES": SCORES, "SAMPLERS": SAMPLERS, "DRAWS": tables.DRAWS}.items():
+        functions |= {f"{name}[{choice!r}]": function for choice, function in choices.items()}
+    return functions
+
+
+_SHIPPED = _named()
+
+
+def _check_named() -> None:
+    """Refuse a named function that was replaced: settings, folders and kept programs say the same of both.
+
+    Raises:
+      SettingsError: it was.
+    """
+    replaced = [name for name, function in _named().items() if _SHIPPED.get(name) is not function]
+    if replaced:
+        raise SettingsError(
+            f"{', '.join(replaced)}: wanted the function of lthjax that the settings name; got another in its place. "
+            "Give yours as loss=..., backbone=... or score=..., so that tickets and folders tell it apart."
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """What every level of a run shares."""
@@ -101,9 +126,11 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
       given: functions in place of what the settings name.
 
     Raises:
-      SettingsError: a level would prune nothing, or the machine cannot hold or count it.
+      SettingsError: a level would prune nothing, the machine cannot hold or count it, or a named function of the
+        package was replaced.
       DataError: a part of the split that is needed is empty.
     """
+    _check_named()
     given = given or Given()
     optimizer_name, names = given.optimizer_name, given.names()  # raises where a function cannot be used
     num_users, num_items = split.num_users, split.num_items
@@ -192,8 +219,9 @@ def backbone_of_ticket(ticket: Ticket, backbone: Backbone | None = None) -> Back
       backbone: the one that was given then in code, if any.
 
     Raises:
-      SettingsError: it is wanted and not given, or another is given.
+      SettingsError: it is wanted and not given, or another is given, or a named one was replaced.
     """
+    _check_named()
     wanted = ticket.given.get("backbone")
     came = None if backbone is None else fingerprint.of_backbone(backbone)
     if wanted != came:

@@ -15,6 +15,8 @@ from lthjax.errors import SettingsError
 from lthjax.evaluation import ranking
 from lthjax.graph import graph as graphs
 from lthjax.graph.propagate import propagate
+from lthjax.model import backbones, losses
+from lthjax.pruning import rules
 from lthjax.pruning.rules import prune as prune_by
 from lthjax.search.problem import test_task as task_of_test  # else it is taken for a test
 from lthjax.search.steps import Request, dense, prune, rewind
@@ -292,3 +294,18 @@ def test_nothing_is_folded_into_it(ticket, swapped, tastes):
         lthjax.fold_in(ticket, tastes, [[0, 3]])
     with pytest.raises(SettingsError, match=r"^fold_in: .*; got one with a loss given in code"):
         lthjax.fold_in(swapped("loss")[1][-1], tastes, [[0, 3]])
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(losses, "bpr"), (backbones, "mf"), (backbones, "lightgcn"), (rules.SCORES, "magnitude")]
+)
+def test_another_function_under_a_name_of_ours_is_refused(find, found, tastes, monkeypatch, module, name):
+    """The settings, and so the folder, would say the same of both; and programs are kept by settings."""
+
+    def changed(*arguments, **options):
+        raise AssertionError("it was called")
+
+    (monkeypatch.setitem if isinstance(module, dict) else monkeypatch.setattr)(module, name, changed)
+    for use in (find, lambda: lthjax.retrain(found[1], tastes, show_progress=False)):
+        with pytest.raises(lthjax.SettingsError, match=rf"{name}.*: wanted the function of lthjax that the settings"):
+            use()
