@@ -26,7 +26,7 @@ from lthjax import plots, presets
 from lthjax.errors import SettingsError
 from lthjax.pruning.schedule import roundings
 from lthjax.runtime import files
-from lthjax.settings import Settings, values
+from lthjax.settings import MOST_SEEDS, Settings, values
 from lthjax.tickets import report
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Config(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 1 <= self.seeds <= 1_000:
-            wanted = "at least 1" if self.seeds < 1 else "at most 1,000"
+        if not 1 <= self.seeds <= MOST_SEEDS:
+            wanted = "at least 1" if self.seeds < 1 else f"at most {MOST_SEEDS:,}"
             raise SettingsError(f"--seeds: wanted {wanted}; got {self.seeds}.")
 
 

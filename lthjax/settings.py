@@ -170,6 +170,7 @@ class Settings(
         return int(self.rewind.removeprefix("epoch:")) if self.rewind.startswith("epoch:") else None
 
 
+MOST_SEEDS = 1_000  # of one call: each is a run with a folder of its own
 REWIND_NAMES = ("init", "reinit", "none", "lr")
 _RANGES: dict[str, tuple[int, int | None]] = {  # whole numbers: least and most
     "dim": (1, None),

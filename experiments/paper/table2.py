@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING
 from experiments import cli
 from experiments.find_tickets import baseline_rows
 from experiments.paper import panels, scales
-from experiments.paper.rows import Row, bold_if_winning, in_digits, markdown, nearest_row, with_warning, write_study
+from experiments.paper.rows import (
+    Row,
+    bold_if_winning,
+    in_digits,
+    markdown,
+    nearest_row,
+    rows_of_levels,
+    with_warning,
+    write_study,
+)
 from experiments.paper.runs import runs_of
 from experiments.paper.scales import Study
 from lthjax import plots
@@ -46,8 +55,13 @@ Levels = dict[tuple[str, str], list[Row]]  # (data, model) -> rows, the dense le
 
 def main(study: Study) -> list[Row]:
     """Train what is missing, write and print the table; returns all rows."""
-    levels = {(data, model): runs_of(study, data, model).rows() for data in study.data for model in study.models}
-    baselines = {(data, model): _baselines(study, data, model) for data, model in levels}
+    levels, baselines = {}, {}
+    for data, model in itertools.product(study.data, study.models):
+        runs = runs_of(study, data, model)
+        results = runs.results()
+        levels[data, model] = rows_of_levels(results)
+        # At scale quick, to see that it works, they would take longer than all else.
+        baselines[data, model] = [] if study.scale == "quick" else baseline_rows(runs.split, runs.settings, results)
     rows = [
         {"data": Path(data).stem, "model": model, "variant": "IMP"} | row
         for (data, model), of_run in levels.items()
@@ -55,12 +69,6 @@ def main(study: Study) -> list[Row]:
     ]
     write_study(study, "table2", rows, text_of(study, levels, baselines), drawing_of(levels))
     return rows
-
-
-def _baselines(study: Study, data: str, model: str) -> list[Row]:
-    """Popularity, PureSVD, EASE or item-kNN, judged against the dense models of all seeds; none at scale quick."""
-    runs = runs_of(study, data, model)
-    return [] if study.scale == "quick" else baseline_rows(runs.split, runs.settings, runs.results())
 
 
 def text_of(study: Study, levels: Levels, baselines: Levels | None = None) -> str:

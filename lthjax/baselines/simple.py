@@ -15,10 +15,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
 
-from lthjax.evaluation.ranking import evaluate_scores
-from lthjax.evaluation.verdict import compare
-from lthjax.search.problem import Problem
-from lthjax.tickets.result import Result, in_words, per_user_of
+from lthjax.evaluation.ranking import RankingMetrics, RankingTask, evaluate_scores
+from lthjax.search.problem import Problem, measure_ranking
+from lthjax.tickets.result import Result, in_words
 from lthjax.tickets.ticket import Ticket
 
 DIMS = (16, 32, 64, 128)  # F of PureSVD, beside the dense model's
@@ -45,30 +44,31 @@ def results(problem: Problem, dense: Ticket | Result) -> Iterator[Result]:
       problem: of the dense model.
       dense: level 0 of the same problem, or its result.
     """
-    settings, split, ks = problem.settings, problem.split, problem.plan.ks
+    settings, split = problem.settings, problem.split
     for name, make, note in _methods(problem):
         clock, model = time.monotonic(), make()
         seconds = time.monotonic() - clock
-        test = evaluate_scores(model.scores, problem.test, split.num_items, ks)
-        metrics, per_user, main = test.means(), per_user_of(test), f"recall@{ks[0]}"
-        if problem.valid is not None:
-            valid = evaluate_scores(model.scores, problem.valid, split.num_items, ks).means()
-            metrics |= {f"valid_{metric}": value for metric, value in valid.items()}
+        measured = measure_ranking(problem, _ranked_by(model, split.num_items), 0, dense)
         yield Result(
             level=None,
             sparsity=1 - model.num_stored / ((split.num_users + split.num_items) * settings.dim),
             num_kept=model.num_stored,
-            metrics=metrics,
-            per_user=per_user,
+            metrics=measured.metrics,
+            per_user=measured.per_user,
             best_epoch=0,
             epochs=0,
             seconds=seconds,
-            verdict=compare(dense.per_user[main], per_user[main], dense.best_epoch, 0),
-            tied_users=int(test.tied[ks[0]].sum()),
+            verdict=measured.verdict,
+            tied_users=measured.tied_users,
             method=name,
             note=note,
             **in_words(settings),
         )
+
+
+def _ranked_by(model: Model, num_items: int) -> Callable[[RankingTask, tuple[int, ...]], RankingMetrics]:
+    """How good a model ranks, as `measure_ranking` asks for it."""
+    return lambda task, ks: evaluate_scores(model.scores, task, num_items, ks)
 
 
 def _methods(problem: Problem) -> Iterator[tuple[str, Callable[[], Model], str]]:
@@ -92,8 +92,8 @@ def _best(problem: Problem, makers: Mapping[str, Callable[[], Model]]) -> tuple[
     clock, ks = time.monotonic(), problem.plan.ks[:1]
 
     def recall(name):
-        measured = evaluate_scores(makers[name]().scores, problem.selection, problem.split.num_items, ks)
-        return measured.means()[f"recall@{ks[0]}"]
+        rank = _ranked_by(makers[name](), problem.split.num_items)
+        return rank(problem.selection, ks).means()[f"recall@{ks[0]}"]
 
     best, part = max(makers, key=recall), problem.settings.selection
     tried = ", ".join(name.split()[-1] for name in makers)

@@ -14,7 +14,7 @@ import functools
 import html
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +115,11 @@ class Run:
         return resolve.split_of(self.data, self.settings, self.config["data"]["fingerprint"], str(self.path))
 
     @functools.cached_property
+    def _result_of(self) -> Callable[[int], Result]:
+        """The result of a level, read once from its ticket, whose arrays are not kept."""
+        return functools.cache(lambda level: ticketing.result(load_ticket(folders.ticket_place(self.path, level))))
+
+    @functools.cached_property
     def _results(self) -> "pd.DataFrame":
         import pandas as pd
 
@@ -122,7 +127,7 @@ class Run:
         kept = _read_results(self.path / "results.csv", strict=not levels)
         if not levels:  # a table that was kept without its tickets
             return kept
-        rows = [ticketing.result(load_ticket(folders.ticket_place(self.path, level))).row() for level in levels]
+        rows = [self._result_of(level).row() for level in levels]
         if not _says_the_same(kept, rows):
             warnings.warn(f"{self.path / 'results.csv'} is not what the tickets say: these count.", stacklevel=2)
         return _typed(pd.DataFrame(rows).replace("", np.nan))
@@ -159,7 +164,7 @@ class Run:
     def results(self, num_levels: int | None = None) -> list[Result]:
         """What tables and statistics need of the first levels, of all by default; arrays are not kept."""
         levels = self._results["level"].tolist()[:num_levels]
-        return [ticketing.result(load_ticket(folders.ticket_place(self.path, level))) for level in levels]
+        return [self._result_of(level) for level in levels]
 
     def _title(self) -> str:
         done, all_levels = len(self._results), self.settings.num_levels + 1

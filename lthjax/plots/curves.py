@@ -36,8 +36,7 @@ def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 2
     )
     ax.axhline(dense, **baseline(), label=f"dense, {dense:.4f}")
     ax.plot(sparsity, [row[name] for row in rows], color=TICKET, marker="o", markersize=4, label="tickets")
-    best = sparsest_winner(list(rows))
-    if best is not None and not rows[0].get("cut_short"):  # against an unfinished model nothing has won
+    if best := _starred(rows):
         label = f"sparsest winning ticket, {best['sparsity']:.1%} pruned"
         _star(best, name, ax, color=WINNER, markersize=17, label=label)
     return finish(ax, "entries pruned (%)", f"test Recall@{k}")
@@ -64,15 +63,18 @@ def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: 
             low, high = ([r + sign * d for r, d in zip(recall, spread, strict=True)] for sign in (-1, 1))
             ax.fill_between(sparsity, low, high, color=color, alpha=0.12, linewidth=0)
         ax.plot(sparsity, recall, label=plain(variant), **line_style)
-        best = sparsest_winner(list(rows))
-        if best is not None and not rows[0].get("cut_short"):
+        if best := _starred(rows):
             _star(best, name, ax, color=color, markersize=15)
         if number == 0 or not same_dense:
             ax.axhline(recall[0], **baseline() | ({} if same_dense else {"color": color}), linewidth=1)
-    has_star = any(sparsest_winner(rows) and not rows[0].get("cut_short") for rows in variants.values())
-    title = "dotted: dense" + ("; star: sparsest winner" if has_star else "")
+    title = "dotted: dense" + ("; star: sparsest winner" if any(map(_starred, variants.values())) else "")
     legend = {"title": title, "title_fontsize": "x-small"}
     return finish(ax, "entries pruned (%)", f"test Recall@{k}", **legend)
+
+
+def _starred(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The row that gets a star: the sparsest winner, none against a dense model that was cut short."""
+    return None if rows[0].get("cut_short") else sparsest_winner(rows)
 
 
 def _star(row: Mapping[str, Any], metric: str, ax: "Axes", **line: Any) -> None:

@@ -9,14 +9,14 @@ import contextlib
 import functools
 import logging
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
+
+from lthjax.runtime import streams
 
 
 def write(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -70,13 +70,7 @@ def _orbax() -> ModuleType:
     """
     from orbax.checkpoint import v1
 
-    show = sys.unraisablehook
-
-    def show_others(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            show(unraisable)
-
-    sys.unraisablehook = show_others
+    streams.hide_unraisable(lambda unraisable: str(unraisable.exc_value) == "Event loop is closed")
     logging.getLogger("asyncio").addFilter(lambda record: "tensorstore" not in record.getMessage())
     return v1
 

@@ -3,10 +3,11 @@
 import contextlib
 import functools
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from lthjax.runtime import streams
 
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # batch systems, terminals
 _noted: list[int] = []  # signals that came and have ended nothing yet
@@ -62,13 +63,7 @@ def as_keyboard_interrupt() -> Iterator[None]:
 @functools.cache
 def _hide_swallowed() -> None:
     """Print no traceback of an interrupt that a callback swallowed: it is raised again."""
-    show = sys.unraisablehook
-
-    def show_others(unraisable: Any) -> None:
-        if unraisable.exc_type is not KeyboardInterrupt:
-            show(unraisable)
-
-    sys.unraisablehook = show_others
+    streams.hide_unraisable(lambda unraisable: unraisable.exc_type is KeyboardInterrupt)
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:

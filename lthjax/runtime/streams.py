@@ -4,6 +4,8 @@ import atexit
 import contextlib
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 BROKEN_PIPE = 141  # exit code where who read has gone, as in `| head -1`: 128 + SIGPIPE
 
@@ -24,6 +26,17 @@ def settle() -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     atexit.register(_flush)
+
+
+def hide_unraisable(is_hidden: Callable[[Any], bool]) -> None:
+    """Print no traceback, from now on, of what Python could not raise (`sys.UnraisableHookArgs`) and this holds of."""
+    show = sys.unraisablehook
+
+    def show_others(unraisable: Any) -> None:
+        if not is_hidden(unraisable):
+            show(unraisable)
+
+    sys.unraisablehook = show_others
 
 
 def tell(text: str) -> None:

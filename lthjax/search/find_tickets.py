@@ -20,10 +20,9 @@ from lthjax.search.imp import imp
 from lthjax.search.one_shot import one_shot
 from lthjax.search.problem import Given, Problem, prepare
 from lthjax.search.steps import Search
-from lthjax.settings import PruningSettings, Settings, names
+from lthjax.settings import MOST_SEEDS, PruningSettings, Settings, names
 from lthjax.tickets.ticket import Ticket
 
-MOST_SEEDS = 1_000  # each is a run with a folder of its own
 SEARCHES: dict[str, Search] = {"previous": imp, "dense": one_shot}  # by the names of --prune-parent
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import optax
 from lthjax.data.split import Split
 from lthjax.errors import DataError, SettingsError
 from lthjax.evaluation import ranking
-from lthjax.evaluation.ranking import RankingTask
+from lthjax.evaluation.ranking import RankingMetrics, RankingTask
 from lthjax.evaluation.verdict import UNJUDGED, Verdict, compare
 from lthjax.graph import graph as graphs
 from lthjax.graph.graph import Graph
@@ -22,7 +23,7 @@ from lthjax.model.losses import Loss
 from lthjax.pruning.rules import SCORES, Score
 from lthjax.pruning.schedule import num_kept_at
 from lthjax.settings import ModelSettings, Settings, StepSettings, values
-from lthjax.tickets.result import per_user_of
+from lthjax.tickets.result import Result, per_user_of
 from lthjax.tickets.ticket import Ticket
 from lthjax.training import fingerprint
 from lthjax.training.fit import Plan, Trainer
@@ -194,10 +195,27 @@ def measure(problem: Problem, program: Program, params: Any, best_epoch: int, de
       dense: the dense model; None where there is none to compare with.
     """
     final = jax.block_until_ready(program.embed(params, problem.graph))
-    measured = ranking.evaluate(final, problem.test, problem.plan.ks)
+    return measure_ranking(problem, functools.partial(ranking.evaluate, final), best_epoch, dense)
+
+
+def measure_ranking(
+    problem: Problem,
+    rank: Callable[[RankingTask, tuple[int, ...]], RankingMetrics],
+    best_epoch: int,
+    dense: Ticket | Result | None,
+) -> Measured:
+    """The same of any model.
+
+    Args:
+      problem: with both parts.
+      rank: (task, list lengths) -> how good the model ranks for the task.
+      best_epoch: of the model, 0 where it was not trained.
+      dense: the dense model, or its result; None where there is none to compare with.
+    """
+    measured = rank(problem.test, problem.plan.ks)
     metrics = measured.means()
     if problem.valid is not None:
-        on_valid = ranking.evaluate(final, problem.valid, problem.plan.ks).means()
+        on_valid = rank(problem.valid, problem.plan.ks).means()
         metrics |= {f"valid_{name}": value for name, value in on_valid.items()}
     per_user, main = per_user_of(measured), f"recall@{problem.plan.ks[0]}"
     verdict = UNJUDGED

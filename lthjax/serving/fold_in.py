@@ -198,7 +198,7 @@ def entries_to_keep(masks: np.ndarray, degree: np.ndarray, new_degree: np.ndarra
     middle = (first + last) // 2
     low = np.clip(middle - _PEERS // 2, 0, max(len(ranked) - _PEERS, 0))
     high = np.minimum(low + _PEERS, len(ranked))
-    # IdLists of one degree count all or none: which of them stand inside the window is chance.
+    # Rows of one degree count all or none: which of them stand inside the window is chance.
     low = np.searchsorted(ranked, ranked[low], "left")
     high = np.searchsorted(ranked, ranked[high - 1], "right")
     return np.maximum(1, np.rint((sums[high] - sums[low]) / (high - low)).astype(int))

@@ -20,10 +20,7 @@ from lthjax.training.optimizer import masked
 
 Side = Literal["user", "item"]
 
-
 _TRIPLES = 64  # D
-
-
 _NUMBERS_PER_BLOCK = 2**22  # D x F of the rows that are trained side by side; what they gather takes twice as many
 
 

@@ -20,9 +20,7 @@ def combine(runs: Sequence[Sequence[Result]], k: int = 20) -> list[dict[str, Any
       runs: the results of each seed, all levels, the dense one first; split and settings alike.
       k: places of Recall.
     """
-    main = f"recall@{k}"
-    values = np.asarray([[ticket.per_user[main] for ticket in run] for run in runs], np.float64)  # [S, L, U]
-    epochs = np.asarray([[ticket.best_epoch for ticket in run] for run in runs])  # [S, L]
+    values, epochs = _of_seeds(runs, k)
     verdicts = [
         verdict.DENSE,
         *verdict.compare_seeds(values[:, 0], values[:, 1:].swapaxes(0, 1), epochs[:, 0], epochs[:, 1:].T),
@@ -58,11 +56,15 @@ def _mean_count(rows: Sequence[dict[str, Any]], name: str) -> float | None:
 
 def sparsest_winner_interval(runs: Sequence[Sequence[Result]], k: int = 20) -> tuple[float, float]:
     """95% interval of the highest winning sparsity over users and seeds; see `statistics.sparsest_winner_interval`."""
-    main = f"recall@{k}"
-    values = np.asarray([[ticket.per_user[main] for ticket in run] for run in runs], np.float64)
-    epochs = np.asarray([[ticket.best_epoch for ticket in run] for run in runs])
+    values, epochs = _of_seeds(runs, k)
     return statistics.sparsest_winner_interval(
         (values[:, 1:] - values[:, :1]).swapaxes(0, 1),
         (epochs[:, 1:] - epochs[:, :1]).T,
         np.asarray([ticket.sparsity for ticket in runs[0][1:]], np.float64),
     )
+
+
+def _of_seeds(runs: Sequence[Sequence[Result]], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """[S, L, U] float64 Recall@k of each user, and [S, L] best epochs."""
+    values = np.asarray([[result.per_user[f"recall@{k}"] for result in run] for run in runs], np.float64)
+    return values, np.asarray([[result.best_epoch for result in run] for run in runs])

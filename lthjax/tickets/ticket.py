@@ -169,12 +169,8 @@ def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state:
         masks[side] = mask
         start[side] = _scatter(mask, arrays[f"start/{side}"])
         trained[side] = _scatter(mask, arrays[f"trained/{side}"])
-    states = {}
-    for prefix in _STATES:
-        if state is not None and f"{prefix}step" in arrays:
-            states[prefix.rstrip("/")] = checkpoint.restore_leaves(state, arrays, prefix)
     prefix = "per_user/"
-    return Ticket(
+    ticket = Ticket(
         masks=jax.tree.map(jax.numpy.asarray, Embeddings(**masks)),
         start=jax.tree.map(jax.numpy.asarray, Embeddings(**start)),
         trained=jax.tree.map(jax.numpy.asarray, Embeddings(**trained)),
@@ -186,9 +182,9 @@ def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state:
         given=facts.get("given", {}),
         tied_users=facts.get("tied_users"),
         **{name: facts[name] for name in _FACTS},
-        **states,
-        saved_states={} if state is not None else {n: a for n, a in arrays.items() if n.startswith(_STATES)},
+        saved_states={name: array for name, array in arrays.items() if name.startswith(_STATES)},
     )
+    return ticket if state is None else with_states(ticket, state)
 
 
 def with_states(ticket: Ticket, state: TrainState) -> Ticket:
