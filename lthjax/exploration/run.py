@@ -168,7 +168,8 @@ class Run:
 
     def _title(self) -> str:
         done, all_levels = len(self._results), self.settings.num_levels + 1
-        levels = f"{done} levels" if done == all_levels else f"{done} of {all_levels} levels so far"
+        is_own = "search" in self.config.get("given", {})  # it yields as many levels as it likes
+        levels = f"{done} levels" if done == all_levels or is_own else f"{done} of {all_levels} levels so far"
         best = self.sparsest_winner
         unsure = " (?)" if best and self.tickets[0].row.get("cut_short") else ""  # against an unfinished dense model
         winner = (

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
 from lthjax.evaluation import verdict
 from lthjax.pruning import masks as masking
@@ -81,7 +82,7 @@ def execute(
     with contextlib.ExitStack() as stack:
         runs = []
         for problem, path in zip(problems, paths, strict=True):
-            run = _Run(problem, search(problem), given_dense.get(problem.settings.seed))
+            run = _Run(problem, _begun(search, problem), given_dense.get(problem.settings.seed))
             if path is not None:
                 run.folder = stack.enter_context(folders.open_folder(path, _description(problem)))
             params = problem.program.init(problem.key(Purpose.FIRST_VALUES))
@@ -111,6 +112,15 @@ def _rounds(runs: list[_Run], bars: progress.Bars, options: Options) -> Iterator
         asked = {number: _next(runs[number], tickets) for number, tickets in answers.items()}
 
 
+def _begun(search: Search, problem: Problem) -> Generator[Iterable[Request], list[Ticket], None]:
+    """The generator of a search."""
+    generator = search(problem)
+    if not isinstance(generator, Generator):
+        came = type(generator).__name__
+        raise SettingsError(f"search: wanted a generator function, which yields lists of requests; it gave {came}.")
+    return generator
+
+
 def _next(run: _Run, tickets: list[Ticket] | None) -> Iterator[Request] | None:
     """What the search asks for when it is sent tickets; None where it ends."""
     try:
@@ -124,12 +134,13 @@ def _next(run: _Run, tickets: list[Ticket] | None) -> Iterator[Request] | None:
 
 def _portions(asked: dict[int, Iterator[Request]], most: int) -> Iterator[list[tuple[int, Request]]]:
     """The requests of all runs in turn, level by level, a few at a time; each is made when it is reached."""
-    in_turn = itertools.zip_longest(*asked.values())
+    ended = object()  # not None, which a search may yield by mistake
+    in_turn = itertools.zip_longest(*asked.values(), fillvalue=ended)
     numbered = (
         (number, request)
         for requests in in_turn
         for number, request in zip(asked, requests, strict=True)
-        if request is not None
+        if request is not ended
     )
     while portion := list(itertools.islice(numbered, most)):
         yield portion
@@ -165,10 +176,16 @@ def _check(task: _Task, asked: list[int]) -> None:
         raise SettingsError(f"search: wanted levels that are whole numbers from 0; got {request.level!r}.")
     if request.level in run.rows or request.level in asked:
         raise SettingsError(f"search: wanted each level once; got level {request.level} again.")
-    wanted = [np.shape(leaf) for leaf in run.template.params]
-    came = [np.shape(leaf) for leaf in request.masks]
+    masks, wanted = request.masks, [np.shape(leaf) for leaf in run.template.params]
+    came = [np.shape(leaf) for leaf in masks] if isinstance(masks, Embeddings) else type(masks).__name__
     if wanted != came:
         raise SettingsError(f"search: wanted masks of shapes {wanted} at level {request.level}; got {came}.")
+    kinds = {str(np.asarray(leaf).dtype) for leaf in masks}
+    if kinds != {"bool"}:
+        raise SettingsError(f"search: wanted masks of bool at level {request.level}; got {', '.join(sorted(kinds))}.")
+    if not isinstance(request.start, TrainState):
+        came = type(request.start).__name__
+        raise SettingsError(f"search: wanted a TrainState as the start of level {request.level}; got {came}.")
 
 
 def _finished(task: _Task) -> Ticket | None:

@@ -47,9 +47,16 @@ class Given(NamedTuple):
         return "adam" if self.optimizer is None else fingerprint.of_optimizer(self.optimizer)
 
     def names(self) -> dict[str, str]:
-        """Fingerprints of all but the optimizer, by what they are."""
+        """Fingerprints of all but the optimizer, by what they are.
+
+        Raises:
+          SettingsError: one is no function.
+        """
         functions = {kind: function for kind, function in self._asdict().items() if function is not None}
         functions.pop("optimizer", None)
+        for kind, function in functions.items():
+            if not callable(function):
+                raise SettingsError(f"{kind}: wanted a function; got {function!r:.60}.")
         return {kind: getattr(fingerprint, f"of_{kind}")(function) for kind, function in functions.items()}
 
 

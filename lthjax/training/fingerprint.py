@@ -23,6 +23,7 @@ from lthjax.graph import graph as graphs
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss, Triples
 from lthjax.pruning.rules import Score
+from lthjax.runtime import checkpoint
 
 _USERS, _ITEMS, _DIM = 5, 7, 4
 _PLAIN = (str, bytes, int, float, complex, type(None), np.generic, np.dtype, range, slice)  # their repr tells them
@@ -138,7 +139,9 @@ def _code(value: Any, seen: set[int]) -> Iterator[bytes]:
     if value is ... or isinstance(value, _PLAIN):
         yield repr(value).encode()
     elif isinstance(value, np.ndarray | jax.Array):
-        yield np.asarray(value).tobytes()
+        (array,) = checkpoint.named_leaves(value).values()  # of a random key, the numbers
+        yield f"{array.dtype.str} {array.shape}".encode()
+        yield array.tobytes()
     elif isinstance(value, types.ModuleType | types.BuiltinFunctionType | type):
         yield value.__name__.encode()
     elif id(value) not in seen:
@@ -154,7 +157,7 @@ def _parts(value: Any) -> list[Any]:
     if isinstance(value, types.MethodType):
         return [value.__func__, value.__self__]
     if isinstance(value, types.FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        cells = [_content(cell) for cell in value.__closure__ or ()]
         read = {name: value.__globals__[name] for name in sorted(_names(value.__code__) & value.__globals__.keys())}
         own = [
             part for part in read.values() if not callable(part) or getattr(part, "__module__", "") == value.__module__
@@ -173,6 +176,14 @@ def _parts(value: Any) -> list[Any]:
     if hasattr(value, "__dict__"):
         return [vars(value)]
     raise SettingsError(f"wanted a function whose code can be read; got {value!r:.60}.")
+
+
+def _content(cell: types.CellType) -> Any:
+    """What a variable around a function holds; Ellipsis where nothing was put there yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return ...
 
 
 def _names(code: types.CodeType) -> set[str]:

@@ -261,10 +261,36 @@ def masks_of_a_wider_table(problem):
     yield [request._replace(masks=request.masks._replace(item=np.ones((40, 5), bool)))]
 
 
+def nothing(problem):
+    yield [None]
+
+
+def a_list(problem):
+    return [dense(problem)]
+
+
+def no_masks(problem):
+    yield [dense(problem)._replace(masks=None)]
+
+
+def masks_of_numbers(problem):
+    request = dense(problem)
+    yield [request._replace(masks=request.masks._replace(user=np.ones((30, 4), np.float32)))]
+
+
+def no_start(problem):
+    yield [dense(problem)._replace(start=None)]
+
+
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize(
     ("search", "said"),
     [
+        (nothing, "wanted requests; got NoneType"),
+        (a_list, "wanted a generator function, which yields lists of requests; it gave list"),
+        (no_masks, r"wanted masks of shapes \[\(30, 4\), \(40, 4\)\] at level 0; got NoneType"),
+        (masks_of_numbers, "wanted masks of bool at level 0; got bool, float32"),
+        (no_start, "wanted a TrainState as the start of level 0; got NoneType"),
         (a_number, "wanted lists of requests; got int"),
         (a_bare_request, "wanted requests; got int"),
         (a_ticket, "wanted requests; got Ticket"),

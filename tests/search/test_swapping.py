@@ -309,3 +309,15 @@ def test_another_function_under_a_name_of_ours_is_refused(find, found, tastes, m
     for use in (find, lambda: lthjax.retrain(found[1], tastes, show_progress=False)):
         with pytest.raises(lthjax.SettingsError, match=rf"{name}.*: wanted the function of lthjax that the settings"):
             use()
+
+
+@pytest.mark.parametrize("kind", ["search", "score", "backbone", "loss"])
+def test_what_is_no_function_is_refused(find, kind):
+    with pytest.raises(SettingsError, match=f"^{kind}: wanted a function; got 3"):
+        find(**{kind: 3})
+
+
+def test_a_search_of_one_s_own_has_as_many_levels_as_it_likes(swapped):
+    out, tickets = swapped("search")
+    assert (len(tickets), tickets[0].settings.levels) == (2, 2)
+    assert "; 2 levels, " in repr(lthjax.load_run(out))

@@ -102,6 +102,9 @@ MAKERS = {
     "closure of a set": lambda number: closing_over(frozenset({"a", "b", number})),
     "closure of an array": lambda number: closing_over(np.arange(4) * number),
     "closure of a device's array": lambda number: closing_over(jnp.arange(4) * number),
+    "closure of an array of a dtype": lambda number: closing_over(np.zeros(4, {2: "i4", 3: "f4"}[number])),
+    "closure of an array of a shape": lambda number: closing_over(np.zeros((number, 6 // number))),
+    "closure of a key": lambda number: closing_over(jax.random.key(number)),
     "default": with_default,
     "keyword default": with_keyword_default,
     "helper in a closure": calling,
@@ -183,6 +186,18 @@ def even(x):
 
 def odd(x):
     return x != 0 and even(x - 1)
+
+
+def test_a_variable_that_is_not_there_yet_has_a_name():
+    def function(x):
+        return later(x)
+
+    before = fingerprint.of_code(function)
+
+    def later(x):
+        return x
+
+    assert fingerprint.of_code(function) != before
 
 
 def test_what_has_no_code_is_refused():
