@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from experiments.paper import panels, scales
-from experiments.paper.rows import Row, grouped, markdown, with_warning, write_study
+from experiments.paper.rows import Row, grouped, is_cut_short, markdown, with_warning, write_study
 from experiments.paper.runs import Runs, runs_of
 from experiments.paper.scales import Study
 from lthjax import plots
@@ -60,7 +60,8 @@ def speeds(runs: Runs) -> list[Row]:
         for level, curve in curves(runs.folder / f"seed_{seed}", part).items():
             if level:
                 taken[level].append((epochs_to_reach(curve, target), epochs_to_reach(dense, target)))
-    return [_row(row, taken[row["level"]]) for row in levels[1:]]
+    is_sure = {"dense_cut_short": levels[0]["cut_short"]}
+    return [_row(row, taken[row["level"]]) | is_sure for row in levels[1:]]
 
 
 def curves(folder: Path, part: str) -> dict[int, Curve]:
@@ -110,6 +111,7 @@ def text_of(study: Study, rows: Sequence[Row]) -> str:
         for name, row in shown.items():
             span = f" ({row['relative_low']:.1f} to {row['relative_high']:.1f})" if row["seeds"] > 1 else ""
             epochs = [f"{row['ticket_epochs']:.0f}", f"{row['dense_epochs']:.0f}", f"{row['relative']:.1f}{span}"]
+            name += " ?" if is_cut_short(levels) else ""
             lines.append([*label, name, f"{row['sparsity']:.1%}", *epochs, f"{row['seeds_that_reach']}/{row['seeds']}"])
         if not shown:
             lines.append([*label, "none wins and gets there", *[None] * 5])

@@ -78,6 +78,8 @@ def what_is_kept(pair: Pair) -> Row:
     """A row of numbers over the whole tables."""
     from scipy import stats
 
+    from lthjax.tickets.result import is_cut_short
+
     dense, ticket, kept = (
         np.concatenate([np.ravel(side) for side in table])
         for table in (pair.dense.trained, pair.ticket.trained, pair.ticket.masks)
@@ -87,6 +89,7 @@ def what_is_kept(pair: Pair) -> Row:
         **{"data": pair.data, "model": pair.model, "seed": pair.ticket.settings.seed, "level": pair.ticket.level},
         **{"sparsity": pair.ticket.sparsity, "verdict": pair.ticket.verdict.name},
         "selection": pair.ticket.settings.selection,
+        "dense_cut_short": is_cut_short(pair.dense.best_epoch, pair.dense.epochs, pair.dense.settings),
         **tenths,
         "dense_magnitude_of_kept": float(np.abs(dense[kept]).mean()),
         "dense_magnitude_of_pruned": float(np.abs(dense[~kept]).mean()),

@@ -99,13 +99,13 @@ def titled_parts(figure: "Figure", titles: Sequence[str], inches: tuple[float, f
     figure.set_size_inches(*inches)
     parts = list(figure.subfigures(len(titles), 1, squeeze=False).ravel())
     for part, text in zip(parts, titles, strict=True):
-        part.suptitle(text, **_TITLE)
+        part.suptitle(plots.readable(text), **_TITLE)
     return parts
 
 
 def set_title(ax: "Axes", text: str) -> None:
     """A title as it is: names of files may contain a $."""
-    ax.set_title(text, **_TITLE)
+    ax.set_title(plots.readable(text), **_TITLE)
 
 
 _TITLE: dict[str, Any] = {"fontsize": "medium", "parse_math": False}

@@ -36,7 +36,7 @@ from experiments.paper import (
     table3,
     who_pays,
 )
-from experiments.paper.rows import Row, markdown
+from experiments.paper.rows import Row, is_cut_short, markdown
 from experiments.paper.scales import Study
 from lthjax import plots
 from lthjax.errors import SettingsError, TrainingError
@@ -197,6 +197,8 @@ def claim_line(claim: claims.Claim, parts: Mapping[str, Done]) -> list[str]:
         return [*label, "not run", done.about["error"]]
     holds, evidence = claim.judge(done.rows)
     word = {True: "holds", False: "**does not hold**", None: "open"}[holds]
+    if is_cut_short(done.rows):
+        word, evidence = f"{word} (?)", f"{evidence}; ? as a dense model was cut short"
     return [*label, word, f"{evidence} ({claim.part})"]
 
 

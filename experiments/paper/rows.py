@@ -78,10 +78,23 @@ def in_digits(row: Row | None, metric: str) -> str | None:
     return f"{row[metric]:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
 
 
-def bold_if_winning(row: Row | None, metric: str) -> str | None:
-    """`in_digits`, in bold where the row is a winning ticket, as in the paper."""
+def bold_if_winning(row: Row | None, metric: str, dense: Row) -> str | None:
+    """`in_digits`, in bold where the row is a winning ticket, as in the paper; a ? where that is not sure.
+
+    Args:
+      row: of a ticket, or None.
+      metric: its column.
+      dense: what the ticket is compared with; the ? stands where it was cut short.
+    """
     text = in_digits(row, metric)
-    return f"**{text}**" if row is not None and row.get("verdict") in WINNING else text
+    if row is None or row.get("verdict") not in WINNING:
+        return text
+    return f"{text} ?" if dense.get("cut_short") else f"**{text}**"
+
+
+def is_cut_short(rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Was any of the dense models cut short, that tickets are compared with?"""
+    return any(row.get("dense_cut_short") or (row.get("level") == 0 and row.get("cut_short")) for row in rows)
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
@@ -94,7 +107,7 @@ def with_warning(text: str, rows: Iterable[Mapping[str, Any]]) -> str:
     """The text under a table, with warnings where rows were chosen on the test part, or dense models were cut short."""
     rows = list(rows)
     warnings = [report.TEST_WARNING] if any(row["selection"] == "test" for row in rows) else []
-    if any(row.get("level") == 0 and row.get("cut_short") for row in rows):
+    if is_cut_short(rows):
         warnings.append(report.CUT_SHORT)
     return "\n".join([text, *warnings])
 

@@ -85,7 +85,7 @@ def text_of(study: Study, levels: Levels, baselines: Levels | None = None) -> st
     for (data, model), rows in levels.items():
         name = Path(data).stem
         ours = [nearest_row(rows, sparsity) for sparsity in SPARSITIES]
-        cells = [bold_if_winning(row, metric) for metric in METRICS for row in ours]
+        cells = [bold_if_winning(row, metric, rows[0]) for metric in METRICS for row in ours]
         lines.append([name, plots.MODELS[model], "ours", *cells])
         theirs = scales.STANDS_FOR.get(name, name)
         if (theirs, model) in PAPER:

@@ -258,7 +258,8 @@ def _lines(rows: Sequence[Row], paper: Mapping[str, Sequence[float]]) -> Iterato
     dense = next(row for row in rows if row["variant"] == "dense")
     yield ["dense, ours", in_digits(dense, "recall@20"), None, in_digits(dense, "ndcg@20"), None]
     for method in METHODS:
-        write = bold_if_winning if method == "ticket" else in_digits  # only tickets are called winning
+        # Only tickets are called winning.
+        write = functools.partial(bold_if_winning, dense=dense) if method == "ticket" else in_digits
         at_sparsities = _at_sparsities(rows, method)
         yield [f"{method}, ours", *(write(row, name) for name in ("recall@20", "ndcg@20") for row in at_sparsities)]
         if method in paper:

@@ -70,10 +70,11 @@ def _cells(levels: Sequence[Row]) -> list[str | None]:
     """What the table says of the levels of a variant."""
     dense, winner = levels[0], sparsest_winner(levels)
     best = max(levels[1:], key=lambda row: row["recall@20"])
+    unsure = " ?" if winner and dense.get("cut_short") else ""
     return [
         in_digits(dense, "recall@20"),
         *(in_digits(best, "recall@20"), f"{best['sparsity']:.1%}"),
-        in_digits(winner, "recall@20") or "none",
+        (in_digits(winner, "recall@20") or "none") + unsure,
         winner and f"{winner['sparsity']:.1%}",
         winner and f"{winner['best_epoch']:.0f}",
         f"{dense['best_epoch']:.0f}",

@@ -8,7 +8,8 @@ At every level: the share of entries kept by users and items in ten groups with 
 interactions (group 1 has the rows with the fewest, Wang et al.'s own grouping), and by dimension; rows with no entry
 left; test Recall@20 of users by group; the share of test interactions with the items of a group that are hit in the top
 20; and of all items, how many are in anybody's top 20 (coverage), how unequally (Gini coefficient of exposure), and how
-many training interactions a recommended item has. "Anybody" are the users with test items.
+many training interactions a recommended item has. "Anybody" are the users with test items. Lists are as they are
+served: of equal scores the item with more training interactions comes first.
 
 Runs are those of figure2; without them, a third of its cost for each variant. On bundled data with the runs of three
 seeds of MF there, at scale cpu: 7 s of one CPU core.
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from lthjax.data.split import Split
     from lthjax.embeddings import Embeddings
+    from lthjax.evaluation.ranking import TopItems
     from lthjax.search.problem import Problem
     from lthjax.tickets.ticket import Ticket
 
@@ -129,7 +131,6 @@ def measured(ticket: "Ticket", problem: "Problem", groups: Groups) -> Iterator[R
       groups: of its split.
     """
     from lthjax.evaluation import breakdown
-    from lthjax.evaluation.ranking import top_items
 
     for side, mask, group in zip(SIDES, ticket.masks, groups.group, strict=True):
         of_rows = breakdown.density_of_rows(mask)
@@ -144,7 +145,7 @@ def measured(ticket: "Ticket", problem: "Problem", groups: Groups) -> Iterator[R
     recall = breakdown.mean_by_group(ticket.per_user[f"recall@{K}"], groups.group.user[ticket.users], NUM_GROUPS)
     yield from _numbers("recall of group", "user", recall)
     final = problem.program.embed(ticket.trained, problem.graph)
-    top, test = top_items(final, problem.test, K), problem.split.test
+    top, test = served(final, problem, groups.degree.item), problem.split.test
     hits = breakdown.are_hits(*top, test)
     recall = breakdown.mean_by_group(hits, groups.group.item[test[:, 1]], NUM_GROUPS)
     yield from _numbers("recall of group", "item", recall)
@@ -153,6 +154,30 @@ def measured(ticket: "Ticket", problem: "Problem", groups: Groups) -> Iterator[R
     yield _number("gini of exposure", "item", breakdown.gini(exposed))
     yield _number("degree of recommended", "item", breakdown.mean_popularity(exposed, groups.degree.item))
     yield _number("degree of test interactions", "item", groups.degree.item[test[:, 1]].mean())
+
+
+def served(final: "Embeddings", problem: "Problem", degree: np.ndarray) -> "TopItems":
+    """The lists of the test users as they are served: among equal scores the item with more interactions comes first.
+
+    Args:
+      final: final embeddings.
+      problem: with the parts, and what is left out of the lists.
+      degree: [N] training interactions of each item.
+    """
+    from lthjax.evaluation.ranking import top_items
+    from lthjax.search.problem import test_task
+
+    # Equal scores rank by number, so items are numbered from the most popular one for this.
+    popular = np.argsort(-degree, kind="stable").astype(np.int32)
+    number = np.argsort(popular).astype(np.int32)
+    split = problem.split
+    parts = {
+        name: np.stack([pairs[:, 0], number[pairs[:, 1]]], axis=1)
+        for name, pairs in (("train", split.train), ("valid", split.valid), ("test", split.test))
+    }
+    task = test_task(dataclasses.replace(split, **parts), problem.settings)
+    top = top_items(final._replace(item=final.item[popular]), task, K)
+    return top._replace(items=np.where(top.items >= 0, popular[top.items], -1))
 
 
 def _number(quantity: str, side: str, value: float, place: int = 0) -> Row:

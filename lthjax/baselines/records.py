@@ -89,9 +89,9 @@ def pep(
         ),
     )
     seconds, clock = 0.0, time.monotonic()
-    for number, at in enumerate(reached):
+    for target, at in zip(targets, reached, strict=True):
         seconds += time.monotonic() - clock
-        key = problem.key(Purpose.PEP_BATCHES, number)
+        key = problem.key(Purpose.PEP_BATCHES, _number(target))
         start = _begin(problem.program, dense.start, at.masks)
         state = _train(problem, problem.program, Member("PEP", at.masks, key, start), report)
         state = state.replace(seconds=state.seconds + seconds)
@@ -134,8 +134,8 @@ def lcm(
     split = problem.split
     optimizer = linear_maps.only_maps(optimizer or optax.adam(problem.settings.learning_rate))
     parts = problem.parts._replace(table=linear_maps.table(dense.trained), optimizer=optimizer)
-    for number, sparsity in enumerate(sparsities):
-        count = linear_maps.student_dim(problem.settings.dim, sparsity)
+    for sparsity in sparsities:
+        number, count = _number(sparsity), linear_maps.student_dim(problem.settings.dim, sparsity)
         program = make_program(parts, (split.num_users, split.num_items, count.kept), len(split.train))
         params = program.init(problem.key(Purpose.LCM_FIRST_VALUES, number))
         masks, key = masking.all_kept(params), problem.key(Purpose.LCM_BATCHES, number)
@@ -166,6 +166,11 @@ def magnitude_pruning(problem: Problem, dense: Ticket, sparsities: Sequence[floa
         about = {"method": "MagPrune", "num_kept": masking.num_kept(pruned.masks)}
         about |= {"sparsity": masking.sparsity(pruned.masks), "note": "; ".join(filter(None, notes))}
         yield _result(problem, program, state, dense, about)
+
+
+def _number(sparsity: float) -> int:
+    """Of its keys: the same whichever other sparsities are asked for beside it."""
+    return round(1e6 * sparsity)
 
 
 def _begin(program: Program, params: Any, masks: Any) -> FitState:

@@ -47,8 +47,8 @@ def without_comments(content: bytes) -> tuple[bytes, int]:
 
 def are_lists(content: bytes) -> bool:
     """Whether a text is lines of whole numbers of differing length."""
-    if content.translate(None, b"-0123456789 ,\t\n"):
-        return False
+    if re.match(rb"[^\n]*[^-0-9 ,\t\n]", content) or content.translate(None, b"-0123456789 ,\t\n"):
+        return False  # the first line mostly tells, and a long text is not copied
     return len({len(line.replace(b",", b" ").split()) for line in io.BytesIO(content)} - {0}) > 1
 
 

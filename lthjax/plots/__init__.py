@@ -5,13 +5,14 @@ pruning, evaluation.
 """
 
 from lthjax.plots.curves import recall_vs_sparsity, save_recall_vs_sparsity, several, training_curves
-from lthjax.plots.style import MODELS, TICKET, WINNER, plain, save, style
+from lthjax.plots.style import MODELS, TICKET, WINNER, plain, readable, save, style
 
 __all__ = [
     "MODELS",
     "TICKET",
     "WINNER",
     "plain",
+    "readable",
     "recall_vs_sparsity",
     "save",
     "save_recall_vs_sparsity",

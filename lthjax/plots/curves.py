@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lthjax.errors import DataError
 from lthjax.evaluation.verdict import sparsest_winner
-from lthjax.plots.style import TICKET, WINNER, baseline, finish, plain, save, style
+from lthjax.plots.style import TICKET, WINNER, baseline, finish, plain, readable, save, style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +130,6 @@ def save_recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], path: Path, title
     def draw(figure: "Figure") -> None:
         figure.set_size_inches(7, 4.5)
         ax = recall_vs_sparsity(rows, figure.add_subplot())
-        ax.set_title(title, fontsize="medium", parse_math=False)  # file names may contain a $
+        ax.set_title(readable(title), fontsize="medium", parse_math=False)  # file names may contain a $
 
     save(path, draw)

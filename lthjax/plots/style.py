@@ -33,9 +33,14 @@ def style(name: str, number: int) -> dict[str, Any]:
     return {"color": color, "marker": marker, "linestyle": line, "markersize": 4}
 
 
+def readable(text: str) -> str:
+    """Text that fonts can draw: bytes of a file name that the locale could not decode are read as UTF-8."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def plain(text: str) -> str:
     """Text for labels as it is: a $ in a file name starts no formula, and a leading underscore hides no curve."""
-    text = text.replace("$", r"\$")
+    text = readable(text).replace("$", r"\$")
     return "\N{ZERO WIDTH SPACE}" + text if text.startswith("_") else text
 
 

@@ -85,9 +85,12 @@ def read_json(path: str | Path, most_bytes: int = 2**20) -> dict[str, Any]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file as UTF-8; raises as `aside`."""
+    """Write a text file as UTF-8; raises as `aside`.
+
+    Bytes of a file name that the locale could not decode are written as they were.
+    """
     with aside(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

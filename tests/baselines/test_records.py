@@ -110,7 +110,7 @@ def test_pep_s_last_part_is_a_ticket_s_training(problem, dense, watched):
         np.testing.assert_array_equal(got, np.where(mask, first, 0))
     assert record.sparsity == masks.sparsity(kept)
     start = begin(problem.program.start(dense.start, kept), 0)
-    (again,) = fit(problem.trainer, [Member("PEP", kept, problem.key(Purpose.PEP_BATCHES), start)])
+    (again,) = fit(problem.trainer, [Member("PEP", kept, problem.key(Purpose.PEP_BATCHES, 500_000), start)])
     measured = ranking.evaluate(problem.program.embed(again.best.params, problem.graph), problem.test).means()
     assert record.metrics["recall@20"] == measured["recall@20"]
 
@@ -133,6 +133,13 @@ def test_the_same_seed_gives_the_same(records, problem, dense, watched):
 
     again = [*rivals.lcm(problem, dense, [0.4]), watched[0]]
     assert [still(record) for record in again] == [still(records["LCM"][0]), still(records["PEP"][0])]
+
+
+def test_what_a_sparsity_gives_depends_on_no_other(records, problem, dense):
+    """A table that was stopped between two sparsities goes on to the same numbers."""
+    (lcm,), (pruned,) = rivals.lcm(problem, dense, [0.5]), pep(problem, dense, [0.75])
+    assert lcm.metrics == records["LCM"][1].metrics
+    assert pruned.metrics == records["PEP"][1].metrics
 
 
 def test_reports_name_what_trains(records, heard):

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from lthjax import plots
 from lthjax.evaluation.verdict import sparsest_winner
+from lthjax.runtime import files
 from lthjax.tickets import report
 
 
@@ -100,3 +101,14 @@ def test_the_picture_shows_curve_baseline_and_star(rows, tmp_path):
     plots.save_recall_vs_sparsity(rows, tmp_path / "here.png", r"a$\frac$ 数据")
     assert (tmp_path / "here.png").read_bytes().startswith(b"\x89PNG")
     assert [place.name for place in tmp_path.iterdir()] == ["here.png"]
+
+
+def test_names_that_the_locale_could_not_decode(tmp_path):
+    """As Python hands file names over with LC_ALL=C: the picture and the table show them."""
+    name = "データ-ß.csv".encode().decode("ascii", errors="surrogateescape")
+    rows = [row | {"data": name} for row in ROWS]
+    plots.save_recall_vs_sparsity(rows, tmp_path / "here.png", f"{name}, mf")
+    plots.save(tmp_path / "there.png", lambda figure: figure.add_subplot().set_xlabel(plots.plain(name)))
+    files.write_table(tmp_path / "rows.csv", rows)
+    assert "データ-ß.csv" in (tmp_path / "rows.csv").read_text(encoding="utf-8")
+    assert plots.readable(name) == "データ-ß.csv"

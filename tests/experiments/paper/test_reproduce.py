@@ -24,7 +24,7 @@ def test_it_reports_what_lies_there(trained, forbid_training, monkeypatch):
     assert "| paper | claim | few, MF |" in report
     half = len(claims.ALL)
     assert [line.split("|")[3] for line in lines[:half]] == [line.split("|")[3] for line in lines[half:]]
-    words = {line.split("|")[2].strip(): line.split("|")[3].strip("* ") for line in lines}
+    words = {line.split("|")[2].strip(): line.split("|")[3].strip("*(?) ") for line in lines}
     assert words["random pruning finds none (but for LightGCN on TikTok)"] in ("holds", "does not hold")
     assert words["they exist at every embedding size"] == "not run"
     assert "| rewinding improves the best ticket | not run | the loss is no longer finite |" in report
@@ -61,3 +61,16 @@ def test_runs_are_remembered_when_their_folders_are_gone(tmp_path):
     elsewhere = reproduce.Reproduction(scale="cpu", seeds=2, out=str(tmp_path / "nowhere"))
     assert reproduce.remembered(elsewhere, ledger) == rows
     assert "| b | 0, 1 |  | 0438638 | 1 x cpu |" in reproduce.runs_table(rows)
+
+
+def test_a_claim_against_an_unfinished_dense_model_has_a_mark():
+    row = {"data": "yelp2018", "level": 0, "recall@20": 0.5, "sparsity": 0.0, "verdict": "dense", "cut_short": False}
+    winner = row | {"level": 1, "sparsity": 0.5, "verdict": "wins"}
+    claim = next(claim for claim in claims.ALL if claim.text == "winning tickets exist")
+    words = []
+    for short in (False, True):
+        about = {"data": "yelp2018", "model": "mf", "error": ""}
+        done = reproduce.Done(Path("folder"), "table2", about, [row | {"cut_short": short}, winner])
+        words.append(reproduce.claim_line(claim, {"table2": done})[2:])
+    assert [word for word, _ in words] == ["holds", "holds (?)"]
+    assert "? as a dense model was cut short" in words[1][1]

@@ -28,6 +28,16 @@ def test_metrics_as_text():
     row = {"recall@20": 0.5, "recall@20_sd": 0.01, "verdict": "wins"}
     assert rows.in_digits(None, "recall@20") is None
     assert rows.in_digits(row, "recall@20") == "0.5000 ± 0.0100"
-    assert rows.bold_if_winning(row, "recall@20") == "**0.5000 ± 0.0100**"
-    assert rows.bold_if_winning(row | {"verdict": "worse"}, "recall@20") == "0.5000 ± 0.0100"
+    dense = {"level": 0, "cut_short": False}
+    assert rows.bold_if_winning(row, "recall@20", dense) == "**0.5000 ± 0.0100**"
+    assert rows.bold_if_winning(row | {"verdict": "worse"}, "recall@20", dense) == "0.5000 ± 0.0100"
+    assert rows.bold_if_winning(row, "recall@20", dense | {"cut_short": True}) == "0.5000 ± 0.0100 ?"
     assert rows.markdown(["a", "b"], [[1, None]]) == "| a | b |\n| --- | --- |\n| 1 |  |"
+
+
+def test_dense_models_that_were_cut_short():
+    dense, ticket = {"level": 0, "cut_short": True, "selection": "valid"}, {"level": 1, "cut_short": True}
+    assert rows.is_cut_short([dense, ticket])
+    assert rows.is_cut_short([{"dense_cut_short": True}])  # a table that has no row for the dense model
+    assert not rows.is_cut_short([dense | {"cut_short": False}, ticket, {"dense_cut_short": ""}])
+    assert rows.with_warning("text", [dense]) != "text"

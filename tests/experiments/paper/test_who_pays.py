@@ -2,14 +2,18 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 
 from experiments.paper import who_pays
 from experiments.paper.runs import runs_of
+from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
 from lthjax.evaluation.breakdown import groups_of_equal_mass
+from lthjax.search.problem import prepare
+from lthjax.settings import Settings
 
 
 @pytest.fixture
@@ -95,3 +99,16 @@ def test_a_few_sparsities_are_picked():
 def test_no_variant_is_refused():
     with pytest.raises(SettingsError, match="--variants: wanted at least one of IMP, OMP and RP; got none"):
         who_pays.Payers(variants=())
+
+
+def test_lists_of_equal_scores_are_as_they_are_served(tastes):
+    """Dead rows: everybody gets the unseen items with the most interactions."""
+    problem = prepare(tastes, Settings(data=None, dim=4))
+    degree = np.bincount(tastes.train[:, 1], minlength=tastes.num_items)
+    nothing = Embeddings(np.zeros((tastes.num_users, 4), np.float32), np.zeros((tastes.num_items, 4), np.float32))
+    top = who_pays.served(jax.tree.map(jax.numpy.asarray, nothing), problem, degree)
+    for user, items in zip(top.users, top.items, strict=True):
+        pairs = np.concatenate([tastes.train, tastes.valid])
+        unseen = np.setdiff1d(np.arange(tastes.num_items), pairs[pairs[:, 0] == user, 1])
+        wanted = sorted(unseen, key=lambda item: (-degree[item], item))[:20]
+        assert items[items >= 0].tolist() == wanted
