@@ -137,7 +137,8 @@ def _several_seeds(
     return runs, rows
 
 
-_LATER = ("encoding",)  # settings that came after folders were first named: their defaults do not change a name
+# Settings that came after folders were first named: their defaults do not change a name.
+_LATER = ("encoding", "search", "search_epochs")
 
 
 def mark_of(chosen: Mapping[str, Any]) -> str:

@@ -74,10 +74,17 @@ class PruningSettings:
     """Share of the kept entries that each pruning takes, in (0, 1)."""
     sparsities: str | None = None
     """Sparsity of each level by itself, "0.5,0.75": then --levels and --prune-rate say nothing."""
+    search: Literal["imp", "one-shot", "short", "early", "gradual", "dynamic"] = "imp"
+    """How masks are found. imp: every level is trained to its end and pruned, as in the paper. one-shot: the dense
+    model is, in one jump. short: a few epochs a level. early: one jump after the first epochs. gradual: one run that
+    prunes as it goes. dynamic: sparse from the start, drops and grows. The last four cost 1 to 20% of imp."""
+    search_epochs: int = 0
+    """Epochs that short trains each of its levels, or early, gradual and dynamic in all; 0 = as each does best."""
     prune_parent: Literal["previous", "dense"] = "previous"
-    """Pruned is the ticket before, step by step; or the dense model, in one jump to each level's sparsity."""
-    prune_by: Literal["magnitude", "random"] = "magnitude"
-    """Which entries fall: the smallest trained weights, or any."""
+    """Pruned is the ticket before, step by step; or the dense model: then imp is one-shot, by its older name."""
+    prune_by: Literal["magnitude", "random", "random-by-degree"] = "magnitude"
+    """Which entries fall: the smallest trained weights; any; or any, so that rows keep entries in proportion to their
+    training interactions."""
     prune_scope: Literal["joint", "table", "row", "user", "item"] = "joint"
     """Among which entries the smallest are sought: users and items together, each table, each row, one table only."""
     min_per_row: int = 0
@@ -165,6 +172,11 @@ class Settings(
         return () if self.sparsities is None else tuple(float(part) for part in self.sparsities.split(","))
 
     @property
+    def search_name(self) -> str:
+        """Which search the settings mean: `prune_parent` dense is one-shot."""
+        return "one-shot" if self.prune_parent == "dense" else self.search
+
+    @property
     def rewind_epoch(self) -> int | None:
         """K of `epoch:K`, else None."""
         return int(self.rewind.removeprefix("epoch:")) if self.rewind.startswith("epoch:") else None
@@ -176,6 +188,7 @@ _RANGES: dict[str, tuple[int, int | None]] = {  # whole numbers: least and most
     "dim": (1, None),
     "layers": (0, 16),
     "levels": (0, None),
+    "search_epochs": (0, None),
     "min_per_row": (0, None),
     "epochs": (1, None),
     "patience": (0, None),
@@ -237,8 +250,25 @@ def check(settings: Settings) -> None:
             f"--min-per-row: wanted fewer than the {settings.dim} entries of a row, so that some can be pruned; "
             f"got {settings.min_per_row}."
         )
-    if settings.prune_parent == "dense" and settings.rewind == "none":
+    _check_search(settings)
+
+
+CHEAP_SEARCHES = ("short", "early", "gradual", "dynamic")  # train by themselves, a few epochs
+
+
+def _check_search(settings: Settings) -> None:
+    search, is_cheap = settings.search, settings.search in CHEAP_SEARCHES
+    if settings.prune_parent == "dense" and search not in ("imp", "one-shot"):
+        raise SettingsError(f"--prune-parent: wanted previous with --search {search}; got dense.")
+    if settings.rewind == "none" and (settings.prune_parent == "dense" or search == "one-shot"):
         raise SettingsError("--prune-parent: wanted previous, since --rewind none goes on from there; got dense.")
+    if settings.search_epochs and not is_cheap:
+        wanted = ", ".join(CHEAP_SEARCHES)
+        raise SettingsError(f"--search-epochs: wanted one of --search {wanted}; got {search}.")
+    if is_cheap and settings.prune_by != "magnitude":
+        raise SettingsError(f"--prune-by: wanted magnitude with --search {search}; got {settings.prune_by}.")
+    if is_cheap and settings.rewind_epoch is not None:
+        raise SettingsError(f"--rewind: wanted init, reinit, lr or none with --search {search}; got {settings.rewind}.")
 
 
 def flag(name: str) -> str:

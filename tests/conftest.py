@@ -200,7 +200,9 @@ def rows_of():
 
     def read(out):
         with open(out / "results.csv", newline="") as file:
-            return [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+            return [
+                {name: cell for name, cell in row.items() if not name.endswith("seconds")} for row in csv.DictReader(file)
+            ]
 
     return read
 

@@ -35,7 +35,33 @@ def uniform(params: Any, key: jax.Array) -> Any:
     return structure.unflatten(jax.random.uniform(k, x.shape) for k, x in zip(keys, leaves, strict=True))
 
 
-SCORES: dict[str, Score] = {"magnitude": magnitude, "random": uniform}  # by the names of --prune-by
+def by_degree(degrees: Any, params: Any, key: jax.Array) -> Any:
+    """Random numbers under which each row keeps entries in proportion to its degree, at most F, on average exactly.
+
+    The r-th of a row's entries in random order (from 0) scores degree / (r + u), u uniform in [0, 1) for each row: a
+    row keeps those above a threshold t, of which there are degree / t on average.
+
+    Args:
+      degrees: [R] training interactions of the rows of each table.
+      params: for the shapes.
+      key: of the random order.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+
+    def score(key, degree, values):
+        order_key, shift_key = jax.random.split(key)
+        rank = jnp.argsort(jnp.argsort(jax.random.uniform(order_key, values.shape), axis=1), axis=1)
+        shift = jax.random.uniform(shift_key, (values.shape[0], 1), minval=1e-6)
+        return jnp.asarray(degree, jnp.float32)[:, None] / (rank + shift)
+
+    scores = (score(*each) for each in zip(keys, jax.tree.leaves(degrees), leaves, strict=True))
+    return structure.unflatten(scores)
+
+
+BLIND = ("random", "random-by-degree")  # of --prune-by: masks that no training was needed for
+# By the names of --prune-by; `by_degree` wants the degrees first.
+SCORES: dict[str, Callable[..., Any]] = {"magnitude": magnitude, "random": uniform, "random-by-degree": by_degree}
 
 
 def prune(
@@ -67,6 +93,33 @@ def prune(
         score, mask = getattr(scores, scope), getattr(masks, scope)
         return masks._replace(**{scope: prune(score, mask, rate, "joint", count=count)})
     return jax.tree.map(lambda s, m: _drop_by_row(s, m, rate, min_per_row), scores, masks)
+
+
+def random_within_rows(masks: Masks, key: jax.Array) -> Masks:
+    """Masks that keep as many entries of each row, but any of them: what is left of masks that lost their entries."""
+    leaves, structure = jax.tree.flatten(masks)
+    keys = jax.random.split(key, len(leaves))
+    shuffled = (jax.random.permutation(k, leaf, axis=1, independent=True) for k, leaf in zip(keys, leaves, strict=True))
+    return structure.unflatten(shuffled)
+
+
+def exchange(masks: Masks, weights: Any, gains: Any, number: int) -> Masks:
+    """Masks of the same size: the kept entries with the smallest weights fall, pruned ones with the largest gains grow.
+
+    What falls does not grow at once (Mocanu et al. 2018; Evci et al. 2020).
+
+    Args:
+      masks: True where kept.
+      weights: like the parameters; magnitudes count.
+      gains: likewise, such as summed gradients.
+      number: entries that fall, and as many that grow; fewer where fewer were pruned.
+    """
+    kept = _flatten(masks)
+    number = min(number, int(kept.size) - num_kept(masks))
+    stay = _drop(jnp.abs(_flatten(weights)), kept, jnp.int32(number))
+    candidates = ~kept
+    left_out = _drop(jnp.abs(_flatten(gains)), candidates, jnp.int32(num_kept(candidates) - number))
+    return _unflatten(stay | left_out, masks)
 
 
 def _num_drop(scores: jax.Array, mask: jax.Array, rate: float, count: Count) -> int:

@@ -3,6 +3,8 @@
 Letters: M users, N items, F dimensions.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from lthjax.errors import SettingsError
@@ -84,7 +86,23 @@ def rate_of(settings: Settings, level: int, parent: int, num_entries: int) -> fl
       parent: the level that is pruned for it.
       num_entries: (M + N) F.
     """
-    if settings.prune_parent == "previous" and not settings.schedule and parent == level - 1:
+    if settings.search_name == "imp" and not settings.schedule and parent == level - 1:
         return settings.prune_rate
     kept = num_kept_at(settings, num_entries)
     return 1 - kept[level] / kept[parent]
+
+
+def rungs(targets: Sequence[int], num_entries: int, rate: float) -> list[list[int]]:
+    """For each target the entries kept after each pruning on the way to it: equal shares, `rate` each but for rounding.
+
+    Args:
+      targets: entries kept, falling.
+      num_entries: (M + N) F, where the way begins.
+      rate: share that a pruning takes, about.
+    """
+    ways, before = [], num_entries
+    for target in targets:
+        steps = max(1, round(math.log(target / before) / math.log1p(-rate)))
+        ways.append([round(before * (target / before) ** (step / steps)) for step in range(1, steps + 1)])
+        before = target
+    return ways

@@ -1,12 +1,13 @@
 """What carries searches out: answers their requests from disk or by training, saves every ticket before it is given.
 
 One search or several that differ in their seed go through it at a time. It alone knows folders, snapshots, progress
-bars and Ctrl-C.
+bars and Ctrl-C, and keeps account of what was spent.
 """
 
 import contextlib
 import dataclasses
 import itertools
+import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +20,9 @@ from lthjax.evaluation import verdict
 from lthjax.pruning import masks as masking
 from lthjax.runtime import interrupts
 from lthjax.search.problem import Problem, measure
-from lthjax.search.steps import Request, Search
+from lthjax.search.steps import Progress, Request, Search, Stretch, Stretched
 from lthjax.tickets import folder as folders
+from lthjax.tickets.effort import Cost, Effort
 from lthjax.tickets.folder import RunFolder
 from lthjax.tickets.ticket import Ticket, result
 from lthjax.training import progress
@@ -29,6 +31,9 @@ from lthjax.training.keys import Purpose
 from lthjax.training.step import TrainState
 
 _MOST_TOGETHER = 16  # tickets in one program; each brings its table, gradient, moments and best epoch
+
+
+Item = Request | Stretch | Progress  # what searches yield
 
 
 class Options(NamedTuple):
@@ -44,23 +49,30 @@ class _Run:
     """A search in work: one seed, its folder, and what it has come to."""
 
     problem: Problem
-    search: Generator[Iterable[Request], list[Ticket], None]
+    search: Generator[Iterable[Item], list[Any], None]
     given_dense: Ticket | None = None  # in place of one of its own
     folder: RunFolder | None = None
     template: TrainState | None = None  # a state of its model and optimizer, for the structure of saved ones
     dense: Ticket | None = None
     rows: dict[int, dict[str, Any]] = dataclasses.field(default_factory=dict)  # of results.csv, by level
+    costs: dict[int, Cost] = dataclasses.field(default_factory=dict)  # by level
+    progress: Progress | None = None  # of the search, the last
+    num_progress: int = 0  # how often it told
+    saved_progress: tuple[int, float] = (0, 0.0)  # which of them was saved, and when
 
 
 class _Task(NamedTuple):
-    """A request of a run."""
+    """What a run asks for."""
 
     run: _Run
-    request: Request
+    item: Item
 
     @property
     def plan(self) -> Plan:
-        return self.request.plan or self.run.problem.plan
+        if isinstance(self.item, Stretch):
+            epoch = int(self.item.start.step) // self.run.problem.program.steps_per_epoch
+            return dataclasses.replace(self.run.problem.plan, epochs=epoch + self.item.epochs, eval_every=None)
+        return self.item.plan or self.run.problem.plan
 
 
 def execute(
@@ -91,7 +103,12 @@ def execute(
         settings, plan = problems[0].settings, problems[0].plan
         num_tickets = (settings.num_levels + 1) * len(runs)
         bars = stack.enter_context(progress.bars(num_tickets, plan, options.show_progress, settings.selection))
-        yield from _rounds(runs, bars, options)
+        try:
+            yield from _rounds(runs, bars, options)
+        except KeyboardInterrupt:
+            for run in runs:
+                _save_progress(run)
+            raise
         for run in runs:
             if run.folder and run.rows:
                 run.folder.write_results(list(run.rows.values()))
@@ -106,13 +123,13 @@ def _rounds(runs: list[_Run], bars: progress.Bars, options: Options) -> Iterator
             tasks = [_Task(runs[number], request) for number, request in numbered]
             with interrupts.held_back():  # a level that has trained is saved before Ctrl-C is heard
                 tickets = _answer(tasks, bars, options)
-            for (number, _), ticket in zip(numbered, tickets, strict=True):
-                answers[number].append(ticket)
-            yield from tickets
+            for (number, _), answer in zip(numbered, tickets, strict=True):
+                answers[number].append(answer)
+            yield from (answer for answer in tickets if isinstance(answer, Ticket))
         asked = {number: _next(runs[number], tickets) for number, tickets in answers.items()}
 
 
-def _begun(search: Search, problem: Problem) -> Generator[Iterable[Request], list[Ticket], None]:
+def _begun(search: Search, problem: Problem) -> Generator[Iterable[Item], list[Any], None]:
     """The generator of a search."""
     generator = search(problem)
     if not isinstance(generator, Generator):
@@ -121,10 +138,10 @@ def _begun(search: Search, problem: Problem) -> Generator[Iterable[Request], lis
     return generator
 
 
-def _next(run: _Run, tickets: list[Ticket] | None) -> Iterator[Request] | None:
-    """What the search asks for when it is sent tickets; None where it ends."""
+def _next(run: _Run, answers: list[Any] | None) -> Iterator[Item] | None:
+    """What the search asks for when it is sent answers; None where it ends."""
     try:
-        requests = run.search.send(tickets)
+        requests = run.search.send(answers)
     except StopIteration:
         return None
     if not isinstance(requests, Iterable):
@@ -132,7 +149,7 @@ def _next(run: _Run, tickets: list[Ticket] | None) -> Iterator[Request] | None:
     return iter(requests)
 
 
-def _portions(asked: dict[int, Iterator[Request]], most: int) -> Iterator[list[tuple[int, Request]]]:
+def _portions(asked: dict[int, Iterator[Item]], most: int) -> Iterator[list[tuple[int, Item]]]:
     """The requests of all runs in turn, level by level, a few at a time; each is made when it is reached."""
     ended = object()  # not None, which a search may yield by mistake
     in_turn = itertools.zip_longest(*asked.values(), fillvalue=ended)
@@ -146,10 +163,22 @@ def _portions(asked: dict[int, Iterator[Request]], most: int) -> Iterator[list[t
         yield portion
 
 
-def _answer(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ticket]:
-    """The tickets of requests: from disk, or the dense model that was given, or trained, measured and saved."""
+def _answer(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Any]:
+    """What searches are sent for what they ask: tickets, stretched states, progress."""
+    answers: dict[int, Any] = {}
     for number, task in enumerate(tasks):
-        _check(task, [other.request.level for other in tasks[:number] if other.run is task.run])
+        before = [other.item for other in tasks[:number] if other.run is task.run]
+        _check(task, [item.level for item in before if isinstance(item, Request)])
+        if isinstance(task.item, Progress):
+            answers[number] = _settle_progress(task.run, task.item, options)
+    for kind, answer in ((Stretch, _stretch), (Request, _tickets)):
+        numbers = [number for number, task in enumerate(tasks) if isinstance(task.item, kind)]
+        answers |= zip(numbers, answer([tasks[number] for number in numbers], bars, options), strict=True)
+    return [answers[number] for number in range(len(tasks))]
+
+
+def _tickets(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ticket]:
+    """The tickets of requests: from disk, or the dense model that was given, or trained, measured and saved."""
     tickets = {number: ticket for number, task in enumerate(tasks) if (ticket := _finished(task)) is not None}
     waiting = [number for number in range(len(tasks)) if number not in tickets]
     for _, alike in itertools.groupby(waiting, key=lambda number: tasks[number].plan):
@@ -157,7 +186,7 @@ def _answer(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[T
         tickets |= zip(numbers, _train([tasks[number] for number in numbers], bars, options), strict=True)
     for number, task in enumerate(tasks):
         run, ticket = task.run, tickets[number]
-        run.rows[ticket.level] = result(ticket).row()
+        run.rows[ticket.level], run.costs[ticket.level] = result(ticket).row(), ticket.cost
         run.dense = ticket if ticket.level == 0 else run.dense
     # What was there already has its rows: to write them one by one would cut the table of later levels.
     for run in {id(tasks[number].run): tasks[number].run for number in waiting}.values():
@@ -167,25 +196,88 @@ def _answer(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[T
     return [tickets[number] for number in range(len(tasks))]
 
 
+def _stretch(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Stretched]:
+    """Train stretches, those of one length together; nothing of them is saved or measured."""
+    del options
+    stretched: dict[int, Stretched] = {}
+
+    def alike(number: int) -> tuple[Plan, bool]:
+        return tasks[number].plan, tasks[number].item.sum_gradients
+
+    for (plan, sum_gradients), group in itertools.groupby(range(len(tasks)), key=alike):
+        numbers = list(group)
+        first = tasks[numbers[0]]
+        steps_per_epoch = first.run.problem.program.steps_per_epoch
+        epoch = int(first.item.start.step) // steps_per_epoch
+        show = bars.stretch(masking.sparsity(first.item.masks), epoch, plan.epochs)
+        hooks = Hooks(report=lambda _, epoch, loss, evaluation, show=show: show(epoch, loss, evaluation))
+        members = []
+        for number in numbers:
+            run, item = tasks[number]
+            state = begin(item.start, epoch, sum_gradients)
+            members.append(Member(f"the search of seed {run.problem.settings.seed}", item.masks, item.key, state))
+        states = fit(first.run.problem.trainer._replace(plan=plan), members, hooks)
+        for number, state in zip(numbers, states, strict=True):
+            effort = Effort(steps=tasks[number].item.epochs * steps_per_epoch, seconds=float(state.seconds))
+            stretched[number] = Stretched(state.train, state.meter.gradients, effort)
+    return [stretched[number] for number in range(len(tasks))]
+
+
+def _settle_progress(run: _Run, item: Progress, options: Options) -> Any:
+    """Keep how far a search is, on disk now and then; the first is answered by the last one that lies there."""
+    is_first = run.progress is None
+    if is_first and run.folder and (saved := run.folder.load_progress(item.carry)) is not None:
+        run.num_progress, item = saved[0], Progress(saved[1])
+        run.saved_progress = run.num_progress, time.monotonic()
+    run.progress, run.num_progress = item, run.num_progress + (not is_first)
+    if time.monotonic() - run.saved_progress[1] >= options.save_seconds:
+        _save_progress(run)
+    return item.carry
+
+
+def _save_progress(run: _Run) -> None:
+    if run.folder and run.progress is not None and run.num_progress > run.saved_progress[0]:
+        run.folder.save_progress(run.num_progress, run.progress.carry)
+        run.saved_progress = run.num_progress, time.monotonic()
+
+
 def _check(task: _Task, asked: list[int]) -> None:
     """Raise SettingsError where a search asks for what cannot be; `asked` are levels that wait beside it."""
     run, request = task
-    if not isinstance(request, Request):
+    if not isinstance(request, Item):
         raise SettingsError(f"search: wanted requests; got {type(request).__name__}.")
+    if isinstance(request, Progress):
+        return
+    if isinstance(request, Stretch):
+        what = "in a stretch"
+        if isinstance(request.epochs, bool) or not isinstance(request.epochs, int) or request.epochs < 1:
+            raise SettingsError(f"search: wanted stretches of at least 1 epoch; got {request.epochs!r}.")
+    else:
+        what = f"at level {request.level}"
+        _check_level(run, request, asked)
+    _check_masks(run, request, what)
+
+
+def _check_level(run: _Run, request: Request, asked: list[int]) -> None:
     if isinstance(request.level, bool) or not isinstance(request.level, int) or request.level < 0:
         raise SettingsError(f"search: wanted levels that are whole numbers from 0; got {request.level!r}.")
     if request.level in run.rows or request.level in asked:
         raise SettingsError(f"search: wanted each level once; got level {request.level} again.")
+    if request.search is not None and not isinstance(request.search, Effort):
+        raise SettingsError(f"search: wanted an Effort as what level {request.level} cost; got {request.search!r:.60}.")
+
+
+def _check_masks(run: _Run, request: Request | Stretch, what: str) -> None:
     masks, wanted = request.masks, [np.shape(leaf) for leaf in run.template.params]
     came = [np.shape(leaf) for leaf in masks] if isinstance(masks, Embeddings) else type(masks).__name__
     if wanted != came:
-        raise SettingsError(f"search: wanted masks of shapes {wanted} at level {request.level}; got {came}.")
+        raise SettingsError(f"search: wanted masks of shapes {wanted} {what}; got {came}.")
     kinds = {str(np.asarray(leaf).dtype) for leaf in masks}
     if kinds != {"bool"}:
-        raise SettingsError(f"search: wanted masks of bool at level {request.level}; got {', '.join(sorted(kinds))}.")
+        raise SettingsError(f"search: wanted masks of bool {what}; got {', '.join(sorted(kinds))}.")
     if not isinstance(request.start, TrainState):
         came = type(request.start).__name__
-        raise SettingsError(f"search: wanted a TrainState as the start of level {request.level}; got {came}.")
+        raise SettingsError(f"search: wanted a TrainState as the start {what}; got {came}.")
 
 
 def _finished(task: _Task) -> Ticket | None:
@@ -198,7 +290,40 @@ def _finished(task: _Task) -> Ticket | None:
         ticket = dataclasses.replace(run.given_dense, **own)
         if run.folder:
             run.folder.save_ticket(ticket)
+    if ticket is not None and ticket.cost is None:  # of an older version
+        ticket = dataclasses.replace(ticket, cost=_cost(task, ticket.epochs, ticket.seconds))
     return ticket
+
+
+def _cost(task: _Task, epochs: int, seconds: float) -> Cost | None:
+    """What a ticket cost; None where its parent's is not known.
+
+    Args:
+      task: the request.
+      epochs: at which its training ended.
+      seconds: that took.
+    """
+    run, request = task
+    own = own_effort(run.problem, request, epochs, seconds)
+    parent = run.costs.get(request.parent)
+    search = request.search or (parent.whole if parent else Effort() if request.parent is None else None)
+    of_dense = own.steps if request.level == 0 else run.dense.cost.own.steps if run.dense and run.dense.cost else 0
+    return None if search is None else Cost(search, own, of_dense)
+
+
+def own_effort(problem: Problem, request: Request, epochs: int, seconds: float) -> Effort:
+    """What a ticket's own training cost.
+
+    Args:
+      problem: with the length of an epoch.
+      request: with where it started.
+      epochs: at which it ended.
+      seconds: that took.
+    """
+    steps_per_epoch = problem.program.steps_per_epoch
+    began, eval_every = int(request.start.step) // steps_per_epoch, (request.plan or problem.plan).eval_every
+    evaluations = -(-epochs // eval_every) - began // eval_every
+    return Effort((epochs - began) * steps_per_epoch, evaluations, seconds)
 
 
 def _train(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ticket]:
@@ -206,7 +331,7 @@ def _train(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ti
     begun = [_begin(task) for task in tasks]
     steps_per_epoch = tasks[0].run.problem.program.steps_per_epoch
     epoch = min(int(state.train.step) for state in begun) // steps_per_epoch
-    first = tasks[0].request
+    first = tasks[0].item
     show = bars.level(first.level, masking.sparsity(first.masks), epoch)
 
     def report(number, epoch, loss, evaluation):
@@ -225,7 +350,9 @@ def _train(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ti
     states = fit(trainer, members, Hooks(report, save, options.save_seconds))
     tickets = []
     for (run, request), state in zip(tasks, states, strict=True):
-        tickets.append(as_ticket(run.problem, request, state, run.dense))
+        task = _Task(run, request)
+        cost = _cost(task, int(state.evaluated_epoch), float(state.seconds))
+        tickets.append(as_ticket(run.problem, request, state, run.dense, cost))
         if run.folder:
             run.folder.save_ticket(tickets[-1])
     return tickets
@@ -253,7 +380,7 @@ def member(problem: Problem, request: Request, state: FitState) -> Member:
     return Member(name, request.masks, problem.key(Purpose.BATCHES, request.level), state)
 
 
-def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket | None) -> Ticket:
+def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket | None, cost: Cost | None) -> Ticket:
     """A trained request as a ticket: its best epoch on the test part, and the verdict against the dense model.
 
     Args:
@@ -261,6 +388,7 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
       request: what was asked for.
       state: what came of it.
       dense: the dense model of the same seed.
+      cost: of the search and of the training.
     """
     settings, best_epoch = problem.settings, int(state.best_epoch)
     measured = measure(problem, problem.program, state.best.params, best_epoch, dense)
@@ -283,6 +411,7 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
         best_epoch=best_epoch,
         epochs=int(state.evaluated_epoch),
         seconds=float(state.seconds),
+        cost=cost,
         parent=request.parent,
         settings=settings,
         optimizer=problem.optimizer_name,

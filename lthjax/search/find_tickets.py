@@ -15,15 +15,26 @@ from lthjax.errors import SettingsError
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
 from lthjax.pruning.rules import Score
+from lthjax.search.dynamic import dynamic
+from lthjax.search.early import early
 from lthjax.search.executor import Options, execute
+from lthjax.search.gradual import gradual
 from lthjax.search.imp import imp
 from lthjax.search.one_shot import one_shot
 from lthjax.search.problem import Given, Problem, prepare
+from lthjax.search.short import short
 from lthjax.search.steps import Search
 from lthjax.settings import MOST_SEEDS, PruningSettings, Settings, names
 from lthjax.tickets.ticket import Ticket
 
-SEARCHES: dict[str, Search] = {"previous": imp, "dense": one_shot}  # by the names of --prune-parent
+SEARCHES: dict[str, Search] = {  # by the names of --search
+    "imp": imp,
+    "one-shot": one_shot,
+    "short": short,
+    "early": early,
+    "gradual": gradual,
+    "dynamic": dynamic,
+}
 
 
 def find_tickets(
@@ -53,7 +64,7 @@ def find_tickets(
 
     Args:
       data: name, path, SciPy sparse matrix, pandas DataFrame, Interactions or Split; by default `settings.data`.
-      search: a generator function in place of iterative or one-shot pruning; see `lthjax.search.steps`.
+      search: a generator function in place of the one that the settings name; see `lthjax.search.steps`.
       score: (parameters, key) -> a score for each entry, the lowest are pruned; in place of `prune_by`.
       backbone: (layer-0 embeddings, graph) -> final embeddings; in place of `model`.
       loss: (final embeddings, layer-0 embeddings, batch) -> number; in place of BPR with `l2`.
@@ -84,7 +95,7 @@ def find_tickets(
         _check_dense(ticket, problem)
     together = jax.default_backend() != "cpu" if together is None else together
     options = Options(together, show_progress, save_seconds)
-    search, out = search or SEARCHES[settings.prune_parent], None if out is None else Path(out)
+    search, out = search or SEARCHES[settings.search_name], None if out is None else Path(out)
     if seeds is None:
         return execute(search, [problem], [out], given_dense, options)
     problems = [problem.with_seed(seed) for seed in _seeds(seeds, settings.seed)]

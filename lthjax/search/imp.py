@@ -3,7 +3,7 @@
 from collections.abc import Generator
 
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Request, dense, prune, rewind
+from lthjax.search.steps import Request, dense, pruned
 from lthjax.tickets.ticket import Ticket
 
 
@@ -11,6 +11,4 @@ def imp(problem: Problem) -> Generator[list[Request], list[Ticket], None]:
     """Each level prunes the one before it."""
     (ticket,) = yield [dense(problem)]
     for level in problem.levels:
-        masks = prune(problem, ticket, level)
-        start = rewind(problem, ticket, masks, level)
-        (ticket,) = yield [Request(level, masks, start, parent=ticket.level)]
+        (ticket,) = yield [pruned(problem, ticket, level)]

@@ -3,16 +3,11 @@
 from collections.abc import Generator, Iterable
 
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Request, dense, prune, rewind
+from lthjax.search.steps import Request, dense, pruned
 from lthjax.tickets.ticket import Ticket
 
 
 def one_shot(problem: Problem) -> Generator[Iterable[Request], list[Ticket], None]:
     """The levels do not wait for one another."""
     (ticket,) = yield [dense(problem)]
-
-    def request(level: int) -> Request:
-        masks = prune(problem, ticket, level)
-        return Request(level, masks, rewind(problem, ticket, masks, level), parent=0)
-
-    yield (request(level) for level in problem.levels)  # one at a time: each start is as large as three tables
+    yield (pruned(problem, ticket, level) for level in problem.levels)  # one at a time: a start is as large as 3 tables

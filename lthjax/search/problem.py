@@ -12,7 +12,7 @@ import optax
 
 from lthjax.data.split import Split
 from lthjax.errors import DataError, SettingsError
-from lthjax.evaluation import ranking
+from lthjax.evaluation import breakdown, ranking
 from lthjax.evaluation.ranking import RankingMetrics, RankingTask
 from lthjax.evaluation.verdict import UNJUDGED, Verdict, compare
 from lthjax.graph import graph as graphs
@@ -158,7 +158,7 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
         settings=settings,
         split=split,
         parts=parts,
-        score=given.score or SCORES[settings.prune_by],
+        score=given.score or _named_score(settings, split),
         optimizer_name=optimizer_name,
         given=names,
         program=program,
@@ -167,6 +167,13 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
         test=test,
         plan=Plan(epochs=settings.epochs, patience=settings.patience, eval_every=settings.eval_every),
     )
+
+
+def _named_score(settings: Settings, split: Split) -> Score:
+    score = SCORES[settings.prune_by]
+    if settings.prune_by == "random-by-degree":
+        score = functools.partial(score, breakdown.degrees(split.train, split.num_users, split.num_items))
+    return score
 
 
 def test_task(split: Split, settings: Settings) -> RankingTask:

@@ -9,7 +9,7 @@ from lthjax.data import resolve
 from lthjax.errors import DataError
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
-from lthjax.search.executor import as_ticket, member
+from lthjax.search.executor import as_ticket, member, own_effort
 from lthjax.search.problem import Given, Problem, prepare
 from lthjax.search.steps import Request
 from lthjax.tickets import ticket as ticketing
@@ -70,7 +70,9 @@ def retrain(
         show = bars.level(ticket.level, ticket.sparsity, int(state.best_epoch))
         hooks = Hooks(report=lambda _, epoch, loss, evaluation: show(epoch, loss, evaluation))
         (state,) = fit(problem.trainer._replace(plan=plan), [member(problem, request, state)], hooks)
-    return as_ticket(problem, request, state, ticket if same_data else None)
+    own = own_effort(problem, request, int(state.evaluated_epoch), float(state.seconds))
+    cost = None if ticket.cost is None else ticket.cost._replace(own=own)
+    return as_ticket(problem, request, state, ticket if same_data else None, cost)
 
 
 def _check_shapes(ticket: Ticket, problem: Problem) -> None:

@@ -1,4 +1,4 @@
-"""The steps that searches are made of: train the dense model, prune, rewind.
+"""The steps that searches are made of: train the dense model, prune, rewind; or train a few epochs, prune, go on.
 
 A search is a generator. It yields requests, a few at a time (those that do not wait for one another), and is sent the
 trained tickets in the same order:
@@ -8,8 +8,11 @@ trained tickets in the same order:
         masks = prune(problem, ticket, level=1)
         yield [Request(1, masks, rewind(problem, ticket, masks, level=1), parent=0)]
 
+A search that trains besides its tickets yields `Stretch`es, and is sent `Stretched` states. It measures nothing on the
+validation or the test part. What it needs to go on after it was killed it yields as `Progress`.
+
 Disk, seeds and Ctrl-C are the executor's. A search that is stopped begins again from its start, and is sent the tickets
-that are there already: what it yields may depend on the problem and on the tickets alone.
+that are there already: what it yields may depend on the problem and on what it is sent alone.
 
 Rewinding, by `--rewind`:
 
@@ -24,8 +27,9 @@ Rewinding, by `--rewind`:
 
 import dataclasses
 from collections.abc import Callable, Generator, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from lthjax.pruning import masks as masking
@@ -33,6 +37,7 @@ from lthjax.pruning import rules
 from lthjax.pruning.masks import Masks
 from lthjax.pruning.schedule import rate_of
 from lthjax.search.problem import Problem
+from lthjax.tickets.effort import Effort
 from lthjax.tickets.ticket import Ticket
 from lthjax.training.fit import Plan
 from lthjax.training.keys import Purpose
@@ -47,9 +52,34 @@ class Request(NamedTuple):
     start: TrainState  # weights and optimizer before the first step; its step says at which epoch it stands
     parent: int | None = None  # level of the ticket that was pruned for it
     plan: Plan | None = None  # how long it trains; None for the run's own plan
+    search: Effort | None = None  # before masks and start were fixed; None: the parent's search and its training
 
 
-Search = Callable[[Problem], Generator[Iterable[Request], list[Ticket], None]]
+class Stretch(NamedTuple):
+    """Some epochs of training that end in no ticket."""
+
+    masks: Masks  # True where an entry is kept
+    start: TrainState  # its step says at which epoch it stands
+    key: jax.Array  # of the batches
+    epochs: int  # to train from there
+    sum_gradients: bool = False  # of all entries, pruned ones too
+
+
+class Stretched(NamedTuple):
+    """What comes of a stretch."""
+
+    state: TrainState
+    gradients: Any  # sums over its steps, shaped like the parameters; None unless asked for
+    effort: Effort
+
+
+class Progress(NamedTuple):
+    """How far a search is; the first one that a run yields is answered by the last one that was saved, if any."""
+
+    carry: Any  # a pytree of arrays, of the same shapes each time
+
+
+Search = Callable[[Problem], Generator[Iterable[Request | Stretch | Progress], list[Any], None]]
 
 
 def dense(problem: Problem) -> Request:
@@ -58,6 +88,21 @@ def dense(problem: Problem) -> Request:
     masks = masking.all_kept(params)
     plan = dataclasses.replace(problem.plan, keep_epoch=problem.settings.rewind_epoch)
     return Request(0, masks, problem.program.start(params, masks), plan=plan)
+
+
+def pruned(problem: Problem, ticket: Ticket, level: int) -> Request:
+    """The ticket of a level that is pruned from another one.
+
+    Args:
+      problem: with score, schedule and rewind mode.
+      ticket: what is pruned.
+      level: of the next ticket.
+    """
+    settings, masks = problem.settings, prune(problem, ticket, level)
+    is_blind = settings.prune_by in rules.BLIND and "score" not in problem.given
+    # Masks and start that no training was needed for cost nothing, though the dense model stands beside them.
+    search = Effort() if is_blind and settings.rewind in ("init", "reinit") else None
+    return Request(level, masks, rewind(problem, ticket, masks, level), parent=ticket.level, search=search)
 
 
 def prune(problem: Problem, ticket: Ticket, level: int) -> Masks:
@@ -83,17 +128,31 @@ def rewind(problem: Problem, ticket: Ticket, masks: Masks, level: int) -> TrainS
       masks: the entries that are kept.
       level: of the next ticket.
     """
+    if problem.settings.rewind_epoch is not None:
+        # Its step stands at epoch K: epochs are counted from there.
+        return problem.program.mask_state(ticket.origin, masks)
+    return restart(problem, masks, level, ticket.start, lambda: _final(problem, ticket))
+
+
+def restart(problem: Problem, masks: Masks, level: int, first: Any, trained: Callable[[], TrainState]) -> TrainState:
+    """The same, by what there is to start from; not for epoch:K.
+
+    Args:
+      problem: with the mode.
+      masks: the entries that are kept.
+      level: of the next ticket.
+      first: first values.
+      trained: gives the state that was pruned.
+    """
     program, mode = problem.program, problem.settings.rewind
     if mode == "reinit":
         return program.start(program.init(problem.key(Purpose.FRESH_VALUES, level)), masks)
     if mode == "lr":
-        return program.start(_final(problem, ticket).params, masks)
+        return program.start(trained().params, masks)
     if mode == "none":
-        state = program.mask_state(_final(problem, ticket), masks)
+        state = program.mask_state(trained(), masks)
         return state.replace(step=jnp.zeros_like(state.step))
-    if problem.settings.rewind_epoch is not None:
-        return program.mask_state(ticket.origin, masks)  # its step stands at epoch K: epochs are counted from there
-    return program.start(ticket.start, masks)
+    return program.start(first, masks)
 
 
 def _final(problem: Problem, ticket: Ticket) -> TrainState:

@@ -5,6 +5,7 @@
     log.jsonl               one line per evaluation
     tickets/level_03/       a ticket as an Orbax checkpoint
     snapshots/level_03-.../ the level in work, to go on with; gone when the level is done
+    snapshots/search-.../   how far a search is that trains besides its tickets
 
 results.csv and log.jsonl are views: what counts are the tickets. Whatever is replaced is written to the side and
 renamed; a process killed at any moment leaves a folder that the next one can go on with.
@@ -115,6 +116,45 @@ class RunFolder:
                 shutil.rmtree(path, ignore_errors=True)
                 warnings.warn(f"{error} Going on from before it.", stacklevel=2)
         return None
+
+    def save_progress(self, number: int, carry: Any) -> None:
+        """Keep how far a search is; what was kept before goes when this stands.
+
+        Args:
+          number: counts up.
+          carry: a pytree of arrays.
+        """
+        path, older = self.path / "snapshots" / f"search-{number:06d}", self._progress()
+        made_with = {name: self.config[name] for name in ("settings", "optimizer", "given", "data")}
+        checkpoint.save(path, checkpoint.named_leaves(carry), {"number": number, "made_with": made_with})
+        for snapshot in older:
+            shutil.rmtree(snapshot, ignore_errors=True)
+
+    def load_progress(self, template: Any) -> tuple[int, Any] | None:
+        """The number and the carry that were kept last, or None; a damaged one is told and removed.
+
+        Args:
+          template: a carry of the same shapes.
+
+        Raises:
+          SettingsError: it is another run's.
+        """
+
+        def read(path: Path) -> tuple[int, Any]:
+            arrays, facts = checkpoint.load(path)
+            self._check_own(path, 0, 0, facts["made_with"])
+            return facts["number"], checkpoint.restore_leaves(template, arrays)
+
+        for path in reversed(self._progress()):
+            try:
+                return _read(functools.partial(read, path), path)
+            except CheckpointError as error:
+                shutil.rmtree(path, ignore_errors=True)
+                warnings.warn(f"{error} The search begins anew.", stacklevel=2)
+        return None
+
+    def _progress(self) -> list[Path]:
+        return sorted((self.path / "snapshots").glob("search-*"))
 
     def trim_log(self, level: int, epoch: int) -> None:
         """Drop damaged lines of the log, and a level's from beyond the point where it goes on: they are written again.

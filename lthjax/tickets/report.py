@@ -34,6 +34,7 @@ def table(rows: list[Row], k: int = 20) -> "pd.DataFrame":
             "against dense": f"{row['difference'] / dense:+.1%}" if row["level"] and dense else "",
             "95% interval": f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}" if row["level"] else "",
             "best epoch": _with_deviation(row, "best_epoch", ".0f"),
+            "search": _trainings(row.get("search_cost")),
             "tied users": _count(row, "tied_users"),
             "dead rows": " + ".join(filter(None, (_count(row, "dead_users"), _count(row, "dead_items")))),
             "verdict": row["verdict"] + _mark(row, rows[0], best),
@@ -125,6 +126,11 @@ def _mark(row: Row, dense: Row, best: Row | None) -> str:
 def _count(row: Row, name: str) -> str:
     value = row.get(name)
     return "" if value is None or value != value else f"{value:,.0f}"  # NaN: a table of an older version
+
+
+def _trainings(cost: float | str | None) -> str:
+    """A cost in trainings of the dense model; empty where it is not known."""
+    return "" if cost in (None, "") or cost != cost else f"{cost:.1f}" if cost >= 1 else f"{cost:.2g}"
 
 
 def _with_deviation(row: Row, name: str, form: str) -> str:

@@ -13,6 +13,8 @@ from lthjax import presets
 from lthjax.evaluation.ranking import RankingMetrics
 from lthjax.evaluation.verdict import Verdict
 from lthjax.settings import Settings
+from lthjax.tickets import effort
+from lthjax.tickets.effort import Cost
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +37,7 @@ class Result:
       dead_users: users without an entry; None of methods that prune no entries.
       dead_items: items without an entry, likewise.
       cut_short: might it have become better with more epochs?
+      cost: of the search for it and of its training; None of other methods, and in tickets of older versions.
       method: of methods other than tickets.
       note: what was rounded.
     """
@@ -54,6 +57,7 @@ class Result:
     dead_users: int | None = None
     dead_items: int | None = None
     cut_short: bool = False
+    cost: Cost | None = None
     method: str = ""
     note: str = ""
 
@@ -75,6 +79,7 @@ class Result:
             "dead_users": self.dead_users,
             "dead_items": self.dead_items,
             "cut_short": self.cut_short,
+            **(dict.fromkeys(effort.COLUMNS, "") if self.cost is None else self.cost.columns()),
         }
         return {"method": self.method, **row, "note": self.note} if self.method else row
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from lthjax.evaluation import statistics, verdict
 from lthjax.evaluation.verdict import Verdict
+from lthjax.tickets import effort
 from lthjax.tickets.result import Result
 
 
@@ -46,12 +47,13 @@ def _mean(results: Sequence[Result], judged: Verdict) -> dict[str, Any]:
         "settings": first.settings,
         **{name: _mean_count(rows, name) for name in ("tied_users", "dead_users", "dead_items")},
         "cut_short": any(result.cut_short for result in results),
+        **{name: _mean_count(rows, name) for name in effort.COLUMNS},
     }
 
 
 def _mean_count(rows: Sequence[dict[str, Any]], name: str) -> float | None:
     """Mean of a column over seeds; None where a seed does not have it."""
-    return None if any(row[name] is None for row in rows) else float(np.mean([row[name] for row in rows]))
+    return None if any(row[name] in (None, "") for row in rows) else float(np.mean([row[name] for row in rows]))
 
 
 def sparsest_winner_interval(runs: Sequence[Sequence[Result]], k: int = 20) -> tuple[float, float]:

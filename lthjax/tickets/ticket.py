@@ -15,6 +15,8 @@ from lthjax.evaluation.verdict import Verdict
 from lthjax.pruning import masks as masking
 from lthjax.runtime import checkpoint
 from lthjax.settings import Settings, from_record
+from lthjax.tickets import effort
+from lthjax.tickets.effort import Cost
 from lthjax.tickets.result import Result, in_words, is_cut_short
 from lthjax.training.step import TrainState
 
@@ -42,6 +44,7 @@ class Ticket:
         "search".
       fingerprint: of the data split.
       tied_users: test users of whose first 21 items two score alike; None in tickets of older versions.
+      cost: of the search for it and of its training; None in tickets of older versions.
       origin: state with an optimizer that is not fresh: of the dense model, what later levels rewind to (epoch:K); of a
         ticket, what it started from (epoch:K, none).
       final: state that children are pruned from, where it is not `trained` with a fresh optimizer.
@@ -65,6 +68,7 @@ class Ticket:
     optimizer: str = "adam"
     given: dict[str, str] = dataclasses.field(default_factory=dict)
     tied_users: int | None = None
+    cost: Cost | None = None
     origin: TrainState | None = None
     final: TrainState | None = None
     saved_states: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -110,6 +114,7 @@ def result(ticket: Ticket) -> Result:
         dead_users=masking.num_dead(ticket.masks.user),
         dead_items=masking.num_dead(ticket.masks.item),
         cut_short=is_cut_short(ticket.best_epoch, ticket.epochs, ticket.settings),
+        cost=ticket.cost,
         **in_words(ticket.settings, [*ticket.given, *(["optimizer"] if ticket.optimizer != "adam" else [])]),
     )
 
@@ -134,7 +139,8 @@ def to_checkpoint(ticket: Ticket) -> tuple[dict[str, np.ndarray], dict[str, Any]
     facts = {name: getattr(ticket, name) for name in _FACTS}
     facts |= {"verdict": ticket.verdict._asdict(), "dim": int(ticket.masks.user.shape[1])}
     facts["settings"] = made_with(ticket)
-    optional = {"given": ticket.given or None, "tied_users": ticket.tied_users}
+    cost = None if ticket.cost is None else ticket.cost.record()
+    optional = {"given": ticket.given or None, "tied_users": ticket.tied_users, "cost": cost}
     facts |= {name: value for name, value in optional.items() if value is not None}
     return arrays, facts
 
@@ -181,6 +187,7 @@ def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state:
         optimizer=facts["settings"]["optimizer"],
         given=facts.get("given", {}),
         tied_users=facts.get("tied_users"),
+        cost=effort.from_record(facts["cost"]) if "cost" in facts else None,
         **{name: facts[name] for name in _FACTS},
         saved_states={name: array for name, array in arrays.items() if name.startswith(_STATES)},
     )

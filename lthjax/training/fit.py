@@ -33,7 +33,7 @@ class Plan:
 
     epochs: int  # at most
     patience: int  # epochs without a better selection value before it stops; 0 = never stop early
-    eval_every: int  # epochs between evaluations; the last epoch is always evaluated
+    eval_every: int | None  # epochs between evaluations; the last epoch is always evaluated; None = none is
     ks: tuple[int, ...] = (20,)  # Recall@ks[0] selects
     keep_epoch: int | None = None  # keep the state of this epoch for later levels to rewind to
 
@@ -62,11 +62,17 @@ class Evaluation(NamedTuple):
     seconds: float  # spent on the level so far
 
 
-def begin(state: TrainState, epoch: int) -> FitState:
-    """A level about to train from `state`, which stands at `epoch` (0, or the epoch it was rewound to)."""
+def begin(state: TrainState, epoch: int, sum_gradients: bool = False) -> FitState:
+    """A level about to train.
+
+    Args:
+      state: where it starts.
+      epoch: at which that stands (0, or the epoch it was rewound to).
+      sum_gradients: sum the gradients of all entries, up to the first evaluation.
+    """
     return FitState(
         train=_copy(state),
-        meter=LossMeter.zero(),
+        meter=LossMeter.zero(state.params if sum_gradients else None),
         best=_copy(state),
         kept=None,
         best_value=np.asarray(-np.inf),
@@ -201,15 +207,18 @@ def _is_to_keep(epoch: int, state: FitState, plan: Plan) -> bool:
 
 
 def _is_to_evaluate(epoch: int, state: FitState, plan: Plan) -> bool:
-    return epoch > state.evaluated_epoch and (epoch % plan.eval_every == 0 or epoch == plan.epochs)
+    is_due = plan.eval_every is not None and epoch % plan.eval_every == 0
+    return epoch > state.evaluated_epoch and (is_due or epoch == plan.epochs)
 
 
 def _settle(trainer: Trainer, state: FitState, stop_if_asked: Callable[[], None]) -> tuple[FitState, Evaluation | None]:
-    """Keep the state, or evaluate it: whichever is due first."""
+    """Keep the state, or evaluate it (or, in a plan without evaluations, end it): whichever is due first."""
     program, graph, selection, plan = trainer
     epoch = int(state.train.step) // program.steps_per_epoch
     if _is_to_keep(epoch, state, plan):
         return state.replace(kept=_copy(state.train)), None
+    if plan.eval_every is None:
+        return state.replace(evaluated_epoch=np.asarray(epoch)), None
     final = jax.block_until_ready(program.embed(state.train.params, graph))
     return _record(state, evaluate(final, selection, plan.ks, between_dispatches=stop_if_asked), epoch, plan)
 
@@ -289,7 +298,9 @@ def _copy(state: TrainState) -> TrainState:
 
 
 def _next_evaluation(epoch: int, plan: Plan) -> int:
-    return min((epoch // plan.eval_every + 1) * plan.eval_every, plan.epochs)
+    return (
+        plan.epochs if plan.eval_every is None else min((epoch // plan.eval_every + 1) * plan.eval_every, plan.epochs)
+    )
 
 
 def _is_finished(state: FitState, plan: Plan) -> bool:

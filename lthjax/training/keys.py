@@ -17,6 +17,8 @@ class Purpose(enum.IntEnum):
     LCM_FIRST_VALUES = 6
     LCM_BATCHES = 7
     NEW_ROWS = 8  # of `fold_in`
+    SEARCH_BATCHES = 9  # of what searches train besides tickets
+    SEARCH_MASKS = 10  # random entries of masks that a search begins with
 
 
 def key_of(seed: int, purpose: Purpose, level: int = 0) -> jax.Array:

@@ -24,6 +24,20 @@ class Bars:
         self._best = None
         return self._report
 
+    def stretch(self, sparsity: float, epoch: int, last: int) -> Report:
+        """Start the epoch bar of a stretch of a search.
+
+        Args:
+          sparsity: of its masks.
+          epoch: at which it stands.
+          last: at which it ends.
+        """
+        self._levels.set_postfix_str(f"search, {sparsity:.1%} pruned")
+        self._epochs.reset(total=last)
+        self._epochs.update(epoch)
+        self._best = None
+        return self._report
+
     def levels_done(self, number: int) -> None:
         """Move the level bar."""
         self._levels.update(number)

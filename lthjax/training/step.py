@@ -38,20 +38,30 @@ class LossMeter:
     total: jax.Array  # [] float32
     num_steps: jax.Array  # [] int32
     first_bad_step: jax.Array  # [] int32, number of the first step with a non-finite loss, or -1
+    gradients: Any = None  # sums of all entries' gradients, pruned ones too, for searches that grow; None sums none
 
     @classmethod
-    def zero(cls) -> "LossMeter":
-        """An empty meter."""
-        return cls(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32))
+    def zero(cls, of_gradients: Any = None) -> "LossMeter":
+        """An empty meter; with parameters it sums gradients of their shapes too."""
+        sums = jax.tree.map(jnp.zeros_like, of_gradients)
+        return cls(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32), sums)
 
     def mean(self) -> float:
         """Mean loss a step; 0 before the first."""
         return float(self.total) / max(int(self.num_steps), 1)
 
-    def add(self, loss: jax.Array, step: jax.Array) -> "LossMeter":
-        """The meter after one more step."""
+    def add(self, loss: jax.Array, step: jax.Array, gradients: Any) -> "LossMeter":
+        """The meter after one more step.
+
+        Args:
+          loss: of the step.
+          step: its number.
+          gradients: of all entries.
+        """
         bad = (self.first_bad_step < 0) & ~jnp.isfinite(loss)
-        return LossMeter(self.total + loss, self.num_steps + 1, jnp.where(bad, step, self.first_bad_step))
+        first_bad_step = jnp.where(bad, step, self.first_bad_step)
+        sums = None if self.gradients is None else jax.tree.map(jnp.add, self.gradients, gradients)
+        return LossMeter(self.total + loss, self.num_steps + 1, first_bad_step, sums)
 
 
 class Program(NamedTuple):
@@ -102,7 +112,7 @@ def make_program(parts: Parts, shape: tuple[int, int, int], num_interactions: in
         extra = {"value": value, "grad": masking.apply(masks, gradients), "value_fn": value_fn}
         updates, opt_state = masked_optimizer.update(gradients, state.opt_state, state.params, masks=masks, **extra)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, opt_state), meter.add(value, state.step)
+        return TrainState(state.step + 1, params, opt_state), meter.add(value, state.step, gradients)
 
     # Only state and meter are donated: masks and rewind weights outlive the call.
     @functools.partial(jax.jit, donate_argnames=("state", "meter"))

@@ -290,7 +290,7 @@ def no_start(problem):
         (a_list, "wanted a generator function, which yields lists of requests; it gave list"),
         (no_masks, r"wanted masks of shapes \[\(30, 4\), \(40, 4\)\] at level 0; got NoneType"),
         (masks_of_numbers, "wanted masks of bool at level 0; got bool, float32"),
-        (no_start, "wanted a TrainState as the start of level 0; got NoneType"),
+        (no_start, "wanted a TrainState as the start at level 0; got NoneType"),
         (a_number, "wanted lists of requests; got int"),
         (a_bare_request, "wanted requests; got int"),
         (a_ticket, "wanted requests; got Ticket"),

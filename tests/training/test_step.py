@@ -75,7 +75,7 @@ def test_meter_remembers_the_first_bad_step():
         assert int(meter.first_bad_step) == (-1 if step < 3 else 2)
         if step == 2:
             assert (float(meter.total), int(meter.num_steps)) == (3, 2)
-        meter = meter.add(jnp.float32(loss), jnp.int32(step))
+        meter = meter.add(jnp.float32(loss), jnp.int32(step), None)
 
 
 @pytest.mark.parametrize(

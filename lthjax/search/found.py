@@ -1,0 +1,98 @@
+"""What a search that trains by itself has come to: the masks of the levels it is asked for, as far as they are fixed.
+
+Letters: T levels asked for.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lthjax.pruning import masks as masking
+from lthjax.pruning import rules
+from lthjax.pruning.masks import Masks
+from lthjax.pruning.schedule import num_kept_at
+from lthjax.search.problem import Problem
+from lthjax.search.steps import Request, restart
+from lthjax.tickets.effort import Effort
+from lthjax.training.keys import Purpose
+from lthjax.training.step import TrainState
+
+
+class Found(NamedTuple):
+    """Masks of T levels, and what each cost; a pytree of arrays whose shapes stay the same."""
+
+    masks: tuple[Masks, ...]  # all kept before they are fixed
+    states: tuple[TrainState, ...]  # that were pruned, where tickets go on from trained values; else none
+    steps: np.ndarray  # [T] int64, of the search
+    seconds: np.ndarray  # [T] float64
+
+    def with_level(self, number: int, masks: Masks, state: TrainState, effort: Effort) -> "Found":
+        """With the masks of one more level.
+
+        Args:
+          number: of the level, from 0.
+          masks: of it.
+          state: that was pruned.
+          effort: of the search up to here.
+        """
+        steps, seconds = self.steps.copy(), self.seconds.copy()
+        steps[number], seconds[number] = effort.steps, effort.seconds
+        states = _replaced(self.states, number, state) if self.states else ()
+        return Found(_replaced(self.masks, number, masks), states, steps, seconds)
+
+
+def nothing(problem: Problem) -> Found:
+    """Before the search."""
+    number, first = len(problem.levels), first_state(problem)
+    states = (first,) * number if problem.settings.rewind in ("lr", "none") else ()
+    kept = masking.all_kept(first.params)
+    return Found((kept,) * number, states, np.zeros(number, np.int64), np.zeros(number, np.float64))
+
+
+def tickets(problem: Problem, found: Found) -> Iterator[Request]:
+    """The requests of all levels, each made when it is reached: a start is as large as three tables."""
+    first = problem.program.init(problem.key(Purpose.FIRST_VALUES))
+    for number, level in enumerate(problem.levels):
+        masks = found.masks[number]
+        start = restart(problem, masks, level, first, lambda number=number: found.states[number])
+        search = Effort(int(found.steps[number]), 0, float(found.seconds[number]))
+        yield Request(level, masks, start, search=search)
+
+
+def first_state(problem: Problem) -> TrainState:
+    """First values, nothing pruned."""
+    params = problem.program.init(problem.key(Purpose.FIRST_VALUES))
+    return problem.program.start(params, masking.all_kept(params))
+
+
+def targets(problem: Problem) -> list[int]:
+    """[T] entries kept at the levels that are asked for."""
+    split, settings = problem.split, problem.settings
+    return num_kept_at(settings, (split.num_users + split.num_items) * settings.dim)[1:]
+
+
+def prune_to(problem: Problem, state: TrainState, masks: Masks, num_kept: int) -> Masks:
+    """Masks that keep so many entries, those with the highest scores of what is kept.
+
+    Args:
+      problem: with score and scope.
+      state: with the weights.
+      masks: what is kept so far.
+      num_kept: entries to keep.
+    """
+    settings = problem.settings
+    scores = problem.score(state.params, problem.key(Purpose.RANDOM_PRUNING))
+    rate = 1 - num_kept / masking.num_kept(masks)
+    if rate <= 0:
+        return masks
+    return rules.prune(scores, masks, rate, settings.prune_scope, settings.min_per_row, settings.prune_count)
+
+
+def number_of(value: int) -> np.ndarray:
+    """A whole number as a carry has it."""
+    return np.asarray(value, np.int64)
+
+
+def _replaced(parts: Sequence, number: int, part) -> tuple:
+    return (*parts[:number], part, *parts[number + 1 :])
