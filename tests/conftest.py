@@ -201,7 +201,8 @@ def rows_of():
     def read(out):
         with open(out / "results.csv", newline="") as file:
             return [
-                {name: cell for name, cell in row.items() if not name.endswith("seconds")} for row in csv.DictReader(file)
+                {name: cell for name, cell in row.items() if not name.endswith("seconds")}
+                for row in csv.DictReader(file)
             ]
 
     return read

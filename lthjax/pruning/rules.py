@@ -112,10 +112,10 @@ def exchange(masks: Masks, weights: Any, gains: Any, number: int) -> Masks:
       masks: True where kept.
       weights: like the parameters; magnitudes count.
       gains: likewise, such as summed gradients.
-      number: entries that fall, and as many that grow; fewer where fewer were pruned.
+      number: entries that fall, and as many that grow; fewer where fewer are kept or pruned.
     """
     kept = _flatten(masks)
-    number = min(number, int(kept.size) - num_kept(masks))
+    number = min(number, num_kept(masks), int(kept.size) - num_kept(masks))
     stay = _drop(jnp.abs(_flatten(weights)), kept, jnp.int32(number))
     candidates = ~kept
     left_out = _drop(jnp.abs(_flatten(gains)), candidates, jnp.int32(num_kept(candidates) - number))

@@ -40,7 +40,7 @@ SEARCHES: dict[str, Search] = {  # by the names of --search
 def find_tickets(
     data: Any = None,
     *,
-    search: Search | None = None,
+    search: Search | str | None = None,
     score: Score | None = None,
     backbone: Backbone | None = None,
     loss: Loss | None = None,
@@ -64,7 +64,7 @@ def find_tickets(
 
     Args:
       data: name, path, SciPy sparse matrix, pandas DataFrame, Interactions or Split; by default `settings.data`.
-      search: a generator function in place of the one that the settings name; see `lthjax.search.steps`.
+      search: a name, as the setting; or a generator function, see `lthjax.search.steps`.
       score: (parameters, key) -> a score for each entry, the lowest are pruned; in place of `prune_by`.
       backbone: (layer-0 embeddings, graph) -> final embeddings; in place of `model`.
       loss: (final embeddings, layer-0 embeddings, batch) -> number; in place of BPR with `l2`.
@@ -85,6 +85,8 @@ def find_tickets(
       LthjaxError: one line that says what was wanted, what came, and where. Settings and data are checked at the call,
         a run folder when the first ticket that goes there is asked for.
     """
+    if isinstance(search, str):
+        changes["search"], search = search, None
     if isinstance(data, Split) and settings is None:
         changes["data"] = None
     of_model = presets.for_model("none", changes.get("model", "mf"))

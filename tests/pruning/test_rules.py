@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lthjax.embeddings import Embeddings
 from lthjax.pruning import masks as masking
-from lthjax.pruning.rules import magnitude, prune, uniform
+from lthjax.pruning.rules import by_degree, exchange, magnitude, prune, random_within_rows, uniform
 
 SHAPES = ((13, 8), (20, 8))
 SCOPES = ("joint", "table", "row")
@@ -142,3 +142,49 @@ def test_uniform_is_random_and_repeatable(assert_same):
     assert len({row.tobytes() for row in kept}) == 40
     assert kept.sum(axis=0).min() > 4  # no entry is doomed: 20 of 40 are expected, with a deviation of 3.2
     assert kept.sum(axis=0).max() < 36
+
+
+@given(st.integers(0, 10**6), st.floats(0.05, 0.9), st.integers(0, 300))
+def test_an_exchange(seed, rate, number):
+    """As many grow as fall: the smallest of the kept, the largest gains of the pruned; what falls does not grow."""
+    values, gains = weights(seed), weights(seed + 1)
+    masks = prune(uniform(values, jax.random.key(seed)), masking.all_kept(values), rate)
+    after = exchange(masks, values, gains, number)
+    kept, now = (np.concatenate([np.ravel(leaf) for leaf in each]) for each in (masks, after))
+    moved = min(number, np.count_nonzero(~kept))
+    size, gain = (np.abs(np.concatenate([np.ravel(leaf) for leaf in each])) for each in (values, gains))
+    moved = min(moved, np.count_nonzero(kept))
+    assert np.count_nonzero(now) == np.count_nonzero(kept)
+    fell, grew = kept & ~now, now & ~kept
+    assert np.count_nonzero(fell) == np.count_nonzero(grew) == moved
+    if 0 < moved < np.count_nonzero(kept):
+        assert size[fell].max() <= size[kept & now].min()
+    if 0 < moved < np.count_nonzero(~kept):
+        assert gain[grew].min() >= gain[~kept & ~now].max()
+
+
+def test_rows_keep_entries_by_degree():
+    """On average in proportion, none more than F, and the exact count over all."""
+    degrees = Embeddings(np.array([0, 1, 2, 4, 100]), np.array([3, 3, 3]))
+    params = Embeddings(jnp.zeros((5, 8)), jnp.zeros((3, 8)))
+    kept, of_columns = [], []
+    for seed in range(400):
+        scores = by_degree(degrees, params, jax.random.key(seed))
+        masks = prune(scores, masking.all_kept(params), 1 - 24 / 64)
+        assert masking.num_kept(masks) == 24
+        kept.append(np.concatenate(masking.kept_per_row(masks)))
+        of_columns.append(np.asarray(masks.item).mean(axis=0))
+    mean = np.mean(kept, axis=0)
+    assert mean[0] == 0
+    assert mean[4] == 8  # all of the longest
+    np.testing.assert_allclose(mean[[1, 2, 3, 5, 6, 7]], [1, 2, 4, 3, 3, 3], atol=0.2)  # one entry for each interaction
+    np.testing.assert_allclose(np.mean(of_columns, axis=0), 3 / 8, atol=0.1)  # no column is favoured
+
+
+def test_random_entries_in_rows_of_the_same_length():
+    masks = prune(magnitude(weights(3)), masking.all_kept(weights(3)), 0.6)
+    shuffled = random_within_rows(masks, jax.random.key(0))
+    for rows, others in zip(masking.kept_per_row(masks), masking.kept_per_row(shuffled), strict=True):
+        np.testing.assert_array_equal(rows, others)
+    assert not masking.are_equal(masks, shuffled)
+    assert masking.overlap(masks, shuffled).overlap < 0.7

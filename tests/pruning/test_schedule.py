@@ -1,9 +1,13 @@
 """How many entries each level keeps, and what is rounded to."""
 
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lthjax.errors import SettingsError
-from lthjax.pruning.schedule import at_sparsity, num_kept_at, rate_of, roundings
+from lthjax.pruning.schedule import at_sparsity, num_kept_at, rate_of, roundings, rungs
 from lthjax.settings import Settings
 
 
@@ -64,3 +68,22 @@ def test_schedules():
 )
 def test_the_rate_of_a_level(changes, level, parent, wanted):
     assert rate_of(Settings(**changes), level, parent, 10) == pytest.approx(wanted)
+
+
+@given(st.lists(st.integers(10, 99_999), min_size=1, max_size=6, unique=True), st.floats(0.05, 0.5))
+def test_rungs_lead_to_every_target(targets, rate):
+    """In steps of about the rate; never up, and none is left out."""
+    targets = sorted(targets, reverse=True)
+    ways = rungs(targets, 100_000, rate)
+    assert [way[-1] for way in ways] == targets
+    counts = [100_000, *itertools.chain(*ways)]
+    assert all(before >= after for before, after in itertools.pairwise(counts))
+    for before, way in zip([100_000, *targets], ways, strict=False):
+        step = (way[-1] / before) ** (1 / len(way))
+        assert step >= (1 - rate) ** 1.5 or len(way) == 1
+
+
+def test_rungs_by_hand():
+    assert rungs([500, 250], 1000, 0.1) == [[906, 820, 743, 673, 610, 552, 500], [453, 410, 371, 336, 305, 276, 250]]
+    assert rungs([], 1000, 0.1) == []
+    assert rungs([999], 1000, 0.5) == [[999]]

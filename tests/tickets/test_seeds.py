@@ -34,7 +34,9 @@ def test_each_seed_is_a_run_of_its_own_and_the_table_their_mean(data_file, tmp_p
     code, said = call("--seed", "6", "--out", str(tmp_path / "one"))
     assert code == 0
     one = pd.read_csv(tmp_path / "one" / "results.csv").drop(columns=["seconds", "search_seconds"])
-    pd.testing.assert_frame_equal(one.drop(columns="settings"), each[1].drop(columns=["seconds", "search_seconds", "settings"]))
+    pd.testing.assert_frame_equal(
+        one.drop(columns="settings"), each[1].drop(columns=["seconds", "search_seconds", "settings"])
+    )
 
     code, said = call("--seeds", "2", "--seed", "6", "--out", str(tmp_path / "one"))  # a single run's folder
     assert (code, said.err) == (2, said.err)

@@ -12,9 +12,10 @@ import pytest
 
 from lthjax.errors import TrainingError
 from lthjax.evaluation.ranking import evaluate
-from lthjax.model import backbones
+from lthjax.model import backbones, losses
 from lthjax.pruning import masks as masking
 from lthjax.pruning import rules as pruning
+from lthjax.training import sampling
 from lthjax.training.fit import Evaluation, Hooks, Member, Plan, begin, fit
 
 STEPS = 7  # an epoch
@@ -273,3 +274,33 @@ def test_reports_come_with_every_dispatch(fitted):
     assert all(loss == evaluation.loss for _, _, loss, evaluation in reports if evaluation)
     assert [evaluation.epoch for evaluation in evaluations] == [1, 2]
     assert 0 <= evaluations[0].seconds <= evaluations[1].seconds
+
+
+def test_a_plan_without_evaluations(fitted, program, params, steps_from, assert_same, monkeypatch):
+    """Trains to its last epoch, ranks nobody, and leaves the best epoch as it was."""
+    monkeypatch.setattr("lthjax.training.fit.evaluate", None)
+    masks = masking.all_kept(params)
+    result, seen = fitted(dataclasses.replace(PLAN, epochs=3, eval_every=None))
+    assert seen == []
+    assert (int(result.evaluated_epoch), int(result.best_epoch)) == (3, 0)
+    assert_same(result.train, steps_from(program.start(params, masks), masks, 3 * STEPS))
+    huge = program.start(params, masks)
+    huge = huge.replace(params=jax.tree.map(lambda leaf: leaf * np.inf, huge.params))
+    with pytest.raises(TrainingError, match="a ticket, epoch 1: the loss is no longer finite"):
+        fitted(dataclasses.replace(PLAN, epochs=1, eval_every=None), start=begin(huge, 0))
+
+
+def test_gradients_of_all_entries_are_summed(fitted, program, params, some_masks, tiny_graph, key, steps_from):
+    """Of pruned ones too, each at the weights of its step."""
+    start = program.start(params, some_masks)
+    plan = dataclasses.replace(PLAN, epochs=1, eval_every=None)
+    result, _ = fitted(plan, start=begin(start, 0, sum_gradients=True), masks=some_masks)
+    wanted, state = jax.tree.map(jnp.zeros_like, params), start
+    for step in range(STEPS):
+        batch = jax.jit(sampling.every_interaction(4).sample)(key, jnp.int32(step), tiny_graph)
+        gradient = jax.grad(lambda p, batch=batch: losses.bpr(p, p, batch, 1e-3))(state.params)
+        wanted = jax.tree.map(jnp.add, wanted, gradient)
+        state = steps_from(start, some_masks, step + 1)
+    for got, other, mask in zip(result.meter.gradients, wanted, some_masks, strict=True):
+        np.testing.assert_allclose(got, other, rtol=1e-4, atol=1e-6)
+        assert np.any(np.asarray(got)[~np.asarray(mask)])
