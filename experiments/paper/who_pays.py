@@ -56,13 +56,13 @@ Panels = dict[tuple[str, str, str], "pd.DataFrame"]  # (data, model, variant) ->
 class Payers(Study):
     """The flags of every figure and table, and which ways of pruning are looked at."""
 
-    variants: tuple[Literal["IMP", "OMP", "RP"], ...] = ("IMP",)
+    variants: tuple[Literal["IMP", "OMP", "RP", "RP by degree"], ...] = ("IMP",)
     """Iterative, one-shot and random pruning, as in figure2."""
 
     def __post_init__(self):
         super().__post_init__()
         if not self.variants:
-            raise SettingsError("--variants: wanted at least one of IMP, OMP and RP; got none.")
+            raise SettingsError("--variants: wanted at least one of IMP, OMP, RP and RP by degree; got none.")
 
 
 class Groups(NamedTuple):

@@ -25,6 +25,18 @@ _STYLES = {
     "MagPrune": ("0.45", "x", ":"),
 }
 _OTHERS = tuple(_STYLES.values())
+_STYLES |= {
+    "one-shot": _STYLES["OMP"],
+    "random": _STYLES["RP"],
+    "RP by degree": ("#004d36", "<", ":"),
+    "random-by-degree": ("#004d36", "<", "-."),
+    "short": ("#d55e00", "P", "--"),
+    "early": ("#cc79a7", "D", "--"),
+    "gradual": ("#56b4e9", "v", "-."),
+    "dynamic": ("0.25", "X", ":"),
+    "rows of IMP": (TICKET, "1", ":"),  # controls have the colour of what they stand beside
+    "rows of short": ("#d55e00", "2", ":"),
+}
 
 
 def style(name: str, number: int) -> dict[str, Any]:

@@ -179,6 +179,8 @@ def _answer(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[A
 
 def _tickets(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ticket]:
     """The tickets of requests: from disk, or the dense model that was given, or trained, measured and saved."""
+    for task in tasks:
+        _save_progress(task.run)  # what tickets are made of is not searched for again
     tickets = {number: ticket for number, task in enumerate(tasks) if (ticket := _finished(task)) is not None}
     waiting = [number for number in range(len(tasks)) if number not in tickets]
     for _, alike in itertools.groupby(waiting, key=lambda number: tasks[number].plan):

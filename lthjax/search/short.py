@@ -19,7 +19,8 @@ from lthjax.search.steps import Progress, Request, Stretch, dense
 from lthjax.tickets.effort import Effort
 from lthjax.training.keys import Purpose
 
-EPOCHS = 5  # a level, where the settings leave it open
+# A level, where the settings leave it open: a step of LightGCN moves all rows, one of MF those of its batch.
+EPOCHS = {"mf": 5, "lightgcn": 2}
 
 
 class _Carry(NamedTuple):
@@ -44,7 +45,7 @@ def short(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress],
     for rung in range(int(carry.rung), len(kept)):
         start = problem.program.start(first.params, carry.masks)
         key = problem.key(Purpose.SEARCH_BATCHES, rung)
-        (stretched,) = yield [Stretch(carry.masks, start, key, settings.search_epochs or EPOCHS)]
+        (stretched,) = yield [Stretch(carry.masks, start, key, settings.search_epochs or EPOCHS[settings.model])]
         masks = prune_to(problem, stretched.state, carry.masks, kept[rung])
         seconds, found = carry.seconds + stretched.effort.seconds, carry.found
         if (level := ends.get(rung + 1)) is not None:

@@ -14,7 +14,7 @@ from experiments.paper.scales import Study
 def test_figure2_shares_its_dense_models_and_trains_once(figure2_run, trained, forbid_training, tmp_path, capsys):
     rows = figure2_run.rows
     assert len({row["recall@20"] for row in rows if row["level"] == 0}) == 1
-    assert [row["variant"] for row in rows] == ["IMP"] * 3 + ["OMP"] * 3 + ["RP"] * 3
+    assert [row["variant"] for row in rows] == ["IMP"] * 3 + ["OMP"] * 3 + ["RP"] * 3 + ["RP by degree"] * 3
     assert len({row["num_kept"] for row in rows if row["level"] == 2}) == 1
     assert [name.startswith("dense-") for name in figure2_run.folders].count(True) == 1
     forbid_training()
@@ -24,7 +24,7 @@ def test_figure2_shares_its_dense_models_and_trains_once(figure2_run, trained, f
         assert [row["num_kept"] for row in csv.DictReader(file)] == [str(row["num_kept"]) for row in rows]
     table = (folder / "table.md").read_text()
     assert table in capsys.readouterr().out
-    assert table.count("| few | mf |") == 3
+    assert table.count("| few | mf |") == 4
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
