@@ -123,9 +123,8 @@ class Account:
         from tqdm.auto import tqdm
 
         self.budget, self.steps, self.unit = budget, 0, 0
-        self._bar = tqdm(
-            total=budget, unit="training", bar_format="{l_bar}{bar}| {n:.1f} of {total:g} trainings{postfix}"
-        )
+        form = "{l_bar}{bar}| {n:.1f} of {total:g} trainings{postfix}"
+        self._bar = tqdm(total=budget, bar_format=form, disable=None)  # quiet where nobody watches a terminal
 
     @property
     def left(self) -> float:
@@ -225,11 +224,16 @@ def candidates(
                     yield sparse_table(kind, ticket, sparsity, config.search, split, out, account)
 
     yield from dense_of(config.dims[:3])
-    by_valid = sorted(dense.values(), key=lambda ticket: -ticket.metrics[f"valid_recall@{_K}"])
-    yield from sparse_of(by_valid[0], ("ticket", "random-by-degree"))
+    best = max(dense.values(), key=_valid_recall)
+    yield from sparse_of(best, ("ticket", "random-by-degree"))
     yield from dense_of(config.dims[3:])
-    for ticket in by_valid[1:]:
-        yield from sparse_of(ticket, ("ticket",))
+    for ticket in sorted(dense.values(), key=_valid_recall, reverse=True):
+        if ticket is not best:
+            yield from sparse_of(ticket, ("ticket",))
+
+
+def _valid_recall(ticket: "Ticket") -> float:
+    return ticket.metrics[f"valid_recall@{_K}"]
 
 
 def search_cost(dense: "Ticket", sparsity: float, search: str, account: Account) -> float:

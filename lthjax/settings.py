@@ -267,6 +267,8 @@ def _check_search(settings: Settings) -> None:
         raise SettingsError(f"--search-epochs: wanted one of --search {wanted}; got {search}.")
     if is_cheap and settings.prune_by != "magnitude":
         raise SettingsError(f"--prune-by: wanted magnitude with --search {search}; got {settings.prune_by}.")
+    if search == "dynamic" and settings.prune_scope != "joint":
+        raise SettingsError(f"--prune-scope: wanted joint with --search dynamic; got {settings.prune_scope}.")
     if is_cheap and settings.rewind_epoch is not None:
         raise SettingsError(f"--rewind: wanted init, reinit, lr or none with --search {search}; got {settings.rewind}.")
 

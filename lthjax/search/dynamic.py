@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lthjax.errors import SettingsError
 from lthjax.evaluation import breakdown
 from lthjax.pruning import masks as masking
 from lthjax.pruning import rules
@@ -39,7 +40,13 @@ class _Carry(NamedTuple):
 
 
 def dynamic(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress], list[Any], None]:
-    """Each level is a search of its own, `search_epochs` long."""
+    """Each level is a search of its own, `search_epochs` long.
+
+    Raises:
+      SettingsError: a score was given in code: by magnitude and gradient alone entries come and go.
+    """
+    if "score" in problem.given:
+        raise SettingsError("score: wanted none with --search dynamic, which drops by magnitude; got one.")
     yield [dense(problem)]
     settings, split, kept, first = problem.settings, problem.split, targets(problem), first_state(problem)
     epochs, all_entries = settings.search_epochs or EPOCHS, masking.all_kept(first.params)

@@ -304,6 +304,17 @@ def test_stretches_that_cannot_be(find, epochs, wanted):
         list(find(search=search))
 
 
+def test_a_score_decides_what_falls_or_is_refused(seek, sought):
+    def smallest_first(params, key):
+        return jax.tree.map(lambda w: -abs(w), params)
+
+    for name in ("short", "early", "gradual"):
+        ticket = list(seek(name, score=smallest_first))[1]
+        assert masking.overlap(ticket.masks, sought[name][1].masks).overlap < 0.7
+    with pytest.raises(SettingsError, match="score: wanted none with --search dynamic"):
+        list(seek("dynamic", score=smallest_first))
+
+
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
@@ -314,6 +325,7 @@ def test_stretches_that_cannot_be(find, epochs, wanted):
         ({"search": "imp", "search_epochs": 3}, "--search-epochs: wanted one of --search short, early, .*; got imp"),
         ({"search": "early", "prune_by": "random"}, "--prune-by: wanted magnitude with --search early; got random"),
         ({"search": "dynamic", "rewind": "epoch:1"}, "--rewind: wanted init, reinit, lr or none with --search dynamic"),
+        ({"search": "dynamic", "prune_scope": "row"}, "--prune-scope: wanted joint with --search dynamic; got row"),
         ({"search": "one-shot", "rewind": "none"}, "--prune-parent: wanted previous, since --rewind none"),
         ({"search": "shrt"}, "--search: wanted one of imp, one-shot, .*; got 'shrt'.*short"),
         ({"search": "short", "search_epochs": -1}, "--search-epochs: wanted 0 or more; got -1"),
