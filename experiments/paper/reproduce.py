@@ -53,8 +53,12 @@ def _who_pays(study: Study) -> list[Row]:
     return who_pays.main(who_pays.Payers(**dataclasses.asdict(study)))
 
 
+def _table2(study: Study) -> list[Row]:
+    return table2.main(table2.Searches(**dataclasses.asdict(study)))
+
+
 PARTS: dict[Part, Callable[[Study], Any]] = {  # those that share their runs follow one another
-    "table2": table2.main,
+    "table2": _table2,
     "figure2": figure2.main,
     "figure6": figure6.main,
     "figure7": figure7.main,

@@ -3,20 +3,24 @@ r"""Table 2: Recall@20 and NDCG@20 of tickets at 0, 27.1, 65.13 and 95.29% spars
     python -m experiments.paper.table2                                         (seconds, to see that it works)
     python -m experiments.paper.table2 --scale cpu --seeds 3
     python -m experiments.paper.table2 --scale paper --data yelp2018
+    python -m experiments.paper.table2 --scale paper --data yelp2018 --models mf --searches short random-by-degree
 
-One run of iterative pruning on each data set and model; figure2 uses the same. Cells of sparsities that the scale's
-levels do not reach stay empty. The paper's TikTok and Kwai can no longer be had: tiktok-clickbait and kuairand stand in
-for them, and their rows carry their own names; the paper's values beside them are of other data. The picture has each
-value in percent of its own dense model, so that ours and the paper's compare.
+One run of iterative pruning on each data set and model; figure2 uses the same. Other searches, random masks, and
+random masks with rows by degree may stand beside it or in its place, with what the search cost.
+
+Cells of sparsities that the scale's levels do not reach stay empty. The paper's TikTok and Kwai can no longer be had:
+tiktok-clickbait and kuairand stand in for them, and their rows carry their own names; the paper's values beside them
+are of other data. The picture has each value in percent of its own dense model, so that ours and the paper's compare.
 
 Cost, bundled data: cpu 36 s per seed with MF on 2 CPU cores, 1 minute of one core with LightGCN, in five prunings.
 Scale paper is for a GPU: 30 trainings of up to 1000 epochs for each model.
 """
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from experiments import cli
 from experiments.find_tickets import baseline_rows
@@ -34,6 +38,7 @@ from experiments.paper.rows import (
 from experiments.paper.runs import runs_of
 from experiments.paper.scales import Study
 from lthjax import plots
+from lthjax.errors import SettingsError
 from lthjax.plots.style import baseline, finish
 
 if TYPE_CHECKING:
@@ -51,54 +56,94 @@ PAPER = {  # (data, model) -> Recall@20, then NDCG@20, at SPARSITIES; Wang et al
     ("Kwai", "lightgcn"): ((0.0779, 0.0847, 0.0857, 0.0751), (0.0638, 0.0679, 0.0689, 0.0614)),
 }
 Levels = dict[tuple[str, str], list[Row]]  # (data, model) -> rows, the dense level first
+Search = Literal["imp", "one-shot", "short", "early", "gradual", "dynamic", "random", "random-by-degree"]
+VARIANTS = {"imp": "IMP"}  # names that rows have had before
 
 
-def main(study: Study) -> list[Row]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Searches(Study):
+    """The flags of every figure and table, and how tickets are found."""
+
+    searches: tuple[Search, ...] = ("imp",)
+    """How tickets are found; the picture is of the first."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.searches or len(set(self.searches)) < len(self.searches):
+            raise SettingsError(f"--searches: wanted at least one, each once; got {self.searches}.")
+
+
+def main(study: Searches) -> list[Row]:
     """Train what is missing, write and print the table; returns all rows."""
-    levels, baselines = {}, {}
+    by_search: dict[str, Levels] = {search: {} for search in study.searches}
+    baselines = {}
     for data, model in itertools.product(study.data, study.models):
-        runs = runs_of(study, data, model)
-        results = runs.results()
-        levels[data, model] = rows_of_levels(results)
+        for search, levels in by_search.items():
+            runs = runs_of(study, data, model, **changes_of(search))
+            results = runs.results()
+            levels[data, model] = rows_of_levels(results)
         # At scale quick, to see that it works, they would take longer than all else.
         baselines[data, model] = [] if study.scale == "quick" else baseline_rows(runs.split, runs.settings, results)
     rows = [
-        {"data": Path(data).stem, "model": model, "variant": "IMP"} | row
+        {"data": Path(data).stem, "model": model, "variant": VARIANTS.get(search, search)} | row
+        for search, levels in by_search.items()
         for (data, model), of_run in levels.items()
         for row in of_run
     ]
-    write_study(study, "table2", rows, text_of(study, levels, baselines), drawing_of(levels))
+    first = by_search[study.searches[0]]
+    write_study(study, "table2", rows, text_of(study, by_search, baselines), drawing_of(first))
     return rows
 
 
-def text_of(study: Study, levels: Levels, baselines: Levels | None = None) -> str:
-    """Two lines for each data set and model, ours and the paper's, and one for each simple baseline.
+def changes_of(search: str) -> dict[str, Any]:
+    """The settings of a search: iterative pruning has those of the scale, others go to the table's sparsities alone."""
+    if search == "imp":
+        return {}
+    how = {"search": "one-shot", "prune_by": search} if search.startswith("random") else {"search": search}
+    return how | {"sparsities": ",".join(map(str, SPARSITIES[1:]))}
+
+
+def text_of(study: Study, by_search: Mapping[str, Levels], baselines: Levels | None = None) -> str:
+    """A line for each data set, model and search, one for the paper's, and one for each simple baseline.
 
     Winning tickets are in bold, as in the paper. Baselines stand under 0%: they are what a dense model has to beat.
 
     Args:
       study: the flags.
-      levels: rows of tickets.
+      by_search: rows of tickets.
       baselines: rows of baselines, if any.
     """
     lines = []
-    for (data, model), rows in levels.items():
+    for data, model in next(iter(by_search.values())):
         name = Path(data).stem
-        ours = [nearest_row(rows, sparsity) for sparsity in SPARSITIES]
-        cells = [bold_if_winning(row, metric, rows[0]) for metric in METRICS for row in ours]
-        lines.append([name, plots.MODELS[model], "ours", *cells])
+        for search, levels in by_search.items():
+            rows = levels[data, model]
+            ours = [nearest_row(rows, sparsity) for sparsity in SPARSITIES]
+            cells = [bold_if_winning(row, metric, rows[0]) for metric in METRICS for row in ours]
+            lines.append(
+                [name, plots.MODELS[model], "ours" if search == "imp" else f"ours, {search}", *cells, _cost(ours)]
+            )
         theirs = scales.STANDS_FOR.get(name, name)
         if (theirs, model) in PAPER:
             paper = [f"{value:.4f}" for values in PAPER[theirs, model] for value in values]
-            lines.append([theirs if theirs == name else f"{theirs}, other data", plots.MODELS[model], "paper", *paper])
+            lines.append(
+                [theirs if theirs == name else f"{theirs}, other data", plots.MODELS[model], "paper", *paper, None]
+            )
         nothing = [None] * (len(SPARSITIES) - 1)
         for row in (baselines or {}).get((data, model), []):
             cells = [cell for metric in METRICS for cell in (in_digits(row, metric), *nothing)]
-            lines.append([name, "", row["method"], *cells])
-    header = ["data", "model", "", *(f"{name} {s:.2%}" for name in METRICS.values() for s in SPARSITIES)]
-    note = f"Bold: winning tickets; {scales.in_words(study)}. Empty: not reached at this scale."
-    note = with_warning(note, itertools.chain(*levels.values()))
+            lines.append([name, "", row["method"], *cells, None])
+    header = ["data", "model", "", *(f"{name} {s:.2%}" for name in METRICS.values() for s in SPARSITIES), "search"]
+    note = f"Bold: winning tickets; {scales.in_words(study)}. Empty: not reached at this scale. "
+    note += "Search: what finding the tickets cost, in trainings of the dense model."
+    note = with_warning(note, (row for levels in by_search.values() for rows in levels.values() for row in rows))
     return f"## Tickets at the paper's sparsities\n\n{markdown(header, lines)}\n\n{note}"
+
+
+def _cost(rows: Sequence[Row | None]) -> str:
+    """What the search cost for each ticket of a line."""
+    costs = [row.get("search_cost") for row in rows[1:] if row is not None]
+    return ", ".join("" if cost in (None, "") else f"{cost:.2g}" for cost in costs)
 
 
 def drawing_of(levels: Levels) -> "Callable[[Figure], None]":
@@ -140,4 +185,4 @@ def panel(rows: Sequence[Row], metric: str, published: Sequence[float], theirs: 
 
 
 if __name__ == "__main__":
-    cli.run(main, Study, __doc__)
+    cli.run(main, Searches, __doc__)

@@ -1,26 +1,43 @@
 """Tables 2 and 3 at a tiny size: whose runs they read, what they draw, and what stays empty."""
 
+import dataclasses
+
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
 from experiments.paper import figure3, scales, table2, table3
 from lthjax.baselines.records import Search
+from lthjax.errors import SettingsError
 
 
 def test_table2_reads_the_runs_of_figure2(trained, forbid_training, tmp_path, capsys):
     forbid_training()
-    table2.main(trained)
+    table2.main(table2.Searches(**dataclasses.asdict(trained)))
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| few | MF | ours | 0."))
     assert (tmp_path / "table2" / "figure.png").read_bytes().startswith(b"\x89PNG")
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
-    assert [bool(cell) for cell in cells[3:]] == [True, False, False, False] * 2  # 40% and 64% are not asked for
+    assert [bool(cell) for cell in cells[3:-1]] == [True, False, False, False] * 2  # 40% and 64% are not asked for
+
+
+def test_table2_has_other_searches_with_their_costs(make_study, capsys):
+    study = table2.Searches(**dataclasses.asdict(make_study()), searches=("imp", "short", "random-by-degree"))
+    rows = table2.main(study)
+    assert [row["variant"] for row in rows] == ["IMP"] * 3 + ["short"] * 4 + ["random-by-degree"] * 4
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| few | MF | ours")]
+    assert [line.split("|")[3].strip() for line in lines] == ["ours", "ours, short", "ours, random-by-degree"]
+    costs = [line.split("|")[-2].strip() for line in lines]
+    assert costs[2] == "0, 0, 0"
+    assert costs[1] == ", ".join(f"{row['search_cost']:.2g}" for row in rows[4:7])
+    with pytest.raises(SettingsError, match="--searches: wanted at least one, each once"):
+        dataclasses.replace(study, searches=())
 
 
 def test_table2_sets_the_papers_values_beside_ours(make_study):
     dense = {"recall@20": 0.5, "ndcg@20": 0.5, "sparsity": 0.0, "verdict": "dense", "selection": "valid"}
     rows = [dense, dense | {"sparsity": 0.2710, "recall@20": 0.6, "verdict": "wins"}]
-    text = table2.text_of(make_study(), {("kuairand", "mf"): rows, ("some/yelp2018", "lightgcn"): rows})
-    assert "| kuairand | MF | ours | 0.5000 | **0.6000** |  |  | 0.5000 | **0.5000** |  |  |" in text
+    text = table2.text_of(make_study(), {"imp": {("kuairand", "mf"): rows, ("some/yelp2018", "lightgcn"): rows}})
+    assert "| kuairand | MF | ours | 0.5000 | **0.6000** |  |  | 0.5000 | **0.5000** |  |  |  |" in text
     assert "| Kwai, other data | MF | paper | 0.0411 | 0.0464 |" in text
     assert "| yelp2018 | LightGCN | paper | 0.0600 | 0.0602 |" in text
 
