@@ -82,9 +82,9 @@ class PruningSettings:
     """Epochs that short trains each of its levels, or early, gradual and dynamic in all; 0 = as each does best."""
     prune_parent: Literal["previous", "dense"] = "previous"
     """Pruned is the ticket before, step by step; or the dense model: then imp is one-shot, by its older name."""
-    prune_by: Literal["magnitude", "random", "random-by-degree"] = "magnitude"
-    """Which entries fall: the smallest trained weights; any; or any, so that rows keep entries in proportion to their
-    training interactions."""
+    prune_by: Literal["magnitude", "movement", "random", "random-by-degree"] = "magnitude"
+    """Which entries fall: the smallest trained weights; those that training moved least from where they started; any;
+    or any, so that rows keep entries in proportion to their training interactions."""
     prune_scope: Literal["joint", "table", "row", "user", "item"] = "joint"
     """Among which entries the smallest are sought: users and items together, each table, each row, one table only."""
     min_per_row: int = 0
@@ -265,8 +265,11 @@ def _check_search(settings: Settings) -> None:
     if settings.search_epochs and not is_cheap:
         wanted = ", ".join(CHEAP_SEARCHES)
         raise SettingsError(f"--search-epochs: wanted one of --search {wanted}; got {search}.")
-    if is_cheap and settings.prune_by != "magnitude":
-        raise SettingsError(f"--prune-by: wanted magnitude with --search {search}; got {settings.prune_by}.")
+    scores = ("magnitude",) if search == "dynamic" else ("magnitude", "movement")
+    if is_cheap and settings.prune_by not in scores:
+        raise SettingsError(
+            f"--prune-by: wanted {' or '.join(scores)} with --search {search}; got {settings.prune_by}."
+        )
     if search == "dynamic" and settings.prune_scope != "joint":
         raise SettingsError(f"--prune-scope: wanted joint with --search dynamic; got {settings.prune_scope}.")
     if is_cheap and settings.rewind_epoch is not None:

@@ -5,9 +5,10 @@ r"""What does a ticket's search cost, and is a cheap one as good?
     python -m experiments.paper.search_cost --scale cpu --data kuairand --seeds 3 --methods IMP short random-by-degree
 
 Test Recall@20 at half, three quarters and nine tenths pruned against what the search cost, in trainings of the dense
-model (its steps until its patience ends): iterative and one-shot pruning; short levels, early cut, gradual pruning,
-dynamic sparse training; and controls: random masks as the paper has them, random masks with rows by degree, and the row
-lengths of IMP's and of short's masks with random entries. Lines: dense model, IMP, rows by degree.
+model (its steps until its patience ends): iterative and one-shot pruning; short levels, by magnitude and by how far
+training moved an entry; early cut, gradual pruning, dynamic sparse training; and controls: random masks as the paper
+has them, random masks with rows by degree, and the row lengths of IMP's and of short's masks with random entries.
+Lines: dense model, IMP, rows by degree.
 
 IMP takes a tenth at a time on the bundled data, and five prunings on the larger data sets.
 """
@@ -28,6 +29,7 @@ from experiments.paper.scales import Study
 from lthjax import plots, presets
 from lthjax.errors import SettingsError
 from lthjax.plots.style import baseline, finish
+from lthjax.settings import CHEAP_SEARCHES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,6 +47,7 @@ Method = Literal[
     "IMP",
     "one-shot",
     "short",
+    "short by movement",
     "early",
     "gradual",
     "dynamic",
@@ -57,7 +60,8 @@ _ONE_SHOT = {"search": "one-shot"}
 CHANGES: dict[str, dict[str, Any]] = {
     "IMP": {},
     "one-shot": _ONE_SHOT,
-    **{search: {"search": search} for search in ("short", "early", "gradual", "dynamic")},
+    **{search: {"search": search} for search in CHEAP_SEARCHES},
+    "short by movement": {"search": "short", "prune_by": "movement"},
     "random-by-degree": _ONE_SHOT | {"prune_by": "random-by-degree"},
     "random": _ONE_SHOT | {"prune_by": "random"},
 }
@@ -115,8 +119,8 @@ def settings_of(study: Study, data: str, model: str, method: str) -> Any:
     changes = CHANGES[method] | {"sparsities": ",".join(map(str, SPARSITIES))}
     if method == "IMP":
         changes["sparsities"] = path_of_imp(study, data)
-    if study.scale == "quick" and method in ("short", "early", "gradual", "dynamic"):
-        changes["search_epochs"] = 1 if method == "short" else 3
+    if study.scale == "quick" and changes.get("search") in CHEAP_SEARCHES:
+        changes["search_epochs"] = 1 if changes["search"] == "short" else 3
     if study.scale == "cpu":
         changes["preset"] = presets.for_model("none", model)  # as `find_tickets` has it: runs are shared
     return scales.settings_of(study, data, model, **changes)

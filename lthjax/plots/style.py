@@ -31,6 +31,7 @@ _STYLES |= {
     "RP by degree": ("#004d36", "<", ":"),
     "random-by-degree": ("#004d36", "<", "-."),
     "short": ("#d55e00", "P", "--"),
+    "short by movement": ("#d55e00", "*", ":"),
     "early": ("#cc79a7", "D", "--"),
     "gradual": ("#56b4e9", "v", "-."),
     "dynamic": ("0.25", "X", ":"),

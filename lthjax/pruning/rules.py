@@ -60,8 +60,12 @@ def by_degree(degrees: Any, params: Any, key: jax.Array) -> Any:
 
 
 BLIND = ("random", "random-by-degree")  # of --prune-by: masks that no training was needed for
-# By the names of --prune-by; `by_degree` wants the degrees first.
-SCORES: dict[str, Callable[..., Any]] = {"magnitude": magnitude, "random": uniform, "random-by-degree": by_degree}
+SCORES: dict[str, Callable[..., Any]] = {  # by the names of --prune-by
+    "magnitude": magnitude,
+    "movement": magnitude,  # of weights less those that training began with: `search.steps.scores_of` takes these away
+    "random": uniform,
+    "random-by-degree": by_degree,  # wants the degrees first
+}
 
 
 def prune(

@@ -45,7 +45,7 @@ def early(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress],
         (stretched,) = yield [Stretch(all_entries, carry.state, key, fixed or 1)]
         epoch, seconds = int(carry.epoch) + (fixed or 1), carry.seconds + stretched.effort.seconds
         effort = Effort(epoch * problem.program.steps_per_epoch, 0, float(seconds))
-        masks = tuple(prune_to(problem, stretched.state, all_entries, count) for count in kept)
+        masks = tuple(prune_to(problem, first, stretched.state, all_entries, count) for count in kept)
         found = carry.found
         for level in np.flatnonzero(found.steps == 0):
             before = [of_epoch[level] for of_epoch in carry.recent]

@@ -13,7 +13,7 @@ from lthjax.pruning import rules
 from lthjax.pruning.masks import Masks
 from lthjax.pruning.schedule import num_kept_at
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Request, restart
+from lthjax.search.steps import Request, restart, scores_of
 from lthjax.tickets.effort import Effort
 from lthjax.training.keys import Purpose
 from lthjax.training.step import TrainState
@@ -72,20 +72,21 @@ def targets(problem: Problem) -> list[int]:
     return num_kept_at(settings, (split.num_users + split.num_items) * settings.dim)[1:]
 
 
-def prune_to(problem: Problem, state: TrainState, masks: Masks, num_kept: int) -> Masks:
+def prune_to(problem: Problem, first: TrainState, trained: TrainState, masks: Masks, num_kept: int) -> Masks:
     """Masks that keep so many entries, those with the highest scores of what is kept.
 
     Args:
       problem: with score and scope.
-      state: with the weights.
+      first: first values, where training began.
+      trained: where it ended.
       masks: what is kept so far.
       num_kept: entries to keep.
     """
     settings = problem.settings
-    scores = problem.score(state.params, problem.key(Purpose.RANDOM_PRUNING))
     rate = 1 - num_kept / masking.num_kept(masks)
     if rate <= 0:
         return masks
+    scores = scores_of(problem, trained.params, first.params, problem.key(Purpose.RANDOM_PRUNING))
     return rules.prune(scores, masks, rate, settings.prune_scope, settings.min_per_row, settings.prune_count)
 
 

@@ -49,9 +49,9 @@ def gradual(problem: Problem, power: float = 3.0) -> Generator[Iterable[Request 
         now = round(size - (size - kept[-1]) * (1 - (1 - epoch / epochs) ** power))
         masks, found = carry.masks, carry.found
         for level in np.flatnonzero((found.steps == 0) & (np.asarray(kept) >= now)):
-            masks = prune_to(problem, stretched.state, masks, kept[level])
+            masks = prune_to(problem, first, stretched.state, masks, kept[level])
             found = found.with_level(level, masks, stretched.state, effort)
-        masks = prune_to(problem, stretched.state, masks, now)
+        masks = prune_to(problem, first, stretched.state, masks, now)
         carry = _Carry(number_of(epoch), masks, problem.program.mask_state(stretched.state, masks), seconds, found)
         yield [Progress(carry)]
     yield tickets(problem, carry.found)

@@ -46,7 +46,7 @@ def short(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress],
         start = problem.program.start(first.params, carry.masks)
         key = problem.key(Purpose.SEARCH_BATCHES, rung)
         (stretched,) = yield [Stretch(carry.masks, start, key, settings.search_epochs or EPOCHS[settings.model])]
-        masks = prune_to(problem, stretched.state, carry.masks, kept[rung])
+        masks = prune_to(problem, first, stretched.state, carry.masks, kept[rung])
         seconds, found = carry.seconds + stretched.effort.seconds, carry.found
         if (level := ends.get(rung + 1)) is not None:
             effort = Effort((rung + 1) * stretched.effort.steps, 0, float(seconds))

@@ -113,10 +113,24 @@ def prune(problem: Problem, ticket: Ticket, level: int) -> Masks:
       ticket: what is pruned.
       level: from 1.
     """
-    settings = problem.settings
-    scores = problem.score(_final(problem, ticket).params, problem.key(Purpose.RANDOM_PRUNING, level))
+    settings, trained = problem.settings, _final(problem, ticket).params
+    scores = scores_of(problem, trained, ticket.start, problem.key(Purpose.RANDOM_PRUNING, level))
     rate = rate_of(settings, level, ticket.level, masking.num_entries(ticket.masks))
     return rules.prune(scores, ticket.masks, rate, settings.prune_scope, settings.min_per_row, settings.prune_count)
+
+
+def scores_of(problem: Problem, trained: Any, start: Any, key: jax.Array) -> Any:
+    """The scores of entries; the lowest fall.
+
+    Args:
+      problem: with the score.
+      trained: parameters.
+      start: those that training began with: pruned by movement, |trained - start| counts.
+      key: of random scores.
+    """
+    if problem.settings.prune_by == "movement" and "score" not in problem.given:
+        trained = jax.tree.map(jnp.subtract, trained, start)
+    return problem.score(trained, key)
 
 
 def rewind(problem: Problem, ticket: Ticket, masks: Masks, level: int) -> TrainState:

@@ -232,6 +232,24 @@ def test_short_by_hand(problem, sought, assert_same):
             assert_same(masks, sought["short"][KEPT.index(size)].masks)
 
 
+def test_pruned_by_movement(find, seek, found, assert_same):
+    """|w - w0| of what is kept, w0 where training began: as a score that is given the first values in code."""
+    first = found[0].start
+
+    def movement(params, key):
+        return jax.tree.map(lambda w, w0: abs(w - w0), params, first)
+
+    for how in ({}, {"search": "one-shot"}, {"search": "early", "search_epochs": 2}):
+        named, given = find(prune_by="movement", **how), find(score=movement, **how)
+        for ticket, other in zip(named, given, strict=True):
+            assert_same(ticket.masks, other.masks)
+    by_both = zip(seek("short", prune_by="movement"), seek("short"), strict=True)
+    assert [masking.are_equal(ticket.masks, other.masks) for ticket, other in by_both] == [True] + [False] * 3
+    moved = list(find(prune_by="movement", rewind="reinit"))  # its level 2 is pruned by what level 1 began with
+    change = jax.tree.map(lambda w, w0: abs(w - w0), moved[1].trained, moved[1].start)
+    assert_same(moved[2].masks, prune(change, moved[1].masks, 0.2))
+
+
 def test_a_linear_schedule_prunes_later(seek):
     tickets = list(seek(lambda problem: gradual(problem, power=1.0), search_epochs=0))
     assert [ticket.num_kept for ticket in tickets] == KEPT
@@ -323,8 +341,9 @@ def test_a_score_decides_what_falls_or_is_refused(seek, sought):
             "--prune-parent: wanted previous with --search short; got dense",
         ),
         ({"search": "imp", "search_epochs": 3}, "--search-epochs: wanted one of --search short, early, .*; got imp"),
-        ({"search": "early", "prune_by": "random"}, "--prune-by: wanted magnitude with --search early; got random"),
+        ({"search": "early", "prune_by": "random"}, "--prune-by: wanted magnitude or movement with --search early"),
         ({"search": "dynamic", "rewind": "epoch:1"}, "--rewind: wanted init, reinit, lr or none with --search dynamic"),
+        ({"search": "dynamic", "prune_by": "movement"}, "--prune-by: wanted magnitude with --search dynamic"),
         ({"search": "dynamic", "prune_scope": "row"}, "--prune-scope: wanted joint with --search dynamic; got row"),
         ({"search": "one-shot", "rewind": "none"}, "--prune-parent: wanted previous, since --rewind none"),
         ({"search": "shrt"}, "--search: wanted one of imp, one-shot, .*; got 'shrt'.*short"),
