@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -61,6 +61,8 @@ class Config:
     """Shares of the entries that are pruned, likewise."""
     search: Literal["imp", "one-shot", "short", "early", "gradual", "dynamic"] = "short"
     """How tickets are found."""
+    prune_by: Literal["magnitude", "movement"] = "movement"
+    """By what: the smallest weights fall, or those that training moved least (not with dynamic)."""
     epochs: int = 600
     """Epochs that a table trains at most."""
     patience: int = 60
@@ -77,6 +79,8 @@ class Config:
             raise SettingsError(f"--budget: wanted at least 1, for one dense table; got {self.budget}.")
         if not self.dims or len(set(self.dims)) < len(self.dims):
             raise SettingsError(f"--dims: wanted at least one width, each once; got {self.dims}.")
+        if self.search == "dynamic" and self.prune_by != "magnitude":
+            raise SettingsError(f"--prune-by: wanted magnitude with --search dynamic; got {self.prune_by}.")
         if any(not 0 < sparsity < 1 for sparsity in self.sparsities):
             raise SettingsError(f"--sparsities: wanted shares between 0 and 1; got {self.sparsities}.")
 
@@ -200,6 +204,7 @@ def candidates(
       left_out: names of what was not tried are added here.
     """
     dense: dict[int, Ticket] = {}
+    ticket_settings = {"search": config.search, "prune_by": config.prune_by}
 
     def affords(name: str, cost: float) -> bool:
         if account.left < cost:
@@ -221,7 +226,8 @@ def candidates(
                 if affords(
                     name, _OWN + (search_cost(ticket, sparsity, config.search, account) if kind == "ticket" else 0)
                 ):
-                    yield sparse_table(kind, ticket, sparsity, config.search, split, out, account)
+                    how = ticket_settings if kind == "ticket" else {"search": "one-shot", "prune_by": kind}
+                    yield sparse_table(kind, ticket, how | {"sparsities": str(sparsity)}, split, out, account)
 
     yield from dense_of(config.dims[:3])
     best = max(dense.values(), key=_valid_recall)
@@ -293,21 +299,19 @@ def _short_training(settings: Settings, split: "Split", out: Path, account: Acco
 
 
 def sparse_table(
-    kind: str, dense: "Ticket", sparsity: float, search: str, split: "Split", out: Path, account: Account
+    kind: str, dense: "Ticket", how: Mapping[str, str], split: "Split", out: Path, account: Account
 ) -> Candidate:
     """A ticket, or a table of random entries with rows by degree, of a dense table's width and settings.
 
     Args:
       kind: ticket, or random-by-degree.
       dense: the dense table.
-      sparsity: share that is pruned.
-      search: of tickets.
+      how: settings of the search.
       split: of the data.
       out: folder.
       account: of what was spent.
     """
-    how = {"search": search} if kind == "ticket" else {"search": "one-shot", "prune_by": kind}
-    settings = dataclasses.replace(dense.settings, sparsities=str(sparsity), **how)
+    settings = dataclasses.replace(dense.settings, **how)
     _, ticket = _run(settings, split, out, dense)
     spent = ticket.cost.whole.steps - (dense.cost.own.steps if ticket.parent == 0 and ticket.cost.search.steps else 0)
     return Candidate(kind, ticket, account.spend(spent))
