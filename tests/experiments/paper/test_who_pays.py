@@ -97,7 +97,7 @@ def test_a_few_sparsities_are_picked():
 
 
 def test_no_variant_is_refused():
-    with pytest.raises(SettingsError, match="--variants: wanted at least one of IMP, OMP and RP; got none"):
+    with pytest.raises(SettingsError, match="--variants: wanted at least one of IMP, OMP, RP and RP by degree; got none"):
         who_pays.Payers(variants=())
 
 
