@@ -97,7 +97,8 @@ def test_a_few_sparsities_are_picked():
 
 
 def test_no_variant_is_refused():
-    with pytest.raises(SettingsError, match="--variants: wanted at least one of IMP, OMP, RP and RP by degree; got none"):
+    wanted = "--variants: wanted at least one of IMP, OMP, RP and RP by degree; got none"
+    with pytest.raises(SettingsError, match=wanted):
         who_pays.Payers(variants=())
 
 
