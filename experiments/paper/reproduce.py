@@ -49,21 +49,18 @@ Part = Literal[
 ]
 
 
-def _who_pays(study: Study) -> list[Row]:
-    return who_pays.main(who_pays.Payers(**dataclasses.asdict(study)))
-
-
-def _table2(study: Study) -> list[Row]:
-    return table2.main(table2.Searches(**dataclasses.asdict(study)))
+def _with_flags(main: Callable[[Any], list[Row]], flags: type[Study]) -> Callable[[Study], list[Row]]:
+    """A part whose flags are more than a study's: those at their defaults."""
+    return lambda study: main(flags(**dataclasses.asdict(study)))
 
 
 PARTS: dict[Part, Callable[[Study], Any]] = {  # those that share their runs follow one another
-    "table2": _table2,
+    "table2": _with_flags(table2.main, table2.Searches),
     "figure2": figure2.main,
     "figure6": figure6.main,
     "figure7": figure7.main,
     "complexity": complexity.main,
-    "who_pays": _who_pays,
+    "who_pays": _with_flags(who_pays.main, who_pays.Payers),
     "figure5": figure5.main,
     "figure4": figure4.main,
     "figure3": figure3.main,

@@ -30,9 +30,7 @@ def magnitude(params: Any, key: jax.Array | None = None) -> Any:
 
 def uniform(params: Any, key: jax.Array) -> Any:
     """Uniform random numbers: any entry may fall (the paper's random pruning, RP)."""
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
-    return structure.unflatten(jax.random.uniform(k, x.shape) for k, x in zip(keys, leaves, strict=True))
+    return jax.tree.map(lambda x, k: jax.random.uniform(k, x.shape), params, _keys_like(params, key))
 
 
 def by_degree(degrees: Any, params: Any, key: jax.Array) -> Any:
@@ -46,17 +44,20 @@ def by_degree(degrees: Any, params: Any, key: jax.Array) -> Any:
       params: for the shapes.
       key: of the random order.
     """
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
 
-    def score(key, degree, values):
+    def score(values, degree, key):
         order_key, shift_key = jax.random.split(key)
         rank = jnp.argsort(jnp.argsort(jax.random.uniform(order_key, values.shape), axis=1), axis=1)
         shift = jax.random.uniform(shift_key, (values.shape[0], 1), minval=1e-6)
         return jnp.asarray(degree, jnp.float32)[:, None] / (rank + shift)
 
-    scores = (score(*each) for each in zip(keys, jax.tree.leaves(degrees), leaves, strict=True))
-    return structure.unflatten(scores)
+    return jax.tree.map(score, params, degrees, _keys_like(params, key))
+
+
+def _keys_like(tree: Any, key: jax.Array) -> Any:
+    """A key for each leaf."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure.unflatten(jax.random.split(key, len(leaves)))
 
 
 BLIND = ("random", "random-by-degree")  # of --prune-by: masks that no training was needed for
@@ -101,10 +102,11 @@ def prune(
 
 def random_within_rows(masks: Masks, key: jax.Array) -> Masks:
     """Masks that keep as many entries of each row, but any of them: what is left of masks that lost their entries."""
-    leaves, structure = jax.tree.flatten(masks)
-    keys = jax.random.split(key, len(leaves))
-    shuffled = (jax.random.permutation(k, leaf, axis=1, independent=True) for k, leaf in zip(keys, leaves, strict=True))
-    return structure.unflatten(shuffled)
+
+    def shuffled(mask, key):
+        return jax.random.permutation(key, mask, axis=1, independent=True)
+
+    return jax.tree.map(shuffled, masks, _keys_like(masks, key))
 
 
 def exchange(masks: Masks, weights: Any, gains: Any, number: int) -> Masks:

@@ -19,9 +19,9 @@ from lthjax.evaluation import breakdown
 from lthjax.pruning import masks as masking
 from lthjax.pruning import rules
 from lthjax.pruning.masks import Masks
-from lthjax.search.found import Found, first_state, nothing, number_of, targets, tickets
+from lthjax.search.found import Found, nothing, number_of, targets, tickets
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Progress, Request, Stretch, dense
+from lthjax.search.steps import Progress, Request, Stretch, dense, first_state
 from lthjax.tickets.effort import Effort
 from lthjax.training.keys import Purpose
 from lthjax.training.step import TrainState
@@ -61,7 +61,7 @@ def dynamic(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress
         state = problem.program.start(first.params, masks)
         return _Carry(number_of(level), number_of(0), masks, state, np.zeros(()), found)
 
-    (carry,) = yield [Progress(begin(0, nothing(problem)))]
+    (carry,) = yield [Progress(begin(0, nothing(problem, first)))]
     while (level := int(carry.level)) < len(kept):
         key = problem.key(Purpose.SEARCH_BATCHES, level)
         (stretched,) = yield [Stretch(carry.masks, carry.state, key, 1, sum_gradients=True)]
@@ -75,4 +75,4 @@ def dynamic(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress
             effort = Effort(epochs * problem.program.steps_per_epoch, 0, float(seconds))
             carry = begin(level + 1, carry.found.with_level(level, masks, state, effort))
         yield [Progress(carry)]
-    yield tickets(problem, carry.found)
+    yield tickets(problem, first, carry.found)

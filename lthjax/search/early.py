@@ -11,9 +11,9 @@ import numpy as np
 
 from lthjax.pruning import masks as masking
 from lthjax.pruning.masks import Masks
-from lthjax.search.found import Found, first_state, nothing, number_of, prune_to, targets, tickets
+from lthjax.search.found import Found, nothing, number_of, prune_to, targets, tickets
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Progress, Request, Stretch, dense
+from lthjax.search.steps import Progress, Request, Stretch, dense, first_state
 from lthjax.tickets.effort import Effort
 from lthjax.training.keys import Purpose
 from lthjax.training.step import TrainState
@@ -40,13 +40,16 @@ def early(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress],
     fixed, first, kept = problem.settings.search_epochs, first_state(problem), targets(problem)
     all_entries, key = masking.all_kept(first.params), problem.key(Purpose.BATCHES, 0)
     recent = () if fixed else ((all_entries,) * len(kept),) * _NUM_EPOCHS
-    (carry,) = yield [Progress(_Carry(number_of(0), first, np.zeros(()), recent, nothing(problem)))]
+    (carry,) = yield [Progress(_Carry(number_of(0), first, np.zeros(()), recent, nothing(problem, first)))]
     while not all(carry.found.steps):
         (stretched,) = yield [Stretch(all_entries, carry.state, key, fixed or 1)]
         epoch, seconds = int(carry.epoch) + (fixed or 1), carry.seconds + stretched.effort.seconds
         effort = Effort(epoch * problem.program.steps_per_epoch, 0, float(seconds))
-        masks = tuple(prune_to(problem, first, stretched.state, all_entries, count) for count in kept)
         found = carry.found
+        masks = tuple(  # what is found stays
+            old if steps else prune_to(problem, first, stretched.state, all_entries, count)
+            for old, steps, count in zip(found.masks, found.steps, kept, strict=True)
+        )
         for level in np.flatnonzero(found.steps == 0):
             before = [of_epoch[level] for of_epoch in carry.recent]
             if fixed or epoch == _MOST_EPOCHS or (epoch > _NUM_EPOCHS and _stand_still([*before, masks[level]])):
@@ -54,7 +57,7 @@ def early(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress],
         recent = (*carry.recent[1:], masks) if carry.recent else ()
         carry = _Carry(number_of(epoch), stretched.state, seconds, recent, found)
         yield [Progress(carry)]
-    yield tickets(problem, carry.found)
+    yield tickets(problem, first, carry.found)
 
 
 def _stand_still(masks: list[Masks]) -> bool:

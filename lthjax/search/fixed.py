@@ -3,9 +3,8 @@
 from collections.abc import Generator, Iterable, Mapping
 
 from lthjax.pruning.masks import Masks
-from lthjax.search.found import first_state
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Request, Search, dense, restart
+from lthjax.search.steps import Request, Search, dense, first_state, restart
 from lthjax.tickets.effort import Effort
 from lthjax.tickets.ticket import Ticket
 

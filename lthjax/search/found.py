@@ -42,28 +42,27 @@ class Found(NamedTuple):
         return Found(_replaced(self.masks, number, masks), states, steps, seconds)
 
 
-def nothing(problem: Problem) -> Found:
-    """Before the search."""
-    number, first = len(problem.levels), first_state(problem)
+def nothing(problem: Problem, first: TrainState) -> Found:
+    """Before the search, whose first state is given."""
+    number = len(problem.levels)
     states = (first,) * number if problem.settings.rewind in ("lr", "none") else ()
     kept = masking.all_kept(first.params)
     return Found((kept,) * number, states, np.zeros(number, np.int64), np.zeros(number, np.float64))
 
 
-def tickets(problem: Problem, found: Found) -> Iterator[Request]:
-    """The requests of all levels, each made when it is reached: a start is as large as three tables."""
-    first = problem.program.init(problem.key(Purpose.FIRST_VALUES))
+def tickets(problem: Problem, first: TrainState, found: Found) -> Iterator[Request]:
+    """The requests of all levels, each made when it is reached: a start is as large as three tables.
+
+    Args:
+      problem: with the levels.
+      first: state of the search.
+      found: all masks.
+    """
     for number, level in enumerate(problem.levels):
         masks = found.masks[number]
-        start = restart(problem, masks, level, first, lambda number=number: found.states[number])
+        start = restart(problem, masks, level, first.params, lambda number=number: found.states[number])
         search = Effort(int(found.steps[number]), 0, float(found.seconds[number]))
         yield Request(level, masks, start, search=search)
-
-
-def first_state(problem: Problem) -> TrainState:
-    """First values, nothing pruned."""
-    params = problem.program.init(problem.key(Purpose.FIRST_VALUES))
-    return problem.program.start(params, masking.all_kept(params))
 
 
 def targets(problem: Problem) -> list[int]:

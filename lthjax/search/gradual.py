@@ -10,9 +10,9 @@ import numpy as np
 
 from lthjax.pruning import masks as masking
 from lthjax.pruning.masks import Masks
-from lthjax.search.found import Found, first_state, nothing, number_of, prune_to, targets, tickets
+from lthjax.search.found import Found, nothing, number_of, prune_to, targets, tickets
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Progress, Request, Stretch, dense
+from lthjax.search.steps import Progress, Request, Stretch, dense, first_state
 from lthjax.tickets.effort import Effort
 from lthjax.training.keys import Purpose
 from lthjax.training.step import TrainState
@@ -41,7 +41,7 @@ def gradual(problem: Problem, power: float = 3.0) -> Generator[Iterable[Request 
     epochs, first, kept = problem.settings.search_epochs or EPOCHS, first_state(problem), targets(problem)
     all_entries, key = masking.all_kept(first.params), problem.key(Purpose.SEARCH_BATCHES)
     size = masking.num_entries(all_entries)
-    (carry,) = yield [Progress(_Carry(number_of(0), all_entries, first, np.zeros(()), nothing(problem)))]
+    (carry,) = yield [Progress(_Carry(number_of(0), all_entries, first, np.zeros(()), nothing(problem, first)))]
     while kept and int(carry.epoch) < epochs:
         (stretched,) = yield [Stretch(carry.masks, carry.state, key, 1)]
         epoch, seconds = int(carry.epoch) + 1, carry.seconds + stretched.effort.seconds
@@ -54,4 +54,4 @@ def gradual(problem: Problem, power: float = 3.0) -> Generator[Iterable[Request 
         masks = prune_to(problem, first, stretched.state, masks, now)
         carry = _Carry(number_of(epoch), masks, problem.program.mask_state(stretched.state, masks), seconds, found)
         yield [Progress(carry)]
-    yield tickets(problem, carry.found)
+    yield tickets(problem, first, carry.found)

@@ -13,9 +13,9 @@ import numpy as np
 from lthjax.pruning import masks as masking
 from lthjax.pruning.masks import Masks
 from lthjax.pruning.schedule import rungs
-from lthjax.search.found import Found, first_state, nothing, number_of, prune_to, targets, tickets
+from lthjax.search.found import Found, nothing, number_of, prune_to, targets, tickets
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Progress, Request, Stretch, dense
+from lthjax.search.steps import Progress, Request, Stretch, dense, first_state
 from lthjax.tickets.effort import Effort
 from lthjax.training.keys import Purpose
 
@@ -41,7 +41,7 @@ def short(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress],
     ways = rungs(targets(problem), masking.num_entries(all_entries), settings.prune_rate)
     ends = dict(zip(itertools.accumulate(map(len, ways)), range(len(ways)), strict=True))  # rung -> level, from 0
     kept = list(itertools.chain(*ways))
-    (carry,) = yield [Progress(_Carry(number_of(0), all_entries, np.zeros(()), nothing(problem)))]
+    (carry,) = yield [Progress(_Carry(number_of(0), all_entries, np.zeros(()), nothing(problem, first)))]
     for rung in range(int(carry.rung), len(kept)):
         start = problem.program.start(first.params, carry.masks)
         key = problem.key(Purpose.SEARCH_BATCHES, rung)
@@ -53,4 +53,4 @@ def short(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress],
             found = found.with_level(level, masks, stretched.state, effort)
         carry = _Carry(number_of(rung + 1), masks, seconds, found)
         yield [Progress(carry)]
-    yield tickets(problem, carry.found)
+    yield tickets(problem, first, carry.found)

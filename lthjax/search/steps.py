@@ -82,12 +82,17 @@ class Progress(NamedTuple):
 Search = Callable[[Problem], Generator[Iterable[Request | Stretch | Progress], list[Any], None]]
 
 
-def dense(problem: Problem) -> Request:
-    """The dense model, from the first values of the run's seed."""
+def first_state(problem: Problem) -> TrainState:
+    """The first values of the run's seed, nothing pruned."""
     params = problem.program.init(problem.key(Purpose.FIRST_VALUES))
-    masks = masking.all_kept(params)
+    return problem.program.start(params, masking.all_kept(params))
+
+
+def dense(problem: Problem) -> Request:
+    """The dense model, from the first values."""
+    start = first_state(problem)
     plan = dataclasses.replace(problem.plan, keep_epoch=problem.settings.rewind_epoch)
-    return Request(0, masks, problem.program.start(params, masks), plan=plan)
+    return Request(0, masking.all_kept(start.params), start, plan=plan)
 
 
 def pruned(problem: Problem, ticket: Ticket, level: int) -> Request:

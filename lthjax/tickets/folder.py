@@ -86,11 +86,7 @@ class RunFolder:
         path, older = self.path / "snapshots" / name, self._snapshots(level)
         if path in older:
             return
-        made_with = {name: self.config[name] for name in ("settings", "optimizer", "given", "data")}
-        facts = {"level": level, "kept": state.kept is not None, "made_with": made_with}
-        checkpoint.save(path, checkpoint.named_leaves(state), facts)
-        for snapshot in older:
-            shutil.rmtree(snapshot, ignore_errors=True)
+        self._save_newest(path, older, state, {"level": level, "kept": state.kept is not None})
 
     def load_snapshot(self, level: int, template: FitState) -> FitState | None:
         """The newest whole snapshot of a level, or None.
@@ -109,13 +105,7 @@ class RunFolder:
             kept = template.train if facts["kept"] else None
             return checkpoint.restore_leaves(template.replace(kept=kept), arrays)
 
-        for path in reversed(self._snapshots(level)):
-            try:
-                return _read(functools.partial(read, path), path)
-            except CheckpointError as error:
-                shutil.rmtree(path, ignore_errors=True)
-                warnings.warn(f"{error} Going on from before it.", stacklevel=2)
-        return None
+        return _read_newest(self._snapshots(level), read, "Going on from before it.")
 
     def save_progress(self, number: int, carry: Any) -> None:
         """Keep how far a search is; what was kept before goes when this stands.
@@ -124,11 +114,8 @@ class RunFolder:
           number: counts up.
           carry: a pytree of arrays.
         """
-        path, older = self.path / "snapshots" / f"search-{number:06d}", self._progress()
-        made_with = {name: self.config[name] for name in ("settings", "optimizer", "given", "data")}
-        checkpoint.save(path, checkpoint.named_leaves(carry), {"number": number, "made_with": made_with})
-        for snapshot in older:
-            shutil.rmtree(snapshot, ignore_errors=True)
+        path = self.path / "snapshots" / f"search-{number:06d}"
+        self._save_newest(path, self._progress(), carry, {"number": number})
 
     def load_progress(self, template: Any) -> tuple[int, Any] | None:
         """The number and the carry that were kept last, or None; a damaged one is told and removed.
@@ -145,13 +132,14 @@ class RunFolder:
             self._check_own(path, 0, 0, facts["made_with"])
             return facts["number"], checkpoint.restore_leaves(template, arrays)
 
-        for path in reversed(self._progress()):
-            try:
-                return _read(functools.partial(read, path), path)
-            except CheckpointError as error:
-                shutil.rmtree(path, ignore_errors=True)
-                warnings.warn(f"{error} The search begins anew.", stacklevel=2)
-        return None
+        return _read_newest(self._progress(), read, "The search begins anew.")
+
+    def _save_newest(self, path: Path, older: list[Path], state: Any, facts: dict[str, Any]) -> None:
+        """Keep a pytree of arrays in place of the older ones, which go when it stands, and what it was made with."""
+        made_with = {name: self.config[name] for name in ("settings", "optimizer", "given", "data")}
+        checkpoint.save(path, checkpoint.named_leaves(state), facts | {"made_with": made_with})
+        for snapshot in older:
+            shutil.rmtree(snapshot, ignore_errors=True)
 
     def _progress(self) -> list[Path]:
         return sorted((self.path / "snapshots").glob("search-*"))
@@ -337,6 +325,17 @@ def _read(read: Callable[[], Any], path: Path) -> Any:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: something is missing in it ({type(error).__name__}: {error}).") from error
+
+
+def _read_newest(paths: list[Path], read: Callable[[Path], Any], what_then: str) -> Any:
+    """What `read` gives of the last path that is whole, or None; damaged ones are told and removed."""
+    for path in reversed(paths):
+        try:
+            return _read(functools.partial(read, path), path)
+        except CheckpointError as error:
+            shutil.rmtree(path, ignore_errors=True)
+            warnings.warn(f"{error} {what_then}", stacklevel=3)
+    return None
 
 
 def _place_in_log(line: dict[str, Any]) -> tuple[int, int]:

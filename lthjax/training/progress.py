@@ -18,11 +18,7 @@ class Bars:
 
     def level(self, number: int, sparsity: float, epoch: int) -> Report:
         """Start the epoch bar of a level that stands at `epoch`."""
-        self._levels.set_postfix_str(f"level {number}, {sparsity:.1%} pruned")
-        self._epochs.reset(total=self._plan.epochs)
-        self._epochs.update(epoch)
-        self._best = None
-        return self._report
+        return self._start(f"level {number}, {sparsity:.1%} pruned", epoch, self._plan.epochs)
 
     def stretch(self, sparsity: float, epoch: int, last: int) -> Report:
         """Start the epoch bar of a stretch of a search.
@@ -32,15 +28,18 @@ class Bars:
           epoch: at which it stands.
           last: at which it ends.
         """
-        self._levels.set_postfix_str(f"search, {sparsity:.1%} pruned")
-        self._epochs.reset(total=last)
-        self._epochs.update(epoch)
-        self._best = None
-        return self._report
+        return self._start(f"search, {sparsity:.1%} pruned", epoch, last)
 
     def levels_done(self, number: int) -> None:
         """Move the level bar."""
         self._levels.update(number)
+
+    def _start(self, what: str, epoch: int, last: int) -> Report:
+        self._levels.set_postfix_str(what)
+        self._epochs.reset(total=last)
+        self._epochs.update(epoch)
+        self._best = None
+        return self._report
 
     def _report(self, epoch: int, loss: float, evaluation: Evaluation | None) -> None:
         if evaluation is not None:
