@@ -25,12 +25,14 @@ import lthjax
 from experiments import cli
 from experiments.find_tickets import mark_of
 from experiments.paper.rows import Row, markdown, write_results
+from experiments.paper.runs import dense_alone
 from lthjax import plots, presets
 from lthjax.errors import SettingsError
 from lthjax.plots.style import finish
 from lthjax.settings import Settings, values
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
 
     from lthjax.data.split import Split
@@ -79,10 +81,9 @@ class Config:
             raise SettingsError(f"--budget: wanted at least 1, for one dense table; got {self.budget}.")
         if not self.dims or len(set(self.dims)) < len(self.dims):
             raise SettingsError(f"--dims: wanted at least one width, each once; got {self.dims}.")
-        if self.search == "dynamic" and self.prune_by != "magnitude":
-            raise SettingsError(f"--prune-by: wanted magnitude with --search dynamic; got {self.prune_by}.")
         if any(not 0 < sparsity < 1 for sparsity in self.sparsities):
             raise SettingsError(f"--sparsities: wanted shares between 0 and 1; got {self.sparsities}.")
+        dataclasses.replace(settings_of(self), search=self.search, prune_by=self.prune_by)  # raises where it cannot be
 
 
 class Candidate(NamedTuple):
@@ -101,6 +102,7 @@ class Stored(NamedTuple):
     num_bytes: int  # of both tables in a file
     valid: float  # Recall@20
     test: float
+    per_user: "np.ndarray | None" = None  # [U] of the users of the test part
 
     def row(self) -> Row:
         """As results.csv has it."""
@@ -172,7 +174,7 @@ def main(config: Config) -> list[Row]:
     text = text_of(config, stored, left_out, account)
     write_results(out, rows, text, lambda figure: draw(stored, config.within, figure.add_subplot()))
     path = lthjax.export(chosen.candidate.ticket, split, out / "smallest.npz", values=chosen.form, store="layer0")
-    print(f"{verdict_of(chosen, best, split)}\nready to serve: lthjax.load_compressed({str(path)!r})")
+    print(f"{verdict_of(chosen, best)}\nready to serve: lthjax.load_compressed({str(path)!r})")
     return rows
 
 
@@ -214,7 +216,8 @@ def candidates(
     def dense_of(dims: Sequence[int]) -> Iterator[Candidate]:
         for dim in dims:
             if not dense or affords(f"dense, F = {dim}", 1.0):
-                candidate = dense_table(dataclasses.replace(base, dim=dim), split, out, account, bool(dense))
+                first = next(iter(dense.values()), None)
+                candidate = dense_table(dataclasses.replace(base, dim=dim), split, out, account, first)
                 dense[dim] = candidate.ticket
                 yield candidate
                 yield from pruned_tables(candidate, split, config.sparsities)
@@ -222,11 +225,10 @@ def candidates(
     def sparse_of(ticket: "Ticket", kinds: Sequence[str]) -> Iterator[Candidate]:
         for kind in kinds:
             for sparsity in config.sparsities:
-                name = f"{kind}, F = {ticket.settings.dim}, {sparsity:.0%}"
-                if affords(
-                    name, _OWN + (search_cost(ticket, sparsity, config.search, account) if kind == "ticket" else 0)
-                ):
-                    how = ticket_settings if kind == "ticket" else {"search": "one-shot", "prune_by": kind}
+                how, cost = {"search": "one-shot", "prune_by": kind}, _OWN
+                if kind == "ticket":
+                    how, cost = ticket_settings, cost + search_cost(ticket, sparsity, config.search, account)
+                if affords(f"{kind}, F = {ticket.settings.dim}, {sparsity:.0%}", cost):
                     yield sparse_table(kind, ticket, how | {"sparsities": str(sparsity)}, split, out, account)
 
     yield from dense_of(config.dims[:3])
@@ -261,7 +263,7 @@ def search_cost(dense: "Ticket", sparsity: float, search: str, account: Account)
     return account.of(round(epochs * dense.cost.own.steps / dense.epochs))
 
 
-def dense_table(settings: Settings, split: "Split", out: Path, account: Account, tune: bool) -> Candidate:
+def dense_table(settings: Settings, split: "Split", out: Path, account: Account, first: "Ticket | None") -> Candidate:
     """A dense table with the L2 and the learning rate that are best on validation after a tenth of a training.
 
     L2 comes first, at a third, once and three times the first table's, then the learning rate at a half and twice. The
@@ -272,11 +274,12 @@ def dense_table(settings: Settings, split: "Split", out: Path, account: Account,
       split: of the data.
       out: folder.
       account: of what was spent.
-      tune: whether to look for L2 and learning rate.
+      first: the first table; None before it.
     """
     spent = 0.0
-    if tune:
-        spend = functools.partial(_short_training, split=split, out=out, account=account)
+    if first is not None:
+        epochs = max(1, round(_TUNED_FOR * first.epochs))
+        spend = functools.partial(_short_training, epochs=epochs, split=split, out=out, account=account)
         choices = [dataclasses.replace(settings, l2=settings.l2 * factor) for factor in (1, 1 / 3, 3)]
         before = account.of(account.steps)
         tried = {choice: spend(choice) for choice in choices}
@@ -289,13 +292,11 @@ def dense_table(settings: Settings, split: "Split", out: Path, account: Account,
     return Candidate("dense", ticket, spent + account.spend(ticket.cost.own.steps))
 
 
-def _short_training(settings: Settings, split: "Split", out: Path, account: Account) -> float:
-    """Validation Recall@20 after a tenth of a dense training."""
-    steps_per_epoch = -(-len(split.train) // settings.batch_size)
-    epochs = max(1, round(_TUNED_FOR * account.unit / steps_per_epoch))
+def _short_training(settings: Settings, epochs: int, split: "Split", out: Path, account: Account) -> float:
+    """The best validation Recall@20 of a few epochs."""
     (ticket,) = _run(dataclasses.replace(settings, epochs=epochs, patience=0), split, out)
     account.spend(ticket.cost.own.steps)
-    return ticket.metrics[f"valid_recall@{_K}"]
+    return _valid_recall(ticket)
 
 
 def sparse_table(
@@ -321,7 +322,7 @@ def pruned_tables(candidate: Candidate, split: "Split", sparsities: Sequence[flo
     """A dense table without its smallest weights (MagPrune), which costs no step."""
     from lthjax.baselines import magprune
 
-    problem, dense = _problem(split, candidate.ticket.settings), candidate.ticket
+    problem, dense = _problem_of(candidate.ticket, split), candidate.ticket
 
     def embed(layer0: Any) -> Any:
         return problem.program.embed(layer0, problem.graph)
@@ -338,11 +339,16 @@ def _run(settings: Settings, split: "Split", out: Path, dense: "Ticket | None" =
     return list(lthjax.find_tickets(split, settings=settings, out=folder, dense=given, show_progress=False))
 
 
+def _problem_of(ticket: "Ticket", split: "Split") -> "Problem":
+    """What a table is ranked with: the same for all that differ in how they were pruned."""
+    return _problem(split, dense_alone(ticket.settings))
+
+
 @functools.lru_cache(maxsize=4)
 def _problem(split: "Split", settings: Settings) -> "Problem":
     from lthjax.search.problem import prepare
 
-    return prepare(split, dataclasses.replace(settings, sparsities=None, levels=0, search="imp", search_epochs=0))
+    return prepare(split, settings)
 
 
 def stored_forms(candidate: Candidate, split: "Split") -> list[Stored]:
@@ -352,14 +358,15 @@ def stored_forms(candidate: Candidate, split: "Split") -> list[Stored]:
     from lthjax.embeddings import Embeddings
     from lthjax.evaluation.ranking import evaluate
 
-    problem, stored = _problem(split, candidate.ticket.settings), []
+    problem, stored = _problem_of(candidate.ticket, split), []
     for form in FORMS:
         with tempfile.TemporaryDirectory() as folder:
             path = lthjax.export(candidate.ticket, split, Path(folder) / "table.npz", values=form, store="layer0")
             served = lthjax.load_compressed(path, scoring="dense")
         final = Embeddings(*(jax.device_put(table) for table in served.embeddings()))
-        recall = [evaluate(final, task).means()[f"recall@{_K}"] for task in (problem.selection, problem.test)]
-        stored.append(Stored(candidate, form, int(served.sizes()["tables"]), *recall))
+        ranked = [evaluate(final, task) for task in (problem.selection, problem.test)]
+        recall = [metrics.means()[f"recall@{_K}"] for metrics in ranked]
+        stored.append(Stored(candidate, form, int(served.sizes()["tables"]), *recall, ranked[1].recall[_K]))
     return stored
 
 
@@ -384,28 +391,15 @@ def frontier(stored: Sequence[Stored]) -> list[Stored]:
     return kept
 
 
-def verdict_of(chosen: Stored, best: Stored, split: "Split") -> str:
+def verdict_of(chosen: Stored, best: Stored) -> str:
     """The smallest table beside the best dense one on the test part, in a sentence."""
-    import jax
-    import numpy as np
-
-    from lthjax.embeddings import Embeddings
-    from lthjax.evaluation.ranking import evaluate
     from lthjax.evaluation.statistics import crossed_effect
 
-    per_user = []
-    for item in (chosen, best):
-        with tempfile.TemporaryDirectory() as folder:
-            ticket = item.candidate.ticket
-            path = lthjax.export(ticket, split, Path(folder) / "table.npz", values=item.form, store="layer0")
-            tables = lthjax.load_compressed(path, scoring="dense").embeddings()
-        final = Embeddings(*(jax.device_put(table) for table in tables))
-        per_user.append(np.asarray(evaluate(final, _problem(split, ticket.settings).test).recall[_K], np.float64))
-    effect = crossed_effect((per_user[0] - per_user[1])[None])
+    effect = crossed_effect((chosen.per_user.astype(float) - best.per_user)[None])
     return (
         f"The smallest is {_in_words(chosen)}: {chosen.num_bytes / best.num_bytes:.1%} of the best dense table, "
         f"{_in_words(best)}. Test Recall@{_K} {chosen.test:.4f} against {best.test:.4f} (difference "
-        f"{effect.mean:+.4f}, 95% interval {effect.low:+.4f} to {effect.high:+.4f}, {len(per_user[0]):,} users)."
+        f"{effect.mean:+.4f}, 95% interval {effect.low:+.4f} to {effect.high:+.4f}, {len(best.per_user):,} users)."
     )
 
 

@@ -15,7 +15,7 @@ IMP takes a tenth at a time on the bundled data, and five prunings on the larger
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -29,7 +29,7 @@ from experiments.paper.scales import Study
 from lthjax import plots, presets
 from lthjax.errors import SettingsError
 from lthjax.plots.style import baseline, finish
-from lthjax.settings import CHEAP_SEARCHES
+from lthjax.settings import CHEAP_SEARCHES, Settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +97,8 @@ def main(study: SearchCost) -> list[Row]:
         for method in dict.fromkeys(study.methods):
             measured[method] = measure(study, split, data, model, method)
             labels = {"data": Path(data).stem, "model": model, "variant": method}
-            rows += [labels | row | against(measured, method, row) for row in measured[method].rows]
+            for place, row in enumerate(measured[method].rows):
+                rows.append(labels | row | against(measured.get("IMP"), measured[method], place))
     rows = same_columns(rows)
     write_study(study, "search_cost", rows, text_of(study, rows), drawing_of(rows))
     return rows
@@ -114,7 +115,7 @@ def path_of_imp(study: Study, data: str) -> str:
     return ",".join(f"{sparsity:.4f}".rstrip("0") for sparsity in halves + rest)
 
 
-def settings_of(study: Study, data: str, model: str, method: str) -> Any:
+def settings_of(study: Study, data: str, model: str, method: str) -> Settings:
     """Settings of a method that is no control beside another."""
     changes = CHANGES[method] | {"sparsities": ",".join(map(str, SPARSITIES))}
     if method == "IMP":
@@ -174,34 +175,38 @@ def _row_lengths(study: Study, split: "Split", data: str, model: str, method: st
         )
 
 
-def against(measured: Mapping[str, Measured], method: str, row: Row) -> Row:
-    """The row beside IMP's at the same sparsity: difference of Recall, its interval, and the share of its cost."""
+def against(imp: Measured | None, method: Measured, place: int) -> Row:
+    """A row beside IMP's at the same sparsity: difference of Recall, its interval, and the share of its cost.
+
+    Args:
+      imp: iterative pruning, if it was run.
+      method: what is compared with it.
+      place: of the row, 0 for the dense model, then as in SPARSITIES.
+    """
     columns = ("against_imp", "against_imp_low", "against_imp_high", "share_of_imp")
-    if "IMP" not in measured or row["level"] == 0:
+    if imp is None or place == 0:
         return dict.fromkeys(columns, "")
     import numpy as np
 
     from lthjax.evaluation.statistics import crossed_effect
 
-    values = [
-        np.asarray([run[place].per_user["recall@20"] for run in measured[name].runs], np.float64)
-        for name in (method, "IMP")
-        for place in [_place(measured[name].rows, row["sparsity"])]
-    ]
-    effect = crossed_effect(values[0] - values[1])
-    imp = measured["IMP"].rows[_place(measured["IMP"].rows, row["sparsity"])]
-    share = row["search_cost"] / imp["search_cost"]
+    ours, theirs = (
+        np.asarray([run[place].per_user["recall@20"] for run in measured.runs], np.float64)
+        for measured in (method, imp)
+    )
+    effect = crossed_effect(ours - theirs)
+    share = method.rows[place]["search_cost"] / imp.rows[place]["search_cost"]
     return dict(zip(columns, (effect.mean, effect.low, effect.high, share), strict=True))
-
-
-def _place(rows: Sequence[Row], sparsity: float) -> int:
-    return min(range(len(rows)), key=lambda number: abs(rows[number]["sparsity"] - sparsity))
 
 
 def is_reached(row: Row, imp: Row) -> bool:
     """Is the mean within 1% of IMP's, at the share of its search cost that was to be reached?"""
-    asked = min(SPARSITIES, key=lambda sparsity: abs(sparsity - row["sparsity"]))
-    return row["recall@20"] >= (1 - MARGIN) * imp["recall@20"] and row["share_of_imp"] <= SHARES[asked]
+    return row["recall@20"] >= (1 - MARGIN) * imp["recall@20"] and row["share_of_imp"] <= SHARES[_asked(row)]
+
+
+def _asked(row: Row) -> float:
+    """The sparsity that was asked for, of a row that has it but for rounding."""
+    return min(SPARSITIES, key=lambda sparsity: abs(sparsity - row["sparsity"]))
 
 
 def text_of(study: SearchCost, rows: Sequence[Row]) -> str:
@@ -215,12 +220,11 @@ def text_of(study: SearchCost, rows: Sequence[Row]) -> str:
         cells += imp is not None
         for method, levels in of_methods.items():
             line = [data, plots.MODELS[model], method]
-            for row in levels[1:]:
-                text = f"{in_digits(row, 'recall@20')} ({_cost(row)})"
-                if imp and method != "IMP" and is_reached(row, imp[_place(imp, row["sparsity"])]):
+            for row, of_imp in zip(levels[1:], imp[1:] if imp else [None] * len(levels[1:]), strict=True):
+                text = f"{in_digits(row, 'recall@20')} ({row['search_cost']:.2g})"
+                if of_imp and method != "IMP" and is_reached(row, of_imp):
                     text = f"**{text}**"
-                    reached.setdefault(method, dict.fromkeys(SPARSITIES, 0))
-                    reached[method][SPARSITIES[_place([{"sparsity": s} for s in SPARSITIES], row["sparsity"])]] += 1
+                    reached.setdefault(method, dict.fromkeys(SPARSITIES, 0))[_asked(row)] += 1
                 line.append(text)
             lines.append(line)
     header = ["data", "model", "", *(f"{sparsity:.0%} pruned (search)" for sparsity in SPARSITIES)]
@@ -232,10 +236,6 @@ def text_of(study: SearchCost, rows: Sequence[Row]) -> str:
     )
     note += f"Of {cells} data sets and models: {counts or 'none reaches it'}. {scales.in_words(study, ['sparsities'])}."
     return f"## What a search costs\n\n{markdown(header, lines)}\n\n{with_warning(note, rows)}"
-
-
-def _cost(row: Row) -> str:
-    return f"{row['search_cost']:.2g}"
 
 
 def drawing_of(rows: Sequence[Row]) -> "Callable[[Figure], None]":
@@ -275,7 +275,7 @@ def panel(rows: Sequence[Row], sparsity: float, ax: "Axes") -> "Axes":
     dense = next(iter(of_methods.values()))[0]
     ax.axhline(dense["recall@20"], **baseline(), linewidth=1, label="dense")
     for number, (method, levels) in enumerate(of_methods.items()):
-        row = levels[1:][_place(levels[1:], sparsity)]
+        row = next(row for row in levels[1:] if _asked(row) == sparsity)
         style = plots.style(method, number)
         if method in _LINES or not row["search_cost"]:
             line = {"color": style["color"], "linestyle": _LINES.get(method, ":"), "linewidth": 1}

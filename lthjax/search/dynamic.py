@@ -21,7 +21,7 @@ from lthjax.pruning import rules
 from lthjax.pruning.masks import Masks
 from lthjax.search.found import Found, nothing, number_of, targets, tickets
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Progress, Request, Stretch, dense, first_state
+from lthjax.search.steps import Item, Progress, Stretch, dense, first_state
 from lthjax.tickets.effort import Effort
 from lthjax.training.keys import Purpose
 from lthjax.training.step import TrainState
@@ -39,7 +39,7 @@ class _Carry(NamedTuple):
     found: Found
 
 
-def dynamic(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress], list[Any], None]:
+def dynamic(problem: Problem) -> Generator[Iterable[Item], list[Any], None]:
     """Each level is a search of its own, `search_epochs` long.
 
     Raises:

@@ -13,7 +13,7 @@ from lthjax.pruning import masks as masking
 from lthjax.pruning.masks import Masks
 from lthjax.search.found import Found, nothing, number_of, prune_to, targets, tickets
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Progress, Request, Stretch, dense, first_state
+from lthjax.search.steps import Item, Progress, Stretch, dense, first_state
 from lthjax.tickets.effort import Effort
 from lthjax.training.keys import Purpose
 from lthjax.training.step import TrainState
@@ -31,7 +31,7 @@ class _Carry(NamedTuple):
     found: Found
 
 
-def early(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress], list[Any], None]:
+def early(problem: Problem) -> Generator[Iterable[Item], list[Any], None]:
     """Trains as the dense model does, `search_epochs`, or for each level until its masks stand still.
 
     Each level is one jump from all entries. The first epochs are the dense model's own, to the bit.

@@ -12,15 +12,13 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
 from lthjax.evaluation import verdict
 from lthjax.pruning import masks as masking
 from lthjax.runtime import interrupts
+from lthjax.search import checks
 from lthjax.search.problem import Problem, measure
-from lthjax.search.steps import Progress, Request, Search, Stretch, Stretched
+from lthjax.search.steps import Item, Progress, Request, Search, Stretch, Stretched, first_state
 from lthjax.tickets import folder as folders
 from lthjax.tickets.effort import Cost, Effort
 from lthjax.tickets.folder import RunFolder
@@ -31,9 +29,6 @@ from lthjax.training.keys import Purpose
 from lthjax.training.step import TrainState
 
 _MOST_TOGETHER = 16  # tickets in one program; each brings its table, gradient, moments and best epoch
-
-
-Item = Request | Stretch | Progress  # what searches yield
 
 
 class Options(NamedTuple):
@@ -97,8 +92,7 @@ def execute(
             run = _Run(problem, _begun(search, problem), given_dense.get(problem.settings.seed))
             if path is not None:
                 run.folder = stack.enter_context(folders.open_folder(path, _description(problem)))
-            params = problem.program.init(problem.key(Purpose.FIRST_VALUES))
-            run.template = problem.program.start(params, masking.all_kept(params))
+            run.template = first_state(problem)
             runs.append(run)
         settings, plan = problems[0].settings, problems[0].plan
         num_tickets = (settings.num_levels + 1) * len(runs)
@@ -168,12 +162,16 @@ def _answer(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[A
     answers: dict[int, Any] = {}
     for number, task in enumerate(tasks):
         before = [other.item for other in tasks[:number] if other.run is task.run]
-        _check(task, [item.level for item in before if isinstance(item, Request)])
+        levels = {*task.run.rows, *(item.level for item in before if isinstance(item, Request))}
+        checks.check(task.item, task.run.template.params, levels)
         if isinstance(task.item, Progress):
             answers[number] = _settle_progress(task.run, task.item, options)
-    for kind, answer in ((Stretch, _stretch), (Request, _tickets)):
-        numbers = [number for number, task in enumerate(tasks) if isinstance(task.item, kind)]
-        answers |= zip(numbers, answer([tasks[number] for number in numbers], bars, options), strict=True)
+    stretches, requests = (
+        {number: task for number, task in enumerate(tasks) if isinstance(task.item, kind)}
+        for kind in (Stretch, Request)
+    )
+    answers |= zip(stretches, _stretch([*stretches.values()], bars), strict=True)
+    answers |= zip(requests, _tickets([*requests.values()], bars, options), strict=True)
     return [answers[number] for number in range(len(tasks))]
 
 
@@ -198,9 +196,8 @@ def _tickets(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[
     return [tickets[number] for number in range(len(tasks))]
 
 
-def _stretch(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Stretched]:
+def _stretch(tasks: list[_Task], bars: progress.Bars) -> list[Stretched]:
     """Train stretches, those of one length together; nothing of them is saved or measured."""
-    del options
     stretched: dict[int, Stretched] = {}
 
     def alike(number: int) -> tuple[Plan, bool]:
@@ -243,45 +240,6 @@ def _save_progress(run: _Run) -> None:
         run.saved_progress = run.num_progress, time.monotonic()
 
 
-def _check(task: _Task, asked: list[int]) -> None:
-    """Raise SettingsError where a search asks for what cannot be; `asked` are levels that wait beside it."""
-    run, request = task
-    if not isinstance(request, Item):
-        raise SettingsError(f"search: wanted requests; got {type(request).__name__}.")
-    if isinstance(request, Progress):
-        return
-    if isinstance(request, Stretch):
-        what = "in a stretch"
-        if isinstance(request.epochs, bool) or not isinstance(request.epochs, int) or request.epochs < 1:
-            raise SettingsError(f"search: wanted stretches of at least 1 epoch; got {request.epochs!r}.")
-    else:
-        what = f"at level {request.level}"
-        _check_level(run, request, asked)
-    _check_masks(run, request, what)
-
-
-def _check_level(run: _Run, request: Request, asked: list[int]) -> None:
-    if isinstance(request.level, bool) or not isinstance(request.level, int) or request.level < 0:
-        raise SettingsError(f"search: wanted levels that are whole numbers from 0; got {request.level!r}.")
-    if request.level in run.rows or request.level in asked:
-        raise SettingsError(f"search: wanted each level once; got level {request.level} again.")
-    if request.search is not None and not isinstance(request.search, Effort):
-        raise SettingsError(f"search: wanted an Effort as what level {request.level} cost; got {request.search!r:.60}.")
-
-
-def _check_masks(run: _Run, request: Request | Stretch, what: str) -> None:
-    masks, wanted = request.masks, [np.shape(leaf) for leaf in run.template.params]
-    came = [np.shape(leaf) for leaf in masks] if isinstance(masks, Embeddings) else type(masks).__name__
-    if wanted != came:
-        raise SettingsError(f"search: wanted masks of shapes {wanted} {what}; got {came}.")
-    kinds = {str(np.asarray(leaf).dtype) for leaf in masks}
-    if kinds != {"bool"}:
-        raise SettingsError(f"search: wanted masks of bool {what}; got {', '.join(sorted(kinds))}.")
-    if not isinstance(request.start, TrainState):
-        came = type(request.start).__name__
-        raise SettingsError(f"search: wanted a TrainState as the start {what}; got {came}.")
-
-
 def _finished(task: _Task) -> Ticket | None:
     """The ticket that lies in the run's folder, or the dense model that was given, as its own."""
     run, request = task
@@ -306,11 +264,13 @@ def _cost(task: _Task, epochs: int, seconds: float) -> Cost | None:
       seconds: that took.
     """
     run, request = task
-    own = own_effort(run.problem, request, epochs, seconds)
-    parent = run.costs.get(request.parent)
-    search = request.search or (parent.whole if parent else Effort() if request.parent is None else None)
-    of_dense = own.steps if request.level == 0 else run.dense.cost.own.steps if run.dense and run.dense.cost else 0
-    return None if search is None else Cost(search, own, of_dense)
+    own, search = own_effort(run.problem, request, epochs, seconds), request.search
+    if search is None and request.parent is not None:
+        if (parent := run.costs.get(request.parent)) is None:
+            return None
+        search = parent.whole
+    unit = own if request.level == 0 else run.costs[0].own if run.costs.get(0) else Effort()
+    return Cost(search or Effort(), own, unit.steps)
 
 
 def own_effort(problem: Problem, request: Request, epochs: int, seconds: float) -> Effort:
@@ -351,8 +311,8 @@ def _train(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ti
     members = [member(run.problem, request, state) for (run, request), state in zip(tasks, begun, strict=True)]
     states = fit(trainer, members, Hooks(report, save, options.save_seconds))
     tickets = []
-    for (run, request), state in zip(tasks, states, strict=True):
-        task = _Task(run, request)
+    for task, state in zip(tasks, states, strict=True):
+        run, request = task
         cost = _cost(task, int(state.evaluated_epoch), float(state.seconds))
         tickets.append(as_ticket(run.problem, request, state, run.dense, cost))
         if run.folder:

@@ -12,7 +12,7 @@ from lthjax.pruning import masks as masking
 from lthjax.pruning.masks import Masks
 from lthjax.search.found import Found, nothing, number_of, prune_to, targets, tickets
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Progress, Request, Stretch, dense, first_state
+from lthjax.search.steps import Item, Progress, Stretch, dense, first_state
 from lthjax.tickets.effort import Effort
 from lthjax.training.keys import Purpose
 from lthjax.training.step import TrainState
@@ -28,7 +28,7 @@ class _Carry(NamedTuple):
     found: Found
 
 
-def gradual(problem: Problem, power: float = 3.0) -> Generator[Iterable[Request | Stretch | Progress], list[Any], None]:
+def gradual(problem: Problem, power: float = 3.0) -> Generator[Iterable[Item], list[Any], None]:
     """Prunes after each epoch and trains on; the masks of each level are those at the time when its share is reached.
 
     What becomes of the weights is `rewind`'s: first values again (init), or as trained (lr, none).

@@ -15,7 +15,7 @@ from lthjax.pruning.masks import Masks
 from lthjax.pruning.schedule import rungs
 from lthjax.search.found import Found, nothing, number_of, prune_to, targets, tickets
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Progress, Request, Stretch, dense, first_state
+from lthjax.search.steps import Item, Progress, Stretch, dense, first_state
 from lthjax.tickets.effort import Effort
 from lthjax.training.keys import Purpose
 
@@ -30,7 +30,7 @@ class _Carry(NamedTuple):
     found: Found
 
 
-def short(problem: Problem) -> Generator[Iterable[Request | Stretch | Progress], list[Any], None]:
+def short(problem: Problem) -> Generator[Iterable[Item], list[Any], None]:
     """Prunes `prune_rate` of the entries at a time, hits each level on its way, and starts from first values each time.
 
     Weights that are pruned by are those after `search_epochs` epochs from first values, with all entries at first.

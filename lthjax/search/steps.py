@@ -79,7 +79,8 @@ class Progress(NamedTuple):
     carry: Any  # a pytree of arrays, of the same shapes each time
 
 
-Search = Callable[[Problem], Generator[Iterable[Request | Stretch | Progress], list[Any], None]]
+Item = Request | Stretch | Progress  # what searches yield
+Search = Callable[[Problem], Generator[Iterable[Item], list[Any], None]]
 
 
 def first_state(problem: Problem) -> TrainState:
