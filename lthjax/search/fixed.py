@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterable, Mapping
 
+from lthjax.errors import SettingsError
 from lthjax.pruning.masks import Masks
 from lthjax.search.problem import Problem
 from lthjax.search.steps import Request, Search, dense, first_state, restart
@@ -15,9 +16,14 @@ def fixed(masks_of: Mapping[int, Masks], efforts: Mapping[int, Effort] | None = 
     Args:
       masks_of: level, from 1 -> masks.
       efforts: level -> what finding its masks cost; nothing where it is not said.
+
+    Raises:
+      SettingsError: tickets were to start from trained values: there are none.
     """
 
     def search(problem: Problem) -> Generator[Iterable[Request], list[Ticket], None]:
+        if problem.settings.rewind not in ("init", "reinit"):
+            raise SettingsError(f"--rewind: wanted init or reinit with given masks; got {problem.settings.rewind}.")
         yield [dense(problem)]
         first = first_state(problem)
 

@@ -307,6 +307,8 @@ def test_masks_that_are_given(find, found, assert_same):
     for ticket in tickets:
         assert_same((ticket.masks, ticket.trained), (found[ticket.level].masks, found[ticket.level].trained))
     assert [ticket.cost.search.steps for ticket in tickets] == [0, 0, 5]
+    with pytest.raises(SettingsError, match="--rewind: wanted init or reinit with given masks; got lr"):
+        list(find(search=fixed(masks_of), rewind="lr"))
 
 
 @pytest.mark.parametrize(
