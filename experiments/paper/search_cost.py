@@ -17,7 +17,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import lthjax
 from experiments import cli
@@ -26,6 +26,7 @@ from experiments.paper import panels, scales
 from experiments.paper.rows import Row, grouped, in_digits, markdown, same_columns, with_warning, write_study
 from experiments.paper.runs import Runs, rows_of_levels
 from experiments.paper.scales import Study
+from experiments.paper.searches import CHANGES, Search
 from lthjax import plots, presets
 from lthjax.errors import SettingsError
 from lthjax.plots.style import baseline, finish
@@ -43,28 +44,7 @@ SPARSITIES = (0.5, 0.75, 0.9)
 MARGIN = 0.01  # below IMP's mean, that counts as good
 SHARES = {0.5: 0.1, 0.75: 0.05, 0.9: 0.05}  # of IMP's search cost, to reach
 
-Method = Literal[
-    "IMP",
-    "one-shot",
-    "short",
-    "short by movement",
-    "early",
-    "gradual",
-    "dynamic",
-    "random-by-degree",
-    "random",
-    "rows of IMP",
-    "rows of short",
-]
-_ONE_SHOT = {"search": "one-shot"}
-CHANGES: dict[str, dict[str, Any]] = {
-    "IMP": {},
-    "one-shot": _ONE_SHOT,
-    **{search: {"search": search} for search in CHEAP_SEARCHES},
-    "short by movement": {"search": "short", "prune_by": "movement"},
-    "random-by-degree": _ONE_SHOT | {"prune_by": "random-by-degree"},
-    "random": _ONE_SHOT | {"prune_by": "random"},
-}
+Method = Literal[Search, "rows of IMP", "rows of short"]
 _ROWS_OF = "rows of "  # a control beside another method
 
 

@@ -3,7 +3,7 @@ r"""Table 2: Recall@20 and NDCG@20 of tickets at 0, 27.1, 65.13 and 95.29% spars
     python -m experiments.paper.table2                                         (seconds, to see that it works)
     python -m experiments.paper.table2 --scale cpu --seeds 3
     python -m experiments.paper.table2 --scale paper --data yelp2018
-    python -m experiments.paper.table2 --scale paper --data yelp2018 --models mf --searches short random-by-degree
+    python -m experiments.paper.table2 --scale paper --data yelp2018 --models mf --searches short "short by movement"
 
 One run of iterative pruning on each data set and model; figure2 uses the same. Other searches, random masks, and
 random masks with rows by degree may stand beside it or in its place, with what the search cost.
@@ -20,7 +20,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from experiments import cli
 from experiments.find_tickets import baseline_rows
@@ -37,6 +37,7 @@ from experiments.paper.rows import (
 )
 from experiments.paper.runs import runs_of
 from experiments.paper.scales import Study
+from experiments.paper.searches import CHANGES, Search
 from lthjax import plots
 from lthjax.errors import SettingsError
 from lthjax.plots.style import baseline, finish
@@ -56,15 +57,13 @@ PAPER = {  # (data, model) -> Recall@20, then NDCG@20, at SPARSITIES; Wang et al
     ("Kwai", "lightgcn"): ((0.0779, 0.0847, 0.0857, 0.0751), (0.0638, 0.0679, 0.0689, 0.0614)),
 }
 Levels = dict[tuple[str, str], list[Row]]  # (data, model) -> rows, the dense level first
-Search = Literal["imp", "one-shot", "short", "early", "gradual", "dynamic", "random", "random-by-degree"]
-VARIANTS = {"imp": "IMP"}  # names that rows have had before
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Searches(Study):
     """The flags of every figure and table, and how tickets are found."""
 
-    searches: tuple[Search, ...] = ("imp",)
+    searches: tuple[Search, ...] = ("IMP",)
     """How tickets are found; the picture is of the first."""
 
     def __post_init__(self):
@@ -85,7 +84,7 @@ def main(study: Searches) -> list[Row]:
         # At scale quick, to see that it works, they would take longer than all else.
         baselines[data, model] = [] if study.scale == "quick" else baseline_rows(runs.split, runs.settings, results)
     rows = [
-        {"data": Path(data).stem, "model": model, "variant": VARIANTS.get(search, search)} | row
+        {"data": Path(data).stem, "model": model, "variant": search} | row
         for search, levels in by_search.items()
         for (data, model), of_run in levels.items()
         for row in of_run
@@ -96,11 +95,10 @@ def main(study: Searches) -> list[Row]:
 
 
 def changes_of(search: str) -> dict[str, Any]:
-    """The settings of a search: iterative pruning has those of the scale, others go to the table's sparsities alone."""
-    if search == "imp":
-        return {}
-    how = {"search": "one-shot", "prune_by": search} if search.startswith("random") else {"search": search}
-    return how | {"sparsities": ",".join(map(str, SPARSITIES[1:]))}
+    """The settings of a search: IMP has the levels of the scale, others go to the table's sparsities alone."""
+    if search == "IMP":
+        return CHANGES[search]
+    return CHANGES[search] | {"sparsities": ",".join(map(str, SPARSITIES[1:]))}
 
 
 def text_of(study: Study, by_search: Mapping[str, Levels], baselines: Levels | None = None) -> str:
@@ -121,7 +119,7 @@ def text_of(study: Study, by_search: Mapping[str, Levels], baselines: Levels | N
             ours = [nearest_row(rows, sparsity) for sparsity in SPARSITIES]
             cells = [bold_if_winning(row, metric, rows[0]) for metric in METRICS for row in ours]
             lines.append(
-                [name, plots.MODELS[model], "ours" if search == "imp" else f"ours, {search}", *cells, _cost(ours)]
+                [name, plots.MODELS[model], "ours" if search == "IMP" else f"ours, {search}", *cells, _cost(ours)]
             )
         theirs = scales.STANDS_FOR.get(name, name)
         if (theirs, model) in PAPER:

@@ -21,7 +21,7 @@ def test_table2_reads_the_runs_of_figure2(trained, forbid_training, tmp_path, ca
 
 
 def test_table2_has_other_searches_with_their_costs(make_study, capsys):
-    study = table2.Searches(**dataclasses.asdict(make_study()), searches=("imp", "short", "random-by-degree"))
+    study = table2.Searches(**dataclasses.asdict(make_study()), searches=("IMP", "short", "random-by-degree"))
     rows = table2.main(study)
     assert [row["variant"] for row in rows] == ["IMP"] * 3 + ["short"] * 4 + ["random-by-degree"] * 4
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| few | MF | ours")]
@@ -36,7 +36,7 @@ def test_table2_has_other_searches_with_their_costs(make_study, capsys):
 def test_table2_sets_the_papers_values_beside_ours(make_study):
     dense = {"recall@20": 0.5, "ndcg@20": 0.5, "sparsity": 0.0, "verdict": "dense", "selection": "valid"}
     rows = [dense, dense | {"sparsity": 0.2710, "recall@20": 0.6, "verdict": "wins"}]
-    text = table2.text_of(make_study(), {"imp": {("kuairand", "mf"): rows, ("some/yelp2018", "lightgcn"): rows}})
+    text = table2.text_of(make_study(), {"IMP": {("kuairand", "mf"): rows, ("some/yelp2018", "lightgcn"): rows}})
     assert "| kuairand | MF | ours | 0.5000 | **0.6000** |  |  | 0.5000 | **0.5000** |  |  |  |" in text
     assert "| Kwai, other data | MF | paper | 0.0411 | 0.0464 |" in text
     assert "| yelp2018 | LightGCN | paper | 0.0600 | 0.0602 |" in text
