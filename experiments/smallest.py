@@ -5,16 +5,17 @@ r"""The smallest embedding table that is as good: which width, how sparse, store
     python -m experiments.smallest --data mine.csv --budget 12 --dims 16 32 64 128
 
 Trains dense tables of several widths, each with an L2 and a learning rate of its own, then tickets of the best widths
-(found by --search) and, beside them, random entries with rows by degree and MagPrune, which trains nothing; all stored
-as float32, float16 and int8. Stops when the budget is used up: its unit is one training of the first dense table, and
-tuning and searches count. Then names the smallest that is within a hundredth of the best dense Recall@20 on the
-validation part, judges it on the test part, and leaves table, picture and that ticket, ready to serve.
+(found by --search) and, beside them, random entries with rows by degree, PEP, and MagPrune, which trains nothing; all
+stored as float32, float16 and int8. Stops when the budget is used up: its unit is one training of the first dense
+table, and tuning and searches count. Then names the smallest that is within a hundredth of the best dense Recall@20 on
+the validation part, judges it on the test part, and leaves table, picture and that ticket, ready to serve.
 
 The same command goes on where it was stopped; with a larger --budget too.
 """
 
 import dataclasses
 import functools
+import itertools
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from experiments.find_tickets import mark_of
 from experiments.paper.rows import Row, markdown, write_results
 from experiments.paper.runs import dense_alone
 from lthjax import plots, presets
-from lthjax.errors import SettingsError
+from lthjax.errors import SettingsError, TrainingError
 from lthjax.plots.style import finish
 from lthjax.settings import Settings, values
 
@@ -89,7 +90,7 @@ class Config:
 class Candidate(NamedTuple):
     """A trained table, dense or sparse."""
 
-    kind: str  # dense, ticket, random-by-degree, MagPrune
+    kind: str  # dense, ticket, random-by-degree, PEP, MagPrune
     ticket: "Ticket"
     spent: float  # dense trainings, on it alone
 
@@ -234,6 +235,8 @@ def candidates(
     yield from dense_of(config.dims[:3])
     best = max(dense.values(), key=_valid_recall)
     yield from sparse_of(best, ("ticket", "random-by-degree"))
+    if config.sparsities and affords(f"PEP, F = {best.settings.dim}", pep_cost(best, config.sparsities)):
+        yield from pep_tables(best, split, config.sparsities, out, account, left_out)
     yield from dense_of(config.dims[3:])
     for ticket in sorted(dense.values(), key=_valid_recall, reverse=True):
         if ticket is not best:
@@ -316,6 +319,53 @@ def sparse_table(
     _, ticket = _run(settings, split, out, dense)
     spent = ticket.cost.whole.steps - (dense.cost.own.steps if ticket.parent == 0 and ticket.cost.search.steps else 0)
     return Candidate(kind, ticket, account.spend(spent))
+
+
+_PEP_EPOCHS = 150  # of PEP's search, at most
+_PEP_START = -15.0  # of its thresholds
+
+
+def pep_cost(dense: "Ticket", sparsities: Sequence[float]) -> float:
+    """What PEP costs at most, in trainings of a dense table."""
+    return _PEP_EPOCHS / dense.epochs + _OWN * len(sparsities)
+
+
+def pep_tables(
+    dense: "Ticket", split: "Split", sparsities: Sequence[float], out: Path, account: Account, left_out: list[str]
+) -> Iterator[Candidate]:
+    """Tables whose masks PEP's thresholds find, a threshold for each row, as far as they get.
+
+    Args:
+      dense: the dense table.
+      split: of the data.
+      sparsities: shares that are pruned.
+      out: folder.
+      account: of what was spent.
+      left_out: what is not reached is added here, with the reason.
+    """
+    from lthjax.baselines.pep_search import pep_search
+    from lthjax.baselines.records import Search
+
+    targets, steps_per_epoch = sorted(sparsities), dense.cost.own.steps // dense.epochs
+    # Adam raises thresholds by its rate a step: they get to 0 in half of the search at least.
+    rate = max(dense.settings.learning_rate, -_PEP_START / (_PEP_EPOCHS * steps_per_epoch / 2))
+    search = Search(
+        granularity="row", start=_PEP_START, pull=0.1, learning_rate=rate, epochs=_PEP_EPOCHS, check_every=5
+    )
+    settings = dataclasses.replace(dense.settings, levels=len(targets))
+    folder = out / "runs" / f"pep-dim_{settings.dim}-{mark_of(values(settings, Settings))}"
+    tickets = lthjax.find_tickets(
+        split, settings=settings, search=pep_search(targets, search), dense=dense, out=folder, show_progress=False
+    )
+    searched = 0
+    try:
+        for ticket in itertools.islice(tickets, 1, None):
+            steps = ticket.cost.search.steps
+            yield Candidate("PEP", ticket, account.spend(steps - searched + ticket.cost.own.steps))
+            searched = steps
+    except TrainingError as error:
+        account.spend(_PEP_EPOCHS * steps_per_epoch - searched)
+        left_out.append(str(error))
 
 
 def pruned_tables(candidate: Candidate, split: "Split", sparsities: Sequence[float]) -> Iterator[Candidate]:
@@ -435,7 +485,7 @@ def text_of(config: Config, stored: Sequence[Stored], left_out: Sequence[str], a
     note = f"{Path(config.data).stem}, {plots.MODELS[config.model]}; {len(stored)} stored tables, of which those that "
     note += f"no smaller one is as good as. {account.of(account.steps):.1f} dense trainings of {account.unit:,} steps "
     note += "were spent, tuning and searches counted."
-    note += f" Left out for the budget: {'; '.join(left_out)}." if left_out else ""
+    note += f" Left out: {'; '.join(left_out)}." if left_out else ""
     return f"## The smallest table that is as good\n\n{table}\n\n{note}"
 
 

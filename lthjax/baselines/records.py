@@ -73,7 +73,7 @@ def pep(
       TrainingError: a target is not reached; the results of lower ones have been yielded by then.
     """
     search = search or Search()
-    program = _search_program(problem, search, lambda key, num_users, num_items, dim: dense.start)
+    program = search_program(problem, search, lambda key, num_users, num_items, dim: dense.start)
     key = problem.key(Purpose.PEP_SEARCH)
     params = program.init(key)
     reached = thresholds.search(
@@ -100,7 +100,7 @@ def pep(
         clock = time.monotonic()
 
 
-def _search_program(problem: Problem, search: Search, draw: Draw) -> Program:
+def search_program(problem: Problem, search: Search, draw: Draw) -> Program:
     """The program of PEP's search, whose first values are drawn by `draw`."""
     pull = 0.1 / problem.settings.batch_size if search.pull is None else search.pull
     parts = problem.parts._replace(optimizer=optax.adam(search.learning_rate))

@@ -51,7 +51,7 @@ def test_a_budget_of_one_is_one_dense_table_and_what_costs_nothing(config, capsy
     assert [row["kind"] for row in rows] == ["dense"] * 3 + ["MagPrune"] * 3
     assert [row["spent"] for row in rows] == [1.0] * 3 + [0.0] * 3
     shown = capsys.readouterr().out
-    assert "Left out for the budget: dense, F = 2; ticket, F = 4, 50%; random-by-degree, F = 4, 50%." in shown
+    assert "Left out: dense, F = 2; ticket, F = 4, 50%; random-by-degree, F = 4, 50%; PEP, F = 4." in shown
     assert "1.0 dense trainings of" in shown
     more = smallest.main(config(budget=30.0))  # goes on in the same folder
     assert more[:6] == rows

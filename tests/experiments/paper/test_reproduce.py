@@ -74,3 +74,13 @@ def test_a_claim_against_an_unfinished_dense_model_has_a_mark():
         words.append(reproduce.claim_line(claim, {"table2": done})[2:])
     assert [word for word, _ in words] == ["holds", "holds (?)"]
     assert "? as a dense model was cut short" in words[1][1]
+
+
+def test_the_papers_own_data_come_first(tmp_path):
+    for data in ("kuairand", "yelp2018", "other"):
+        folder = tmp_path / f"{data}-mf" / "table2"
+        folder.mkdir(parents=True)
+        about = {"data": f"somewhere/{data}", "model": "mf", "error": "not tried"}
+        (folder / "about.json").write_text(json.dumps(about))
+    titles = [done.title for done in reproduce.finished(tmp_path)]
+    assert titles == ["yelp2018, MF", "kuairand, MF", "other, MF"]
