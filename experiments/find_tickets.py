@@ -146,7 +146,18 @@ def _several_seeds(
 
 
 # Settings that came after folders were first named: their defaults do not change a name.
-_LATER = ("encoding", "search", "search_epochs", "weights", "dislikes")
+_LATER = (
+    "encoding",
+    "search",
+    "search_epochs",
+    "weights",
+    "dislikes",
+    "event",
+    "dedupe",
+    "core",
+    "ratios",
+    "split_times",
+)
 
 
 def mark_of(chosen: Mapping[str, Any]) -> str:

@@ -28,22 +28,37 @@ class DataSettings:
     format: Literal["auto", "adjacency", "pairs", "inter", "csv"] = "auto"
     """Lines "user item item ...", lines "user item [weight]" or .npy, RecBole atomic file, table; auto tells which."""
     columns: str | None = None
-    """User, item and rating column of a csv, by name or place: "userId,movieId,rating" or "0,1,2"."""
+    """User, item, rating and time column of a table, by name or place: "userId,movieId,rating" or "0,1,,3"."""
     min_rating: float | None = None
     """Keep interactions with at least this rating (unit of the file); without it every row is a positive."""
+    event: str | None = None
+    """Keep rows with these events: "purchase,addtocart"; "behavior=buy" where the column has no known name."""
+    dedupe: Literal["merge", "last", "first"] = "merge"
+    """Of several rows of one pair: the first time and the sum of values (merge), or time and value of one row."""
+    core: str | None = None
+    """Keep users and items with so many interactions, until all have them: "5", or "5,10" for users and items."""
     items_after_users: bool = False
     """Item numbers go on where user numbers end, as in the files of the paper's authors and of MMGCN."""
     encoding: str | None = None
     """Encoding of text that is not UTF-8, such as latin-1 or cp1252; UTF-16 is told by its byte order mark."""
 
 
+SplitMethod = Literal["auto", "random", "user-time", "time", "leave-one-out", "leave-one-out-random", "files", "cut"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitSettings:
     """How the interactions become train, validation and test part."""
 
-    split: Literal["auto", "random", "files", "cut"] = "auto"
-    """A folder's own train, valid and test parts where it has all three, else 7:1:2 per user at random (auto); random
-    whatever there is; the files as they are; or their test part, validation cut from train."""
+    split: SplitMethod = "auto"
+    """auto: a folder's own train, valid and test parts where it has all three, else random. random: per user, at any
+    rate. user-time: each user's last ones are tested. time: all that happens after a moment is. leave-one-out: each
+    user's last one is tested, the one before validates (-random: any two). files: the parts as they are. cut: their
+    test part, validation cut from train."""
+    ratios: str = "0.7,0.1,0.2"
+    """Shares of train, validation and test part; for random, user-time, time and cut."""
+    split_times: str | None = None
+    """Where validation and test begin with --split time: "2015-01-01,2016-01-01"; without it --ratios tell."""
     split_seed: int = 0
     """Seed of the split; apart from --seed, so that runs with several seeds are tested on the same items."""
 
@@ -176,6 +191,19 @@ class Settings(
         return () if self.sparsities is None else tuple(float(part) for part in self.sparsities.split(","))
 
     @property
+    def split_ratios(self) -> tuple[float, ...]:
+        """`ratios` as numbers."""
+        return tuple(float(part) for part in self.ratios.split(","))
+
+    @property
+    def core_sizes(self) -> tuple[int, int] | None:
+        """`core` as least interactions of a user and of an item."""
+        if self.core is None:
+            return None
+        sizes = tuple(int(part) for part in self.core.split(","))
+        return sizes if len(sizes) > 1 else sizes * 2
+
+    @property
     def search_name(self) -> str:
         """Which search the settings mean: `prune_parent` dense is one-shot."""
         return "one-shot" if self.prune_parent == "dense" else self.search
@@ -245,6 +273,7 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"--learning-rate: wanted a positive number; got {settings.learning_rate}.")
     if not 0 <= _number(settings, "l2") < math.inf:
         raise SettingsError(f"--l2: wanted 0 or a positive number; got {settings.l2}.")
+    _check_protocol(settings)
     _check_rewind(settings)
     _check_schedule(settings)
     if settings.min_per_row and settings.prune_scope != "row":
@@ -255,6 +284,34 @@ def check(settings: Settings) -> None:
             f"got {settings.min_per_row}."
         )
     _check_search(settings)
+
+
+_WITHOUT_RATIOS = ("leave-one-out", "leave-one-out-random", "files")
+
+
+def _check_protocol(settings: Settings) -> None:
+    split, has_ratios = settings.split, settings.ratios != Settings.ratios
+    try:
+        sizes = settings.core_sizes
+    except (AttributeError, ValueError):
+        sizes = ()
+    if sizes is not None and (len(sizes) != 2 or min(sizes) < 1):
+        raise SettingsError(f'--core: wanted "5", or "5,10" for users and items, from 1; got {settings.core!r}.')
+    try:
+        ratios = settings.split_ratios
+    except (AttributeError, ValueError):
+        ratios = ()
+    if len(ratios) != 3 or not all(0 < share < math.inf for share in ratios):
+        raise SettingsError(
+            f'--ratios: wanted three positive shares of train, validation and test, "0.8,0.1,0.1"; '
+            f"got {settings.ratios!r}."
+        )
+    if has_ratios and split in _WITHOUT_RATIOS:
+        raise SettingsError(f"--ratios: wanted --split random, user-time, time or cut; got {split}.")
+    if settings.split_times is not None and split != "time":
+        raise SettingsError(f"--split-times: wanted --split time; got {split}.")
+    if settings.split_times is not None and has_ratios:
+        raise SettingsError(f"--split-times: wanted no --ratios beside it; got {settings.ratios}.")
 
 
 CHEAP_SEARCHES = ("short", "early", "gradual", "dynamic")  # train by themselves, a few epochs

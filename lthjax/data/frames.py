@@ -110,7 +110,7 @@ def _refuse_index(frame, header: list[str], source: str) -> None:
 
 
 def array(values: np.ndarray, source: str) -> Sheet:
-    """The sheet of an array of pairs, [E, 2], or [E, 3] with weights."""
+    """The sheet of an array of pairs, [E, 2], or [E, 3] with weights or times."""
     import pandas as pd
 
     if values.ndim != 2 or values.shape[1] not in (2, 3) or values.dtype.kind not in "iuf":
