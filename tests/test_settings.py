@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from lthjax.data import split as splits
+from lthjax.data import rules
 from lthjax.data.formats import FORMATS
 from lthjax.errors import SettingsError
 from lthjax.settings import DataSettings, Settings, SplitSettings, flag, from_record, names, values
@@ -115,6 +115,6 @@ def test_a_record_comes_back():
         from_record(record | {"dim": 0})
 
 
-def test_split_methods_are_those_of_the_splits_module():
-    assert set(get_args(SplitSettings.__annotations__["split"])) == set(splits.METHODS)
+def test_split_methods_are_those_of_the_rules():
+    assert set(get_args(SplitSettings.__annotations__["split"])) == set(rules.METHODS)
     assert set(get_args(DataSettings.__annotations__["format"])) == {"auto", *FORMATS}

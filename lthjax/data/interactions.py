@@ -235,21 +235,30 @@ def _in_core(interactions: Interactions, least_user: int, least_item: int) -> In
     if not num_kept:
         sizes = f"users with {least_user:,} and items with {least_item:,} interactions among themselves"
         raise DataError(f"--core: wanted {sizes}, got none: take smaller numbers ({interactions.name}).")
-    users, user_ids = ids.Column(interactions.pairs[:, 0], interactions.user_ids).at(kept)
-    items, item_ids = ids.Column(interactions.pairs[:, 1], interactions.item_ids).at(kept)
-    columns = {name: getattr(interactions, name) for name in ("parts", "times", "values")}
-    columns = {name: None if column is None else column[kept] for name, column in columns.items()}
-    dropped = f"{interactions.num_users - len(user_ids):,} users and {interactions.num_items - len(item_ids):,} items"
+    found = only(interactions, kept)
+    dropped = (
+        f"{interactions.num_users - found.num_users:,} users and {interactions.num_items - found.num_items:,} items"
+    )
     least = f"{least_user:,} interactions a user and {least_item:,} an item"
     note = f"kept {num_kept:,} of {before:,} interactions, at least {least}: {dropped} dropped"
-    return dataclasses.replace(
-        interactions,
-        pairs=np.stack([users, items], axis=1),
-        user_ids=user_ids,
-        item_ids=item_ids,
-        notes=(*interactions.notes, note),
-        **columns,
-    )
+    return dataclasses.replace(found, notes=(*interactions.notes, note))
+
+
+def only(interactions: Interactions, kept: np.ndarray) -> Interactions:
+    """Interactions at a mask [E]; users and items without any are dropped, the others numbered anew."""
+    pairs, sizes = interactions.pairs[kept], (interactions.num_users, interactions.num_items)
+    known = [np.bincount(pairs[:, side], minlength=size) > 0 for side, size in enumerate(sizes)]
+    numbers = [np.cumsum(occurs) - 1 for occurs in known]
+
+    def renumbered(rows: np.ndarray) -> np.ndarray:
+        return np.stack([number[rows[:, side]] for side, number in enumerate(numbers)], axis=1).astype(np.int32)
+
+    columns = {name: getattr(interactions, name) for name in ("parts", "times", "values")}
+    columns = {name: None if column is None else column[kept] for name, column in columns.items()}
+    if (dislikes := interactions.dislikes) is not None:
+        columns["dislikes"] = renumbered(dislikes[known[0][dislikes[:, 0]] & known[1][dislikes[:, 1]]])
+    ids_of_known = {"user_ids": interactions.user_ids[known[0]], "item_ids": interactions.item_ids[known[1]]}
+    return dataclasses.replace(interactions, pairs=renumbered(pairs), **ids_of_known, **columns)
 
 
 def _with_dislikes(interactions: Interactions, users: ids.Column, items: ids.Column) -> Interactions:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lthjax.data import interactions as loading
+from lthjax.data import rules
 from lthjax.data import split as splitting
 from lthjax.data.split import Split
 from lthjax.errors import DataError
@@ -23,11 +24,11 @@ def load_split(data: Any, settings: Settings) -> Split:
     named = options.pop("data")
     if data is None and named is None:
         raise DataError("wanted the data, as data=...: these were given in code, and no name of them is known.")
-    options |= {"core": settings.core_sizes, "times": settings.split in splitting.BY_TIME}
+    options |= {"core": settings.core_sizes, "times": settings.split in rules.BY_TIME}
     options |= {"values": settings.weights != "none", "dislikes": settings.dislikes}
     how = {"method": settings.split, "ratios": settings.split_ratios, "seed": settings.split_seed}
     how |= {"times": settings.split_times}
-    splitting.check(**how)  # before minutes of reading
+    rules.plan(**how)  # checked before minutes of reading
     interactions = loading.load(named if data is None else data, **options)
     return _with_what_is_wanted(splitting.split(interactions, **how), settings)
 

@@ -281,13 +281,13 @@ def test_what_time_splits_refuse():
     plain = interactions([5, 5])
     for method in BY_TIME:
         refused(plain, f"--split {method}", "with times", "table", method=method)
-    refused(data, "--split-times", "0 valid, 0 test", "2015-01-10", method="time", times="2016-01-01,2017-01-01")
+    refused(data, "--split time", "0 valid, 0 test", "2015-01-10", method="time", times="2016-01-01,2017-01-01")
     refused(data, "--split-times", "times with dates", method="time", times="4,5")
     refused(data, "wanted two times", method="time", times="2015-01-04")
     refused(data, "--split-times: wanted --split time; got random", method="random", times="2015-01-04,2015-01-05")
     refused(timed({"user": [0, 1], "item": [0, 1], "time": [5, 5]}), "--split time", "0 train", method="time")
     late = timed({"user": [0, 0, 0, 1, 1, 0], "item": range(6), "time": range(6)})
-    refused(late, "valid interactions, got none: all 2 are of users", method="time", ratios=(3, 2, 1))
+    refused(late, "3 train, 0 valid, 1 test and 2 interactions of 1 users", method="time", ratios=(3, 2, 1))
 
 
 def test_settings_reach_the_split():
