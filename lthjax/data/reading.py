@@ -1,6 +1,6 @@
 """Sources -> Tables of ids; every file is read by what itself is.
 
-adjacency   `user item item ...` (LightGCN)         pairs   `user item [weight]` as text or .npy
+adjacency   `user item item ...` (LightGCN)         pairs   `user item [weight] [time]` as text or .npy
 inter       RecBole, `user_id:token` header         csv     any delimited table, with or without a header
 
 JSON lines, parquet, SciPy's .npz and MatrixMarket need no format. Any file may be packed (gzip, bz2, xz, zip).

@@ -56,11 +56,18 @@ def _per_user(interactions: Interactions, plan: Plan) -> tuple[Interactions, np.
     times = interactions.times if plan.method in BY_TIME else None
     leaves_one_out = plan.method.startswith("leave-one-out")
     sizes = _leave_one_out if leaves_one_out else _by_share(*plan.shares[1:])
-    part = _draw(interactions.pairs[:, 0], interactions.num_users, sizes, plan.seed, times)
-    how = "at random" if times is None else "by time, the last ones in test"
+    users = interactions.pairs[:, 0]
+    order = _order(users, plan.seed, times)
+    part = _dealt(order, users, interactions.num_users, sizes)
     shares = "train:valid:test " + ":".join(f"{share:g}" for share in plan.shares)
     what = "one test and one valid interaction a user" if leaves_one_out else shares
-    note = f"split per user {how}, {what}, seed {plan.seed}" + " (of equal times)" * (times is not None)
+    if times is None:
+        return interactions, part, f"split per user at random, {what}, seed {plan.seed}"
+    note = f"split per user by time, the last ones in test, {what}"
+    one, next_one = order[:-1], order[1:]
+    is_cut = (users[one] == users[next_one]) & (part[one] != part[next_one])
+    if num_tied := np.unique(users[one][is_cut & (times[one] == times[next_one])]).size:
+        note += f"; for {num_tied:,} users equal times lie on both sides of a cut: drawn, seed {plan.seed}"
     return interactions, part, note
 
 
@@ -77,7 +84,8 @@ def _cut(interactions: Interactions, plan: Plan) -> tuple[Interactions, np.ndarr
     rest, share = parts != TEST, plan.shares[1] / (plan.shares[0] + plan.shares[1])
     _require_train(rest, interactions)
     part = np.full(len(pairs), TEST, np.int8)
-    part[rest] = _draw(pairs[rest, 0], interactions.num_users, _by_share(share, 0.0), plan.seed)
+    users = pairs[rest, 0]
+    part[rest] = _dealt(_order(users, plan.seed), users, interactions.num_users, _by_share(share, 0.0))
     note = f"test as in the source's files, valid cut per user at random ({share:g} of the rest), seed {plan.seed}"
     return interactions, part, note
 
@@ -154,21 +162,23 @@ def _leave_one_out(count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (count >= 3).astype(np.int64), (count >= 2).astype(np.int64)
 
 
-def _draw(users: np.ndarray, num_users: int, sizes: Callable, seed: int, times=None) -> np.ndarray:
-    """[E] int8 part codes: of each user the first ones in a random order are test, the next ones valid.
+def _order(users: np.ndarray, seed: int, times=None) -> np.ndarray:
+    """[E] places of interactions: user after user, the latest first, those of equal time in random order."""
+    keys = () if times is None else (-times.view(np.int64),)
+    return np.lexsort((np.random.default_rng(seed).random(users.size), *keys, users))
+
+
+def _dealt(order: np.ndarray, users: np.ndarray, num_users: int, sizes: Callable) -> np.ndarray:
+    """[E] int8 part codes: of each user the first ones in an order are test, the next ones valid.
 
     Args:
+      order: [E], of `_order`.
       users: [E], ascending.
       num_users: M.
       sizes: [M] numbers of interactions -> [M] numbers of valid and of test ones.
-      seed: of the order.
-      times: [E]; the latest come first, and only equal ones in random order.
     """
     count = np.bincount(users, minlength=num_users)
     num_valid, num_test = sizes(count)
-    keys = (np.random.default_rng(seed).random(users.size),)
-    keys += () if times is None else (-times.view(np.int64),)
-    order = np.lexsort((*keys, users))
     rank = np.arange(users.size) - np.repeat(np.cumsum(count) - count, count)
     part = np.empty(users.size, np.int8)
     part[order] = np.where(rank < num_test[users], TEST, np.where(rank < (num_test + num_valid)[users], VALID, TRAIN))

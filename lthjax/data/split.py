@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lthjax.data import rules
+from lthjax.data import times as timing
 from lthjax.data.catalog import PARTS, TEST, TRAIN
 from lthjax.data.interactions import Interactions
 from lthjax.data.rules import BY_TIME
@@ -102,8 +103,8 @@ def split(interactions: Interactions, *, method="auto", ratios=RATIOS, seed=0, t
         if not has_all and parts is not None and TEST in parts:
             pooled = ("the source's own parts are pooled; --split cut keeps its test part",)
         plan = plan._replace(method="files" if has_all else "random")
-    if plan.method in BY_TIME and interactions.times is None:
-        raise DataError(f"--split {method}: wanted interactions with times, got none of them ({interactions.name}).")
+    if plan.method in BY_TIME:
+        _require_times(interactions, plan.method)
     interactions, part, note = rules.RULES[plan.method](interactions, plan)
     train, valid, test = (interactions.pairs[part == code] for code in PARTS)
     sizes = f"{len(train):,} train, {len(valid):,} valid, {len(test):,} test"
@@ -114,6 +115,15 @@ def split(interactions: Interactions, *, method="auto", ratios=RATIOS, seed=0, t
         dislikes = dislikes[np.isin(dislikes[:, 0], train[:, 0]) & np.isin(dislikes[:, 1], train[:, 1])]
     numbered = interactions.user_ids, interactions.item_ids
     return Split(interactions.name, *numbered, notes, train, valid, test, values, dislikes)
+
+
+def _require_times(interactions: Interactions, method: str) -> None:
+    times, name = interactions.times, interactions.name
+    if times is None:
+        raise DataError(f"--split {method}: wanted interactions with times, got none of them ({name}).")
+    if (times == times[0]).all():
+        came = f"{timing.shown(times[0])} for all {len(times):,} interactions"
+        raise DataError(f"--split {method}: wanted times that differ, got {came} ({name}).")
 
 
 def _few(interactions: Interactions, method: str) -> list[str]:

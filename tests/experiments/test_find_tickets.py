@@ -104,11 +104,45 @@ def test_help_explains_every_flag(run):
         ("--colour red", "--colour"),
         ("--rewind epoch:0", "--rewind: wanted epoch:K"),
         ("--split files", "ml-latest-small"),
+        ("--split by-time", "'by-time'"),
+        ("--split time --columns userId,movieId,,rating", "wanted times as seconds"),
+        ("--split time --split-times 2030-01-01,2031-01-01", "wanted interactions in all three parts"),
+        ("--split time --split-times 2015-01-01", "--split-times: wanted two times"),
+        ("--split-times 2015-01-01,2016-01-01", "--split-times: wanted --split time; got auto"),
+        ("--ratios 1,2", "--ratios: wanted three positive shares"),
+        ("--ratios 8,1,1 --split leave-one-out", "--ratios: wanted --split random"),
+        ("--event purchase", "--event: wanted one column of events"),
+        ("--event rating=7", "--event: wanted what occurs, '4' (28,750)"),
+        ("--dedupe newest", "'newest'"),
+        ("--core 0", "--core: wanted"),
+        ("--core 1000", "--core: wanted users with 1,000"),
+        ("--columns userId,,movieId", "only the rating may be empty"),
+        ("--dislikes", "--dislikes wants --min-rating"),
+        ("--weights squared", "'squared'"),
         ("--out /dev/null/run", "--out: cannot write in /dev/null/run"),
     ],
 )
 def test_bad_arguments(run, arguments, wanted):
     refused(run(*TINY, *arguments.split()), wanted)
+
+
+@pytest.mark.parametrize("split", ["user-time", "time", "leave-one-out"])
+def test_splits_by_time(run, split):
+    flags = ["--split", split, "--core", "20", "--min-rating", "4", *TINY, "--batch-size", "4096", "--levels", "1"]
+    code, output, errors = run(*flags)
+    assert (code, errors) == (0, "")
+    lines = output.splitlines()
+    assert "ratings.csv.gz: kept 51,568 of 100,004 rows, those with rating >= 4" in lines
+    assert "times from 1995-01-09 to 2016-10-16 (seconds since 1970)" in lines
+    assert any("20 interactions a user and 20 an item" in line for line in lines)
+    assert any("by time" in line for line in lines)
+
+
+def test_settings_that_came_later_do_not_change_names_of_folders():
+    given = {"data": "x.csv", "dim": 8}
+    assert find_tickets.mark_of(given) == find_tickets.mark_of(given | {"ratios": "0.7,0.1,0.2", "dedupe": "merge"})
+    for change in ({"ratios": "8,1,1"}, {"core": "5"}, {"event": "buy"}, {"dedupe": "last"}, {"weights": "log"}):
+        assert find_tickets.mark_of(given | change) != find_tickets.mark_of(given)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
