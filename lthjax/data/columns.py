@@ -56,6 +56,7 @@ class Sheet(NamedTuple):
     empty_users: tuple[str, ...] = ()  # listed without an item
     is_lists: bool = False
     quoted: Sequence[tuple[int, list[str]]] = ()  # line and fields within quotes that look like rows
+    is_loose: bool = False  # rows may lack columns, as records of JSON do
 
     def name(self, position: int) -> str:
         """A column's name, or its place."""

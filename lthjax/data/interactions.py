@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lthjax.data import catalog, formats, frames, ids, reading
+from lthjax.data import arrow, catalog, formats, frames, ids, reading
 from lthjax.data.catalog import PARTS, TEST
 from lthjax.data.columns import Options, Sheet, require_evidence
 from lthjax.data.reading import Table
@@ -90,7 +90,12 @@ def _in_memory(data, options: Options) -> tuple[str, Callable[[], Sheet]]:
         return "table", lambda: frames.array(data, "array")
     if hasattr(data, "iloc") and hasattr(data, "columns"):
         return "table", lambda: frames.frames(iter([data]), "DataFrame", "a DataFrame")
-    wanted = "a name, a path, a SciPy sparse matrix, a DataFrame or an array of pairs"
+    if type(data).__module__.startswith("polars.") and hasattr(data, "select"):
+        return "table", lambda: arrow.polars(data, type(data).__name__)
+    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
+        table = arrow.as_table(data)  # here: a stream is read once
+        return "table", lambda: arrow.table(table, type(data).__name__)
+    wanted = "a name, a path, a SciPy sparse matrix, a DataFrame (pandas, polars, Arrow) or an array of pairs"
     raise DataError(f"wanted {wanted}, got {type(data).__name__}.")
 
 
