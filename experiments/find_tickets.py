@@ -23,6 +23,7 @@ what any search has to beat. How much each loses is measured by experiments.pape
 """
 
 import dataclasses
+import glob
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import lthjax
 from experiments import cli
 from lthjax import plots, presets
+from lthjax.data import catalog
 from lthjax.errors import SettingsError
 from lthjax.pruning.schedule import roundings
 from lthjax.runtime import files
@@ -165,7 +167,8 @@ def mark_of(chosen: Mapping[str, Any]) -> str:
 def default_out(config: Config) -> str:
     """The run folder where none is named: one for all that have the same settings."""
     mark = mark_of(values(config, Settings))
-    return f"runs/{Path(config.data).stem}-{config.model}-{mark}" + ("-seeds" if config.seeds > 1 else "")
+    stem = catalog.name_of_pattern(config.data) if glob.has_magic(config.data) else Path(config.data).stem
+    return f"runs/{stem}-{config.model}-{mark}" + ("-seeds" if config.seeds > 1 else "")
 
 
 if __name__ == "__main__":

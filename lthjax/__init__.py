@@ -18,6 +18,7 @@ _HOMES = {
     "explore": "exploration.ticket",
     "fold_in": "serving.fold_in",
     "load_split": "data.resolve",
+    "datasets": "data.listing",
     "keep_programs": "runtime.compilation",
     "export": "serving.export",
     "load_compressed": "serving.compressed",

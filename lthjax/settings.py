@@ -24,7 +24,8 @@ class DataSettings:
     """Which interactions are read, and how."""
 
     data: str | None = "ml-latest-small"  # None in tickets whose data were given in code
-    """Bundled or known name, or path of a file or of a folder with train.txt, valid.txt and test.txt."""
+    """Bundled or known name; path of a file, or of a folder with train.txt, valid.txt and test.txt, or parquet files;
+    or 'logs/*.csv', quoted, for files that are one log."""
     format: Literal["auto", "adjacency", "pairs", "inter", "csv"] = "auto"
     """Lines "user item item ...", lines "user item [weight]" or .npy, RecBole atomic file, table; auto tells which."""
     columns: str | None = None

@@ -3,17 +3,15 @@
 Letters: E interactions, M users, N items, T rows of a source.
 """
 
-import functools
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from lthjax.data import arrow, catalog, formats, frames, ids, reading
+from lthjax.data import formats, ids, reading, sources
 from lthjax.data.catalog import PARTS, TEST
-from lthjax.data.columns import Options, Sheet, require_evidence
+from lthjax.data.columns import Options, require_evidence
 from lthjax.data.reading import Table
 from lthjax.errors import DataError, nearest
 
@@ -45,8 +43,9 @@ def load(data, *, format="auto", columns=None, min_rating=None, items_after_user
 
     Args:
       data: the name of a bundled or known data set or of a folder in $LTHJAX_DATA or ./data; a file, or a folder with
-        train, valid and test files; a SciPy sparse matrix [users, items]; a pandas DataFrame; an array of pairs
-        [E, 2] or [E, 3]; Interactions (as is).
+        train, valid and test files, or of parquet files; a pattern such as "logs/*.parquet"; a SciPy sparse matrix
+        [users, items]; a pandas or polars DataFrame or LazyFrame, an Arrow table; an array of pairs [E, 2] or [E, 3];
+        a list of paths or of frames with the same columns, which are read as one; Interactions (as is).
       format: adjacency, pairs, inter, csv, or auto (from the file's first bytes and its shape).
       columns: user,item[,rating] by name or position, for csv, inter, JSON, parquet and DataFrame.
       min_rating: keep rows with at least this rating; None takes every row as a positive, but for labels below 1 and
@@ -70,33 +69,10 @@ def load(data, *, format="auto", columns=None, min_rating=None, items_after_user
             raise DataError("wanted a source to read, got Interactions with options: they were read already.")
         return data
     options = Options(format, columns, min_rating, encoding)
-    codes, notes = None, ()
-    if isinstance(data, str | os.PathLike):
-        name, files, codes, notes = catalog.find(data)
-        tables = [reading.read(functools.partial(reading.open_file, file, options), options) for file in files]
-    elif format != "auto" or encoding is not None:
-        raise DataError(f"format and encoding are for files, got {type(data).__name__}.")
-    else:
-        name, open_sheet = _in_memory(data, options)
-        tables = [reading.read(open_sheet, options)]
-    return assemble(name, tables, codes, notes, items_after_users)
-
-
-def _in_memory(data, options: Options) -> tuple[str, Callable[[], Sheet]]:
-    """The name of data that are no file, and how to read them."""
-    if hasattr(data, "tocsr"):
-        return "matrix", lambda: frames.matrix(data, "matrix", options)
-    if isinstance(data, np.ndarray):
-        return "table", lambda: frames.array(data, "array")
-    if hasattr(data, "iloc") and hasattr(data, "columns"):
-        return "table", lambda: frames.frames(iter([data]), "DataFrame", "a DataFrame")
-    if type(data).__module__.startswith("polars.") and hasattr(data, "select"):
-        return "table", lambda: arrow.polars(data, type(data).__name__)
-    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
-        table = arrow.as_table(data)  # here: a stream is read once
-        return "table", lambda: arrow.table(table, type(data).__name__)
-    wanted = "a name, a path, a SciPy sparse matrix, a DataFrame (pandas, polars, Arrow) or an array of pairs"
-    raise DataError(f"wanted {wanted}, got {type(data).__name__}.")
+    source = sources.of(data, options)
+    tables = [reading.read(opener.open, source.options) for opener in source.openers]
+    notes = source.notes if source.reader is None else source.reader.remarks(tables[0])
+    return assemble(source.name, tables, source.parts, notes, items_after_users)
 
 
 def assemble(name: str, tables: list[Table], codes=None, notes=(), items_after_users=False) -> Interactions:

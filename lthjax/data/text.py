@@ -97,19 +97,20 @@ def lists(content: bytes, source: str, options: Options) -> Sheet:
     return Sheet(source, reading, ["user", "item"], rows, blocks, where, empty_users=empty_users, is_lists=True)
 
 
-def table(content: bytes, source: str, options: Options) -> Sheet:
+def table(content: bytes, source: str, options: Options, quoting: int = csv.QUOTE_MINIMAL) -> Sheet:
     """A table in columns, with or without a header.
 
     Args:
       content: without comments.
       source: for errors.
       options: format inter wants RecBole's header, and columns tell a header by its names.
+      quoting: of the csv module; RecBole's tables have no quotes.
 
     Raises:
       DataError: no delimiter, a line of more or fewer fields than the others, no header where one must be.
     """
     is_typed = _TYPED.match(content) is not None
-    quoting = csv.QUOTE_NONE if is_typed else csv.QUOTE_MINIMAL
+    quoting = csv.QUOTE_NONE if is_typed else quoting
     grids = [_Grid(content, source, mark, quoting) for mark in _DELIMITERS]
     samples = [list(itertools.islice(_records(grid), _SAMPLE)) for grid in grids]
     if not samples[-1]:
