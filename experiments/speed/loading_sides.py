@@ -40,7 +40,7 @@ def write(path: Path, num_users: int, num_items: int, num_rows: int, ids: str, s
     user, item = rng.permutation(random_data.random_pairs(num_users, num_items, num_rows, seed)).T
     if ids == "text":  # numbers in hexadecimal digits say nothing of their order
         names = [
-            np.array([f"{mark}{number * 2_654_435_761 % 2**44:0{width}X}" for number in range(count)])
+            np.array([f"{mark}{number * 2_654_435_761 % 16**width:0{width}X}" for number in range(count)])
             for mark, width, count in (("A", 11, num_users), ("B", 9, num_items))
         ]
         user, item = names[0][user], names[1][item]
@@ -87,4 +87,4 @@ def train(settings: Settings, num_steps: int) -> None:
     from lthjax.search.problem import prepare
 
     problem = prepare(resolve.load_split(None, settings), settings)
-    stepping.run_steps(problem, num_steps)
+    stepping.alone(problem, stepping.ticket_of(problem, stepping.first_values(problem)))(num_steps)
