@@ -140,10 +140,9 @@ def _matches(pattern: str) -> Source:
     if not folder.is_dir():
         raise DataError(f"wanted files that match a pattern, got no folder {folder} ({pattern}).")
     there = sorted(path.name for path in folder.iterdir() if path.is_file())
-    came = f"none among {len(there):,} files in {folder}" if there else f"a folder without files, {folder}"
-    raise DataError(
-        f"wanted files that match a pattern, got {came}{nearest(os.path.basename(pattern), there)} ({pattern})."
-    )
+    hint = nearest(os.path.basename(pattern), there) or (f" (such as {there[0]})" if there else "")
+    came = f"none among {len(there):,} files in {folder}{hint}" if there else f"a folder without files, {folder}"
+    raise DataError(f"wanted files that match a pattern, got {came} ({pattern}).")
 
 
 def pieces(paths: Sequence[str | os.PathLike]) -> Source:

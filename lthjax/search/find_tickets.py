@@ -63,7 +63,8 @@ def find_tickets(
     that seed. Trained together they come level by level, in turn they come seed by seed.
 
     Args:
-      data: name, path, SciPy sparse matrix, pandas DataFrame, Interactions or Split; by default `settings.data`.
+      data: name, path, pattern such as "logs/*.csv", SciPy sparse matrix, pandas or polars frame, Arrow table, list of
+        paths or of frames, Interactions or Split; by default `settings.data`.
       search: a name, as the setting; or a generator function, see `lthjax.search.steps`.
       score: (parameters, key) -> a score for each entry, the lowest are pruned; in place of `prune_by`.
       backbone: (layer-0 embeddings, graph) -> final embeddings; in place of `model`.

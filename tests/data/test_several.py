@@ -174,6 +174,7 @@ def test_no_match_names_the_nearest(here):
     refused("logs/*.csv", "no folder logs", "logs/*.csv")
     write(here / "logs" / "ratings.csv", [("u", "i")])
     refused("logs/rating?.tsv", "none among 1 files", "did you mean ratings.csv?")
+    refused("logs/*.parquet", "none among 1 files in logs (such as ratings.csv)")
     (here / "empty").mkdir()
     refused("empty/*", "without files")
 
