@@ -23,7 +23,7 @@ _BLANKS = " "  # any run of blanks and tabs
 _DELIMITERS = ("\t", "::", ";", "|", ",", _BLANKS)  # of two with as many fields, the first
 _UNIT = "\x1f"  # stands for `::`, since pandas' C engine splits at single characters only
 _SAMPLE = 50  # rows that tell delimiter, header and columns
-_ROWS_AT_ONCE = 1 << 20  # every block has words anew: few of them cost less time, and more memory
+_ROWS_AT_ONCE = 1 << 18  # every block has words anew: few of them cost less time, and more memory
 _TYPED = re.compile(rb"\s*[^\n]*:(?:token|float)(?:_seq)?\b")  # RecBole's header
 
 
