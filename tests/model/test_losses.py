@@ -18,7 +18,7 @@ BATCH = Triples(*map(np.array, ([0, 1, 1, 2, 0], [3, 0, 2, 1, 0], [1, 2, 3, 3, 2
 
 def slow_bpr(final, layer0, batch, l2):
     total = 0.0
-    for user, positive, negative, weight in zip(*batch, strict=True):
+    for user, positive, negative, weight in zip(*batch[:4], strict=True):
         difference = final.user[user] @ final.item[negative] - final.user[user] @ final.item[positive]
         rows = (layer0.user[user], layer0.item[positive], layer0.item[negative])
         total += weight * (np.log1p(np.exp(difference)) + l2 / 2 * sum((row**2).sum() for row in rows))
