@@ -146,7 +146,7 @@ def _several_seeds(
 
 
 # Settings that came after folders were first named: their defaults do not change a name.
-_LATER = ("encoding", "search", "search_epochs")
+_LATER = ("encoding", "search", "search_epochs", "weights", "dislikes")
 
 
 def mark_of(chosen: Mapping[str, Any]) -> str:

@@ -125,6 +125,10 @@ class StepSettings:
     """Rows under L2: the table's, or LightGCN's final ones."""
     sampler: Literal["interactions", "users", "distinct-users"] = "interactions"
     """An epoch is every training interaction once, as many users with replacement, or batches of different users."""
+    weights: Literal["none", "log", "linear"] = "none"
+    """Weight of each interaction in the loss by its value (counts, watch ratio): log(1 + value), or the value."""
+    dislikes: bool = False
+    """Rows below --min-rating are sampled as negatives first."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,8 @@ class Split:
     train: np.ndarray  # [E_train, 2] int32, user and item, sorted by user then item
     valid: np.ndarray  # [E_valid, 2]
     test: np.ndarray  # [E_test, 2]
+    train_values: np.ndarray | None = None  # [E_train] float32, of each row of train: a rating, count or watch ratio
+    dislikes: np.ndarray | None = None  # [D, 2] int32, sorted: known to be unwanted, in no part; train knows both sides
 
     def __post_init__(self):
         for what, ids in (("user_ids", self.user_ids), ("item_ids", self.item_ids)):
@@ -51,7 +53,7 @@ class Split:
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change with any pair, its part, or any original id."""
+        """16 hexadecimal digits that change with any pair, its part or value, any dislike, or any original id."""
         digest = hashlib.sha256()
         for part in (self.train, self.valid, self.test):
             digest.update(f"{part.shape}".encode())
@@ -60,6 +62,9 @@ class Split:
             is_text = ids.dtype.kind == "U"
             digest.update(f"{ids.dtype.kind}{ids.shape}".encode())
             digest.update("\n".join(ids.tolist()).encode() if is_text else np.ascontiguousarray(ids, "<i8").tobytes())
+        for name, kind in (("train_values", "<f4"), ("dislikes", "<i4")):
+            if (values := getattr(self, name)) is not None:  # without them, what it was before there were any
+                digest.update(f"{name}{values.shape}".encode() + np.ascontiguousarray(values, kind).tobytes())
         return digest.hexdigest()[:16]
 
 
