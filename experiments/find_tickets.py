@@ -93,7 +93,7 @@ def main(config: Config) -> list[dict[str, Any]]:
         files.write_table(out / "baselines.csv", baselines)
         print("Beside the dense model, on the same test part:")
         print(report.baselines(baselines).to_string(index=False))
-    title = f"{split.name}, {settings.model}, F = {settings.dim}"
+    title = ", ".join([split.name, settings.model, f"F = {settings.dim}", *report.unusual(settings)])
     title += f", {config.seeds} seeds" if config.seeds > 1 else ""
     plots.save_recall_vs_sparsity(rows, out / "recall_vs_sparsity.png", title)
     return rows
@@ -145,8 +145,9 @@ def _several_seeds(
     return runs, rows
 
 
+_STEP = ("optimizer", "loss", "temperature", "negatives", "negative_sampling")
 # Settings that came after folders were first named: their defaults do not change a name.
-_LATER = ("encoding", "search", "search_epochs", "weights", "dislikes")
+_LATER = ("encoding", "search", "search_epochs", "weights", "dislikes", *_STEP)
 
 
 def mark_of(chosen: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ test part, and every table that they touch says so.
 """
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 from lthjax.errors import SettingsError, nearest
@@ -177,9 +178,14 @@ def conflicts(settings: Settings) -> str:
     return f"flags win over preset {settings.preset}: {changes}" if changes and settings.preset != "none" else ""
 
 
-def title(settings: Settings) -> str:
-    """The preset and what was overridden, in one line, for tables and pictures."""
-    changes = ", ".join(f"{name} {now}" for name, (_, now) in overridden(settings).items())
+def title(settings: Settings, unused: Collection[str] = ()) -> str:
+    """The preset and what was overridden, in one line, for tables and pictures.
+
+    Args:
+      settings: of a run.
+      unused: settings that said nothing there, and are left out.
+    """
+    changes = ", ".join(f"{name} {now}" for name, (_, now) in overridden(settings).items() if name not in unused)
     if settings.preset == "none":
         return "defaults" + (f" but for {changes}" if changes else "")
     return f"preset {settings.preset}" + (f" but for {changes}" if changes else "")

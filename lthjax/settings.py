@@ -115,8 +115,21 @@ class StepSettings:
 
     batch_size: int = 2048
     """Triples (user, positive, negative) a step."""
+    optimizer: Literal["adam", "adamw", "sgd", "lion", "adagrad"] = "adam"
+    """Optax's, as it comes; --learning-rate is its step size, and each wants one of its own: a third of Adam's
+    or less for lion, far more for sgd and adagrad."""
     learning_rate: float = 0.003
-    """Step size of Adam."""
+    """Step size of --optimizer."""
+    loss: Literal["bpr", "sampled-softmax", "cosine-bpr"] = "bpr"
+    """bpr: softplus of the difference of inner products. sampled-softmax (SSM): softmax of the positive among the
+    negatives, cosines over --temperature. cosine-bpr: bpr on these. The last two suit LightGCN better than MF."""
+    temperature: float = 0.2
+    """What cosines are divided by, with --loss sampled-softmax or cosine-bpr; small ones look at hard negatives."""
+    negatives: int = 1
+    """Negatives of each positive; bpr takes the mean over them. A step's time grows with them."""
+    negative_sampling: Literal["uniform", "popularity"] = "uniform"
+    """How negatives are drawn among the items that a user has not: alike, or in proportion to degree^0.75, which leaves
+    out items that nobody has in training; sampled-softmax corrects for it (log q), bpr and cosine-bpr do not."""
     l2: float = 0.01
     """Weight of the L2 term, over the batch size."""
     l2_form: Literal["squared", "norm"] = "squared"
@@ -128,7 +141,7 @@ class StepSettings:
     weights: Literal["none", "log", "linear"] = "none"
     """Weight of each interaction in the loss by its value (counts, watch ratio): log(1 + value), or the value."""
     dislikes: bool = False
-    """Rows below --min-rating are sampled as negatives first."""
+    """Rows below --min-rating are sampled as negatives first: every second negative of a user who has any."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -198,6 +211,7 @@ _RANGES: dict[str, tuple[int, int | None]] = {  # whole numbers: least and most
     "patience": (0, None),
     "eval_every": (1, None),
     "batch_size": (1, 2**24),
+    "negatives": (1, 2**16),
     "split_seed": (0, 2**31 - 1),
     "seed": (0, 2**31 - 1),
 }
@@ -219,6 +233,8 @@ def from_record(record: Mapping[str, Any]) -> Settings:
     Data that were given in code have the name None, or, as written by older versions, one in angle brackets.
     """
     known = {name: record[name] for name in names(Settings) if name in record}
+    if str(known.get("optimizer")).startswith("given, "):  # older versions have its fingerprint there
+        del known["optimizer"]
     if str(known.get("data")).startswith("<"):
         known["data"] = None
     return Settings(**known)
@@ -243,6 +259,7 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"--prune-rate: wanted a share between 0 and 1; got {settings.prune_rate}.")
     if not 0 < _number(settings, "learning_rate") < math.inf:
         raise SettingsError(f"--learning-rate: wanted a positive number; got {settings.learning_rate}.")
+    _check_temperature(settings)
     if not 0 <= _number(settings, "l2") < math.inf:
         raise SettingsError(f"--l2: wanted 0 or a positive number; got {settings.l2}.")
     _check_rewind(settings)
@@ -255,6 +272,17 @@ def check(settings: Settings) -> None:
             f"got {settings.min_per_row}."
         )
     _check_search(settings)
+
+
+LOSSES_ON_COSINES = ("sampled-softmax", "cosine-bpr")  # which have a temperature
+
+
+def _check_temperature(settings: Settings) -> None:
+    if not 0 < _number(settings, "temperature") < math.inf:
+        raise SettingsError(f"--temperature: wanted a positive number; got {settings.temperature}.")
+    if settings.temperature != Settings.temperature and settings.loss not in LOSSES_ON_COSINES:
+        wanted = " or ".join(LOSSES_ON_COSINES)
+        raise SettingsError(f"--temperature: wanted --loss {wanted}; got {settings.loss}.")
 
 
 CHEAP_SEARCHES = ("short", "early", "gradual", "dynamic")  # train by themselves, a few epochs

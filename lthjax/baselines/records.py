@@ -25,6 +25,7 @@ from lthjax.tickets.result import Result, in_words, is_cut_short
 from lthjax.tickets.ticket import Ticket
 from lthjax.training.fit import Evaluation, FitState, Hooks, Member, begin, fit
 from lthjax.training.keys import Purpose
+from lthjax.training.optimizer import OPTIMIZERS
 from lthjax.training.step import Program, make_program
 
 Report = Callable[[str, float, float, Evaluation | None], None]  # (what trains, epoch, loss, evaluation, if any)
@@ -128,11 +129,13 @@ def lcm(
       problem: of the dense model, the teacher.
       dense: level 0 of the same problem.
       sparsities: shares of the dimensions that are dropped.
-      optimizer: of the maps; by default the problem's Adam.
+      optimizer: of the maps; by default the one that the problem's settings name.
       report: called while it trains.
     """
     split = problem.split
-    optimizer = linear_maps.only_maps(optimizer or optax.adam(problem.settings.learning_rate))
+    optimizer = linear_maps.only_maps(
+        optimizer or OPTIMIZERS[problem.settings.optimizer](problem.settings.learning_rate)
+    )
     parts = problem.parts._replace(table=linear_maps.table(dense.trained), optimizer=optimizer)
     for sparsity in sparsities:
         number, count = _number(sparsity), linear_maps.student_dim(problem.settings.dim, sparsity)

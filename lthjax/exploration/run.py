@@ -176,6 +176,8 @@ class Run:
             f"sparsest winner{unsure} level {best.level}, {best.sparsity:.1%} pruned" if best else "no winning ticket"
         )
         about = f"{self.config['data']['name']}, {self.settings.model}, F = {self.settings.dim}"
+        label = self.config.get("optimizer_label")
+        about = ", ".join([about, *report.unusual(self.settings), *([f"optimizer {label}"] if label else [])])
         return f"{self.path}: {about}; {levels}, {winner}"
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from lthjax.embeddings import Embeddings
+from lthjax.settings import LOSSES_ON_COSINES
 
 
 class Triples(NamedTuple):
@@ -129,7 +130,6 @@ def sampled_softmax(
 
 
 LOSSES = {"bpr": bpr, "sampled-softmax": sampled_softmax, "cosine-bpr": cosine_bpr}  # by the names of --loss
-ON_COSINES = ("sampled-softmax", "cosine-bpr")
 
 
 def named(name: str, temperature: float, **of_l2) -> Loss:
@@ -140,7 +140,9 @@ def named(name: str, temperature: float, **of_l2) -> Loss:
       temperature: of losses on cosines.
       **of_l2: l2, l2_form and l2_on.
     """
-    return functools.partial(LOSSES[name], **of_l2, **({"temperature": temperature} if name in ON_COSINES else {}))
+    return functools.partial(
+        LOSSES[name], **of_l2, **({"temperature": temperature} if name in LOSSES_ON_COSINES else {})
+    )
 
 
 def _mean(each: jax.Array, rows: Embeddings, batch: Triples, l2: float, l2_form: Form) -> jax.Array:

@@ -377,6 +377,7 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
         parent=request.parent,
         settings=settings,
         optimizer=problem.optimizer_name,
+        optimizer_label=problem.optimizer_label,
         given=problem.given,
         fingerprint=problem.split.fingerprint,
         origin=origin,
@@ -385,4 +386,6 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
 
 
 def _description(problem: Problem) -> dict[str, Any]:
-    return folders.describe(problem.settings, problem.split, problem.optimizer_name, problem.given)
+    return folders.describe(
+        problem.settings, problem.split, problem.optimizer_name, problem.given, problem.optimizer_label
+    )

@@ -43,8 +43,9 @@ def find_tickets(
     search: Search | str | None = None,
     score: Score | None = None,
     backbone: Backbone | None = None,
-    loss: Loss | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    loss: Loss | str | None = None,
+    optimizer: optax.GradientTransformation | str | None = None,
+    optimizer_name: str | None = None,
     out: str | Path | None = None,
     settings: Settings | None = None,
     seeds: int | Iterable[int] | None = None,
@@ -67,8 +68,10 @@ def find_tickets(
       search: a name, as the setting; or a generator function, see `lthjax.search.steps`.
       score: (parameters, key) -> a score for each entry, the lowest are pruned; in place of `prune_by`.
       backbone: (layer-0 embeddings, graph) -> final embeddings; in place of `model`.
-      loss: (final embeddings, layer-0 embeddings, batch) -> number; in place of BPR with `l2`.
-      optimizer: any Optax transformation; by default Adam with `settings.learning_rate`.
+      loss: a name, as the setting; or (final embeddings, layer-0 embeddings, batch) -> number, where the batch has
+        negatives [B], or [B, n] with `negatives` above 1.
+      optimizer: a name, as the setting; or any Optax transformation, which has a learning rate of its own.
+      optimizer_name: what that is called in tables, such as "lion, 1e-3"; by default what it tells of itself.
       out: run folder; with `seeds` each has its own in there, `seed_0` and so on. With one, the same call again goes on
         where it was stopped, if it is given the same functions; without one nothing is written.
       settings: where to start from; by default `Settings()`, or `presets.lightgcn` with `model="lightgcn"`.
@@ -85,13 +88,15 @@ def find_tickets(
       LthjaxError: one line that says what was wanted, what came, and where. Settings and data are checked at the call,
         a run folder when the first ticket that goes there is asked for.
     """
-    if isinstance(search, str):
-        changes["search"], search = search, None
+    named = {"search": search, "loss": loss, "optimizer": optimizer}
+    named = {name: value for name, value in named.items() if isinstance(value, str)}
+    search, loss, optimizer = (None if isinstance(x, str) else x for x in (search, loss, optimizer))
+    changes |= named
     if isinstance(data, Split) and settings is None:
         changes["data"] = None
     of_model = presets.for_model("none", changes.get("model", "mf"))
     settings, split = resolve.settle(data, settings or presets.find(of_model), changes)
-    problem = prepare(split, settings, Given(search, score, backbone, loss, optimizer))
+    problem = prepare(split, settings, Given(search, score, backbone, loss, optimizer, optimizer_name))
     given_dense = {ticket.settings.seed: ticket for ticket in ([dense] if isinstance(dense, Ticket) else dense)}
     for ticket in given_dense.values():
         _check_dense(ticket, problem)
@@ -114,11 +119,12 @@ _MAY_DIFFER = {"preset", "data", "split", "seed", *names(PruningSettings)}  # a 
 def _check_dense(ticket: Ticket, problem: Problem) -> None:
     """Raise SettingsError where a dense model is not the one that the run would train."""
     settings = problem.settings
-    wanted = {name: (getattr(settings, name), getattr(ticket.settings, name)) for name in names(Settings)}
-    wanted |= {"optimizer": (problem.optimizer_name, ticket.optimizer)}
-    wanted |= {kind: (problem.given.get(kind), ticket.given.get(kind)) for kind in ("backbone", "loss")}
-    for name, (value, came) in wanted.items():
-        if name not in _MAY_DIFFER and value != came:
+    wanted = [(name, getattr(settings, name), getattr(ticket.settings, name)) for name in names(Settings)]
+    wanted = [told for told in wanted if told[0] not in (*_MAY_DIFFER, "optimizer")]
+    wanted += [("optimizer", problem.optimizer_name, ticket.optimizer)]
+    wanted += [(kind, problem.given.get(kind), ticket.given.get(kind)) for kind in ("backbone", "loss")]
+    for name, value, came in wanted:
+        if value != came:
             raise SettingsError(f"dense: wanted a model with {name} {value}; got {came}.")
     if ticket.level or ticket.fingerprint != problem.split.fingerprint:
         raise SettingsError(f"dense: wanted level 0 on {problem.split.name}; got level {ticket.level}, or other data.")

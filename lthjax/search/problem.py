@@ -15,8 +15,8 @@ from lthjax.errors import DataError, SettingsError
 from lthjax.evaluation import breakdown, ranking
 from lthjax.evaluation.ranking import RankingMetrics, RankingTask
 from lthjax.evaluation.verdict import UNJUDGED, Verdict, compare
-from lthjax.graph import graph as graphs
 from lthjax.graph.graph import Graph
+from lthjax.graph.training_graph import training_graph
 from lthjax.model import backbones, losses, tables
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
@@ -25,9 +25,10 @@ from lthjax.pruning.schedule import num_kept_at
 from lthjax.settings import ModelSettings, Settings, StepSettings, values
 from lthjax.tickets.result import Result, per_user_of
 from lthjax.tickets.ticket import Ticket
-from lthjax.training import fingerprint
+from lthjax.training import fingerprint, labels
 from lthjax.training.fit import Plan, Trainer
 from lthjax.training.keys import Purpose, key_of
+from lthjax.training.optimizer import OPTIMIZERS
 from lthjax.training.sampling import SAMPLERS
 from lthjax.training.step import Parts, Program, make_program
 
@@ -40,30 +41,52 @@ class Given(NamedTuple):
     backbone: Backbone | None = None
     loss: Loss | None = None
     optimizer: optax.GradientTransformation | None = None
+    optimizer_label: str | None = None  # what that is called in tables; None is what its closures tell
 
-    @property
-    def optimizer_name(self) -> str:
-        """The name "adam", or a fingerprint."""
-        return "adam" if self.optimizer is None else fingerprint.of_optimizer(self.optimizer)
-
-    def names(self) -> dict[str, str]:
+    def names(self, num_negatives: int = 1) -> dict[str, str]:
         """Fingerprints of all but the optimizer, by what they are.
+
+        Args:
+          num_negatives: that a loss is given of each positive.
 
         Raises:
           SettingsError: one is no function.
         """
-        functions = {kind: function for kind, function in self._asdict().items() if function is not None}
-        functions.pop("optimizer", None)
+        kinds = ("search", "score", "backbone", "loss")
+        functions = {kind: function for kind in kinds if (function := getattr(self, kind)) is not None}
         for kind, function in functions.items():
             if not callable(function):
                 raise SettingsError(f"{kind}: wanted a function; got {function!r:.60}.")
-        return {kind: getattr(fingerprint, f"of_{kind}")(function) for kind, function in functions.items()}
+        namers = {kind: getattr(fingerprint, f"of_{kind}") for kind in functions}
+        if "loss" in namers:
+            namers["loss"] = functools.partial(fingerprint.of_loss, num_negatives=num_negatives)
+        return {kind: namers[kind](function) for kind, function in functions.items()}
+
+    def optimizer_names(self, settings: Settings) -> tuple[str, str]:
+        """(the name that settings have, or a fingerprint; the label, "" of what settings name or nothing tells).
+
+        Raises:
+          SettingsError: a label without an optimizer, or one that is no line of text.
+        """
+        label = self.optimizer_label
+        if label is not None and (not isinstance(label, str) or not label.isprintable() or not label.strip()):
+            raise SettingsError(f"optimizer_name: wanted a line of text; got {label!r:.60}.")
+        if self.optimizer is None:
+            if label is not None:
+                raise SettingsError(
+                    f"optimizer_name: wanted optimizer=... that it is the name of; got {label!r} alone."
+                )
+            return settings.optimizer, ""
+        return fingerprint.of_optimizer(self.optimizer), label or labels.of_optimizer(self.optimizer)
 
 
 def _named() -> dict[str, Any]:
     """The functions that names in the settings stand for, by where they stand."""
-    functions = {"losses.bpr": losses.bpr, "backbones.mf": backbones.mf, "backbones.lightgcn": backbones.lightgcn}
-    for name, choices in {"SCORES": SCORES, "SAMPLERS": SAMPLERS, "DRAWS": tables.DRAWS}.items():
+    functions = {"losses.bpr": losses.bpr, "losses.sampled_softmax": losses.sampled_softmax}
+    functions |= {"losses.cosine_bpr": losses.cosine_bpr}
+    functions |= {"backbones.mf": backbones.mf, "backbones.lightgcn": backbones.lightgcn}
+    registries = {"SCORES": SCORES, "SAMPLERS": SAMPLERS, "DRAWS": tables.DRAWS}
+    for name, choices in (registries | {"LOSSES": losses.LOSSES, "OPTIMIZERS": OPTIMIZERS}).items():
         functions |= {f"{name}[{choice!r}]": function for choice, function in choices.items()}
     return functions
 
@@ -93,7 +116,8 @@ class Problem:
     split: Split
     parts: Parts  # what the program is made of
     score: Score  # the entries with the lowest are pruned
-    optimizer_name: str  # "adam", or the fingerprint of one that was given in code
+    optimizer_name: str  # of the settings, or the fingerprint of one that was given in code
+    optimizer_label: str  # what one that was given in code is called in tables
     given: dict[str, str]  # fingerprints of other functions that were given in code
     program: Program
     graph: Graph  # training interactions
@@ -140,7 +164,8 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
     """
     _check_named()
     given = given or Given()
-    optimizer_name, names = given.optimizer_name, given.names()  # raises where a function cannot be used
+    optimizer_name, optimizer_label = given.optimizer_names(settings)  # raises where a function cannot be used
+    names = given.names(settings.negatives)
     num_users, num_items = split.num_users, split.num_items
     num_kept_at(settings, (num_users + num_items) * settings.dim)  # raises where a level would prune nothing
     _check_size(settings, num_users + num_items, len(split.train))
@@ -160,9 +185,10 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
         parts=parts,
         score=given.score or _named_score(settings, split),
         optimizer_name=optimizer_name,
+        optimizer_label=optimizer_label,
         given=names,
         program=program,
-        graph=graphs.from_pairs(split.train, num_users, num_items),
+        graph=training_graph(split, settings),
         valid=ranking.ranking_task(split.train, split.valid, num_users) if len(split.valid) else None,
         test=test,
         plan=Plan(epochs=settings.epochs, patience=settings.patience, eval_every=settings.eval_every),
@@ -243,6 +269,12 @@ def backbone_of(settings: Settings) -> Backbone:
     return backbones.named(settings.model, settings.layers, settings.combine)
 
 
+def loss_of(settings: Settings) -> Loss:
+    """The loss that the settings name."""
+    of_l2 = {"l2": settings.l2, "l2_form": settings.l2_form, "l2_on": settings.l2_on}
+    return losses.named(settings.loss, settings.temperature, **of_l2)
+
+
 def backbone_of_ticket(ticket: Ticket, backbone: Backbone | None = None) -> Backbone:
     """The backbone that a ticket was found with.
 
@@ -277,9 +309,9 @@ def _program(
     parts = Parts(
         table=tables.dense(tables.DRAWS[settings.init]),
         backbone=backbone or backbone_of(settings),
-        loss=loss or functools.partial(losses.bpr, l2=settings.l2, l2_form=settings.l2_form, l2_on=settings.l2_on),
-        sampler=SAMPLERS[settings.sampler](settings.batch_size),
-        optimizer=optimizer or optax.adam(settings.learning_rate),
+        loss=loss or loss_of(settings),
+        sampler=SAMPLERS[settings.sampler](settings.batch_size, settings.negatives),
+        optimizer=optimizer or OPTIMIZERS[settings.optimizer](settings.learning_rate),
     )
     return parts, make_program(parts, (num_users, num_items, settings.dim), num_interactions)
 
@@ -294,6 +326,12 @@ def _check_size(settings: Settings, num_rows: int, num_train: int) -> None:
     # Weights, gradients, updates, two moments, and once more what the best epoch keeps.
     needed = 10 * 4 * num_rows * settings.dim
     present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    rows = 3 * 4 * settings.batch_size * settings.negatives * settings.dim  # gathered, their gradients, a product
+    if settings.negatives > 1 and rows > present:
+        raise SettingsError(
+            f"--negatives: wanted rows of a batch that fit this machine's {present / 2**30:.0f} GiB of memory; got "
+            f"{settings.negatives:,} for each of {settings.batch_size:,} positives, about {rows / 2**30:,.0f} GiB."
+        )
     if needed > present:
         raise SettingsError(
             f"--dim: wanted a table that can be trained in this machine's {present / 2**30:.0f} GiB of memory; "

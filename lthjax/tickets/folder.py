@@ -271,21 +271,27 @@ def _parse_log(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def describe(
-    settings: Settings, split: Split, optimizer: str = "adam", given: Mapping[str, str] | None = None
+    settings: Settings,
+    split: Split,
+    optimizer: str | None = None,
+    given: Mapping[str, str] | None = None,
+    optimizer_label: str = "",
 ) -> dict[str, Any]:
     """What config.json says of a run, versions and machine aside.
 
     Args:
       settings: of the run.
       split: that it is found on.
-      optimizer: "adam", or the fingerprint of one that was given in code.
+      optimizer: the fingerprint of one that was given in code; by default what the settings name.
       given: fingerprints of other functions that were given in code, by what they are.
+      optimizer_label: what a given optimizer is called; for people, not to tell runs apart.
     """
     overridden = {name: now for name, (_, now) in presets.overridden(settings).items()}
     return {
         "settings": dataclasses.asdict(settings),
         "preset": {"name": settings.preset, "overridden": overridden},
-        "optimizer": optimizer,
+        "optimizer": optimizer or settings.optimizer,
+        **({"optimizer_label": optimizer_label} if optimizer_label else {}),
         "given": dict(given or {}),
         "data": {
             "name": split.name,

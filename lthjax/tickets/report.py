@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from lthjax.evaluation.verdict import sparsest_winner
+from lthjax.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,6 +116,12 @@ def sentence(rows: list[Row], num_users: int, k: int = 20) -> str:
         f"{dense[name]:.4f} at epoch {dense['best_epoch']:.0f} (difference {best['difference']:+.4f}, 95% interval "
         f"{best['interval_low']:+.4f} to {best['interval_high']:+.4f}, {test})."
     )
+
+
+def unusual(settings: Settings) -> list[str]:
+    """What the title of a picture says besides data, model and F: loss and optimizer where they are not the default."""
+    names = ("loss", "optimizer")
+    return [getattr(settings, name) for name in names if getattr(settings, name) != getattr(Settings, name)]
 
 
 def _mark(row: Row, dense: Row, best: Row | None) -> str:

@@ -4,7 +4,7 @@ Letters: U users with test items.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -84,9 +84,24 @@ class Result:
         return {"method": self.method, **row, "note": self.note} if self.method else row
 
 
-def in_words(settings: Settings, given: Iterable[str] = ()) -> dict[str, str]:
-    """The fields of a result that its settings, and what was given in code in their place, fill."""
-    title = presets.title(settings) + (f"; given in code: {', '.join(given)}" if given else "")
+_IN_PLACE_OF = {  # what was given in code -> settings that then say nothing
+    "optimizer": ("optimizer", "learning_rate"),
+    "loss": ("loss", "temperature", "l2", "l2_form", "l2_on"),
+}
+
+
+def in_words(settings: Settings, given: Collection[str] = (), optimizer_label: str = "") -> dict[str, str]:
+    """The fields of a result that its settings, and what was given in code in their place, fill.
+
+    Args:
+      settings: of the run.
+      given: what was given in code: "loss", "optimizer" and so on.
+      optimizer_label: what a given optimizer is called.
+    """
+    unused = [name for kind in given for name in _IN_PLACE_OF.get(kind, ())]
+    label = f" ({optimizer_label})" if optimizer_label else ""
+    words = ", ".join(kind + (label if kind == "optimizer" else "") for kind in given)
+    title = presets.title(settings, unused) + (f"; given in code: {words}" if given else "")
     return {"selection": settings.selection, "settings": title}
 
 

@@ -39,7 +39,8 @@ class Ticket:
       verdict: against the dense model of the same run.
       parent: the level whose trained weights were pruned, None for the dense model.
       settings: of the run.
-      optimizer: "adam", or the fingerprint of one that was given in code.
+      optimizer: its name in the settings, or the fingerprint of one that was given in code.
+      optimizer_label: what one that was given in code is called, "" where nothing tells.
       given: fingerprints of other functions that were given in code, by what they are: "backbone", "loss", "score",
         "search".
       fingerprint: of the data split.
@@ -66,6 +67,7 @@ class Ticket:
     settings: Settings
     fingerprint: str
     optimizer: str = "adam"
+    optimizer_label: str = ""
     given: dict[str, str] = dataclasses.field(default_factory=dict)
     tied_users: int | None = None
     cost: Cost | None = None
@@ -115,7 +117,7 @@ def result(ticket: Ticket) -> Result:
         dead_items=masking.num_dead(ticket.masks.item),
         cut_short=is_cut_short(ticket.best_epoch, ticket.epochs, ticket.settings),
         cost=ticket.cost,
-        **in_words(ticket.settings, [*ticket.given, *(["optimizer"] if ticket.optimizer != "adam" else [])]),
+        **in_words(ticket.settings, given_in_code(ticket), ticket.optimizer_label),
     )
 
 
@@ -138,11 +140,18 @@ def to_checkpoint(ticket: Ticket) -> tuple[dict[str, np.ndarray], dict[str, Any]
             arrays |= checkpoint.named_leaves(state, f"{name}/")
     facts = {name: getattr(ticket, name) for name in _FACTS}
     facts |= {"verdict": ticket.verdict._asdict(), "dim": int(ticket.masks.user.shape[1])}
-    facts["settings"] = made_with(ticket)
+    facts["settings"] = dataclasses.asdict(ticket.settings)
+    facts["optimizer"] = ticket.optimizer
     cost = None if ticket.cost is None else ticket.cost.record()
     optional = {"given": ticket.given or None, "tied_users": ticket.tied_users, "cost": cost}
+    optional["optimizer_label"] = ticket.optimizer_label or None
     facts |= {name: value for name, value in optional.items() if value is not None}
     return arrays, facts
+
+
+def given_in_code(ticket: Ticket) -> list[str]:
+    """What the ticket was made with in place of what its settings name."""
+    return [*ticket.given, *(["optimizer"] if ticket.optimizer.startswith("given, ") else [])]
 
 
 def made_with(ticket: Ticket) -> dict[str, Any]:
@@ -184,7 +193,8 @@ def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state:
         per_user={name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)},
         verdict=Verdict(**facts["verdict"]),
         settings=from_record(facts["settings"]),
-        optimizer=facts["settings"]["optimizer"],
+        optimizer=facts.get("optimizer") or facts["settings"]["optimizer"],  # where older versions have it
+        optimizer_label=facts.get("optimizer_label", ""),
         given=facts.get("given", {}),
         tied_users=facts.get("tied_users"),
         cost=effort.from_record(facts["cost"]) if "cost" in facts else None,
