@@ -15,8 +15,8 @@ class PresetSettings:
     """Where the settings start from."""
 
     preset: str = "none"
-    """Start from published settings: paper_text, paper_code, lightgcn_pytorch, lightgcn_tf or recbole; flags win.
-    Without one, --model lightgcn starts from the preset lightgcn."""
+    """Start from published settings: paper_text, paper_code, lightgcn_pytorch, lightgcn_tf, recbole or bars_mf; flags
+    win. Without one, --model lightgcn starts from the preset lightgcn."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

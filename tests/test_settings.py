@@ -10,7 +10,9 @@ import pytest
 from lthjax.data import split as splits
 from lthjax.data.formats import FORMATS
 from lthjax.errors import SettingsError
-from lthjax.settings import DataSettings, Settings, SplitSettings, flag, from_record, names, values
+from lthjax.model import losses
+from lthjax.settings import DataSettings, Settings, SplitSettings, StepSettings, flag, from_record, names, values
+from lthjax.training.optimizer import OPTIMIZERS
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,15 @@ from lthjax.settings import DataSettings, Settings, SplitSettings, flag, from_re
         ("learning_rate", 0.0),
         ("learning_rate", float("inf")),
         ("l2", -1e-9),
+        ("temperature", 0.0),
+        ("temperature", "cold"),
+        ("negatives", 0),
+        ("negatives", 2**16 + 1),
+        ("negatives", 1.5),
+        ("negative_sampling", "popular"),
+        ("loss", "softmax"),
+        ("optimizer", "adma"),
+        ("weights", "logarithm"),
         ("model", "ligthgcn"),
         ("init", "xaviar"),
         ("split", "randm"),
@@ -84,6 +95,17 @@ def test_settings_that_exclude_each_other():
         Settings(prune_parent="dense", rewind="none")
 
 
+def test_a_temperature_wants_a_loss_on_cosines():
+    with pytest.raises(SettingsError, match="--temperature: wanted --loss sampled-softmax or cosine-bpr; got bpr"):
+        Settings(temperature=0.1)
+    assert Settings(temperature=0.1, loss="cosine-bpr").temperature == 0.1
+
+
+def test_losses_and_optimizers_are_those_of_their_modules():
+    assert set(get_args(StepSettings.__annotations__["loss"])) == set(losses.LOSSES)
+    assert set(get_args(StepSettings.__annotations__["optimizer"])) == set(OPTIMIZERS)
+
+
 GROUPS = Settings.__mro__[1:-1]
 
 
@@ -111,6 +133,8 @@ def test_a_record_comes_back():
     assert from_record(record | {"data": "<DataFrame>"}).data is None  # as older versions wrote it
     assert from_record(record | {"data": "yelp2018"}).data == "yelp2018"
     assert from_record({"dim": 8}) == Settings(dim=8)
+    assert from_record(record | {"optimizer": "given, 000755a8dc20"}) == settings  # likewise: its fingerprint
+    assert from_record(record | {"optimizer": "lion"}).optimizer == "lion"
     with pytest.raises(SettingsError, match="--dim"):
         from_record(record | {"dim": 0})
 

@@ -316,7 +316,7 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
         settings = dataclasses.asdict(from_record(config["settings"]))
     except SettingsError as error:
         raise ValueError(str(error)) from error
-    del settings["data"], settings["split"]  # told apart by the fingerprint
+    del settings["data"], settings["split"], settings["optimizer"]  # told apart by the fingerprints below
     identity = {flag(name): value for name, value in settings.items()}
     identity |= {"--seeds": config["settings"].get("seeds"), "optimizer": config["optimizer"]}
     identity |= {kind: config.get("given", {}).get(kind) for kind in ("search", "score", "backbone", "loss")}

@@ -84,7 +84,7 @@ def of_loss(loss: Loss, num_negatives: int = 1) -> str:
     final, layer0, users = _table(1.0), _table(0.3), jnp.arange(_USERS)
     negative = (users + 3) % _ITEMS
     if num_negatives > 1:
-        negative = (negative[:, None] + jnp.arange(num_negatives)) % _ITEMS
+        negative = (negative[:, None] + jnp.arange(num_negatives)[None]) % _ITEMS
     batch = Triples(users, users, negative, jnp.ones(_USERS))
     return _by_values(loss, [(final, layer0, batch), (layer0, final, batch)])
 

@@ -33,7 +33,7 @@ def _transformations(update: Callable, init: Callable | None = None) -> Iterator
             yield from _transformations(link)
     elif name == "with_extra_args_support" and "tx" in closure:
         yield from _transformations(closure["tx"].update, closure["tx"].init)
-    elif name:
+    elif name not in ("", "identity"):
         yield _words(name, _closure(init) | closure)
 
 
