@@ -145,9 +145,11 @@ def _several_seeds(
     return runs, rows
 
 
-_STEP = ("optimizer", "loss", "temperature", "negatives", "negative_sampling")
 # Settings that came after folders were first named: their defaults do not change a name.
-_LATER = ("encoding", "search", "search_epochs", "weights", "dislikes", *_STEP)
+_LATER = ("encoding", "search", "search_epochs", "weights", "dislikes")
+
+
+_LATER_OF_STEPS = ("optimizer", "loss", "temperature", "negatives", "negative_sampling")
 
 
 def mark_of(chosen: Mapping[str, Any]) -> str:
@@ -157,7 +159,8 @@ def mark_of(chosen: Mapping[str, Any]) -> str:
       chosen: name -> value.
     """
     defaults = values(Settings(), Settings)
-    in_mark = {name: value for name, value in chosen.items() if name not in _LATER or value != defaults[name]}
+    later = (*_LATER, *_LATER_OF_STEPS)
+    in_mark = {name: value for name, value in chosen.items() if name not in later or value != defaults[name]}
     if in_mark.get("split") == "auto":  # the default's name before folders with parts of their own were told apart
         in_mark["split"] = "random"
     return hashlib.sha256(repr(sorted(in_mark.items())).encode()).hexdigest()[:8]

@@ -139,7 +139,7 @@ class StepSettings:
     sampler: Literal["interactions", "users", "distinct-users"] = "interactions"
     """An epoch is every training interaction once, as many users with replacement, or batches of different users."""
     weights: Literal["none", "log", "linear"] = "none"
-    """Weight of each interaction in the loss by its value (counts, watch ratio): log(1 + value), or the value."""
+    """Weight of each interaction in the loss by its value (count, watch ratio): 1 + log(1 + value), or the value."""
     dislikes: bool = False
     """Rows below --min-rating are sampled as negatives first: every second negative of a user who has any."""
 
@@ -274,17 +274,6 @@ def check(settings: Settings) -> None:
     _check_search(settings)
 
 
-LOSSES_ON_COSINES = ("sampled-softmax", "cosine-bpr")  # which have a temperature
-
-
-def _check_temperature(settings: Settings) -> None:
-    if not 0 < _number(settings, "temperature") < math.inf:
-        raise SettingsError(f"--temperature: wanted a positive number; got {settings.temperature}.")
-    if settings.temperature != Settings.temperature and settings.loss not in LOSSES_ON_COSINES:
-        wanted = " or ".join(LOSSES_ON_COSINES)
-        raise SettingsError(f"--temperature: wanted --loss {wanted}; got {settings.loss}.")
-
-
 CHEAP_SEARCHES = ("short", "early", "gradual", "dynamic")  # train by themselves, a few epochs
 
 
@@ -346,3 +335,14 @@ def _check_rewind(settings: Settings) -> None:
     elif settings.rewind not in REWIND_NAMES:
         wanted = ("init", "epoch:K", "reinit", "none", "lr")
         raise SettingsError(f"--rewind: wanted one of {', '.join(wanted)}; {_came(settings.rewind, wanted)}.")
+
+
+LOSSES_ON_COSINES = ("sampled-softmax", "cosine-bpr")  # which have a temperature
+
+
+def _check_temperature(settings: Settings) -> None:
+    if not 0 < _number(settings, "temperature") < math.inf:
+        raise SettingsError(f"--temperature: wanted a positive number; got {settings.temperature}.")
+    if settings.temperature != Settings.temperature and settings.loss not in LOSSES_ON_COSINES:
+        wanted = " or ".join(LOSSES_ON_COSINES)
+        raise SettingsError(f"--temperature: wanted --loss {wanted}; got {settings.loss}.")
