@@ -186,14 +186,13 @@ def compare(whole: Runs, held_out: Holdout) -> list[Row]:
     """
     from lthjax.evaluation.ranking import evaluate
     from lthjax.search.problem import prepare
-    from lthjax.tickets.result import per_user_of
 
     measured: dict[tuple[str, str, int], list[_Measured]] = {}  # (task, way, level) -> of each seed
 
     def add(way: str, final: "Embeddings", ticket: "Ticket | None", kept: float) -> None:
         level, sparsity = (ticket.level, ticket.sparsity) if ticket else (0, 0.0)
         for name, task in held_out.tasks.items():
-            of_seed = _Measured(sparsity, kept, per_user_of(evaluate(final, task)))
+            of_seed = _Measured(sparsity, kept, evaluate(final, task).per_user)
             measured.setdefault((name, way, level), []).append(of_seed)
 
     for ticket in whole.tickets():

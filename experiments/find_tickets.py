@@ -65,13 +65,16 @@ class Config(Settings):
 
 def main(config: Config) -> list[dict[str, Any]]:
     """Find tickets with each seed, print table and sentence, leave the picture; returns the rows of the table."""
-    from lthjax.tickets import seeds  # here: with it comes JAX, and --help does without
+    from lthjax.search.problem import sample_note  # here: with it comes JAX, and --help does without
+    from lthjax.tickets import seeds
 
     settings = Settings(**values(config, Settings))
     split = lthjax.load_split(None, settings)
     out = Path(config.out or default_out(config))
     for note in [*split.notes, *roundings(settings, (split.num_users + split.num_items) * settings.dim)]:
         print(note)
+    if sampled := sample_note(split, settings):
+        print(sampled)
     if conflict := presets.conflicts(settings):
         print(conflict)
     print(f"run folder: {out}", flush=True)
@@ -81,7 +84,7 @@ def main(config: Config) -> list[dict[str, Any]]:
     else:
         runs, rows = _several_seeds(config, settings, split, out)
     print(report.table(rows).to_string(index=False))
-    print("\n".join([*report.remarks(rows), report.sentence(rows, len(runs[0][0].per_user["recall@20"]))]))
+    print("\n".join([*report.remarks(rows), report.sentence(rows, len(runs[0][0].per_user[settings.main_metric]))]))
     if settings.num_levels:
         low, high = seeds.sparsest_winner_interval(runs)
         print(
@@ -95,7 +98,7 @@ def main(config: Config) -> list[dict[str, Any]]:
         print(report.baselines(baselines).to_string(index=False))
     title = f"{split.name}, {settings.model}, F = {settings.dim}"
     title += f", {config.seeds} seeds" if config.seeds > 1 else ""
-    plots.save_recall_vs_sparsity(rows, out / "recall_vs_sparsity.png", title)
+    plots.save_recall_vs_sparsity(rows, out / f"{settings.metric_names[0]}_vs_sparsity.png", title)
     return rows
 
 
@@ -146,7 +149,7 @@ def _several_seeds(
 
 
 # Settings that came after folders were first named: their defaults do not change a name.
-_LATER = ("encoding", "search", "search_epochs")
+_LATER = ("encoding", "search", "search_epochs", "metrics", "at", "evaluate_users")
 
 
 def mark_of(chosen: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
+from lthjax import metric_names
 from lthjax.errors import SettingsError, nearest
 
 
@@ -132,9 +133,17 @@ class EvaluationSettings:
     """What chooses the best epoch, and what is ranked."""
 
     selection: Literal["valid", "test"] = "valid"
-    """Part whose Recall@20 chooses the best epoch; test only to match published numbers, for it flatters."""
+    """Part whose Recall@20 (or --metrics) chooses the best epoch; test only to match published numbers: it flatters."""
     test_mask: Literal["train+valid", "train"] = "train+valid"
     """Items left out of the ranking at test time."""
+    metrics: str = "recall,ndcg"
+    """What is measured, by commas; the first, at the first length, chooses the best epoch and judges. Of each user:
+    recall, ndcg, precision, hit, mrr, map. Of all lists together: coverage, popularity, gini (popularity bias)."""
+    at: str = "20"
+    """Lengths of the recommended lists, "5,10,20"."""
+    evaluate_users: int = 0
+    """Users, a fixed random sample, whose lists choose the best epoch, where ranking takes long; 0 = all. What is
+    reported at the end is of all users."""
 
 
 # Fields are collected from the last base to the first: this order is that of the groups above.
@@ -159,6 +168,8 @@ class Settings(
             value = getattr(self, field.name)
             if isinstance(value, numbers.Integral) and not isinstance(value, bool | int):
                 object.__setattr__(self, field.name, int(value))  # NumPy's whole numbers are welcome
+        object.__setattr__(self, "metrics", ",".join(metric_names.metrics_of(self.metrics)))  # one way to write them
+        object.__setattr__(self, "at", ",".join(map(str, metric_names.lengths_of(self.at))))
         check(self)
 
     @property
@@ -170,6 +181,21 @@ class Settings(
     def schedule(self) -> tuple[float, ...]:
         """`sparsities` as numbers; empty where a constant rate is used."""
         return () if self.sparsities is None else tuple(float(part) for part in self.sparsities.split(","))
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """`metrics` by name."""
+        return tuple(self.metrics.split(","))
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """`at` as numbers."""
+        return tuple(map(int, self.at.split(",")))
+
+    @property
+    def main_metric(self) -> str:
+        """The metric that chooses the best epoch and that verdicts are about, "recall@20"."""
+        return f"{self.metric_names[0]}@{self.lengths[0]}"
 
     @property
     def search_name(self) -> str:
@@ -193,6 +219,7 @@ _RANGES: dict[str, tuple[int, int | None]] = {  # whole numbers: least and most
     "epochs": (1, None),
     "patience": (0, None),
     "eval_every": (1, None),
+    "evaluate_users": (0, None),
     "batch_size": (1, 2**24),
     "split_seed": (0, 2**31 - 1),
     "seed": (0, 2**31 - 1),
@@ -243,6 +270,11 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"--l2: wanted 0 or a positive number; got {settings.l2}.")
     _check_rewind(settings)
     _check_schedule(settings)
+    if settings.metric_names[0] not in metric_names.OF_USERS:
+        raise SettingsError(
+            f"--metrics: wanted first one of {', '.join(metric_names.OF_USERS)}, which have a value for each user to "
+            f"choose and to judge by; got {settings.metric_names[0]}."
+        )
     if settings.min_per_row and settings.prune_scope != "row":
         raise SettingsError(f"--min-per-row: wanted --prune-scope row; got {settings.prune_scope}.")
     if settings.min_per_row >= settings.dim:

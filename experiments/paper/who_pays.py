@@ -145,7 +145,7 @@ def measured(ticket: "Ticket", problem: "Problem", groups: Groups) -> Iterator[R
     recall = breakdown.mean_by_group(ticket.per_user[f"recall@{K}"], groups.group.user[ticket.users], NUM_GROUPS)
     yield from _numbers("recall of group", "user", recall)
     final = problem.program.embed(ticket.trained, problem.graph)
-    top, test = served(final, problem, groups.degree.item), problem.split.test
+    top, test = served(final, problem), problem.split.test
     hits = breakdown.are_hits(*top, test)
     recall = breakdown.mean_by_group(hits, groups.group.item[test[:, 1]], NUM_GROUPS)
     yield from _numbers("recall of group", "item", recall)
@@ -156,28 +156,17 @@ def measured(ticket: "Ticket", problem: "Problem", groups: Groups) -> Iterator[R
     yield _number("degree of test interactions", "item", groups.degree.item[test[:, 1]].mean())
 
 
-def served(final: "Embeddings", problem: "Problem", degree: np.ndarray) -> "TopItems":
+def served(final: "Embeddings", problem: "Problem") -> "TopItems":
     """The lists of the test users as they are served: among equal scores the item with more interactions comes first.
 
     Args:
       final: final embeddings.
       problem: with the parts, and what is left out of the lists.
-      degree: [N] training interactions of each item.
     """
     from lthjax.evaluation.ranking import top_items
     from lthjax.search.problem import test_task
 
-    # Equal scores rank by number, so items are numbered from the most popular one for this.
-    popular = np.argsort(-degree, kind="stable").astype(np.int32)
-    number = np.argsort(popular).astype(np.int32)
-    split = problem.split
-    parts = {
-        name: np.stack([pairs[:, 0], number[pairs[:, 1]]], axis=1)
-        for name, pairs in (("train", split.train), ("valid", split.valid), ("test", split.test))
-    }
-    task = test_task(dataclasses.replace(split, **parts), problem.settings)
-    top = top_items(final._replace(item=final.item[popular]), task, K)
-    return top._replace(items=np.where(top.items >= 0, popular[top.items], -1))
+    return top_items(final, test_task(problem.split, problem.settings, ("coverage",)), K)
 
 
 def _number(quantity: str, side: str, value: float, place: int = 0) -> Row:

@@ -152,7 +152,7 @@ def magnitude_pruning(problem: Problem, dense: Ticket, sparsities: Sequence[floa
       dense: level 0 of the same problem.
       sparsities: shares of the entries that are pruned.
     """
-    program = problem.program
+    program, plan = problem.program, problem.plan
 
     def embed(layer0: Any) -> Any:
         return program.embed(layer0, problem.graph)
@@ -160,7 +160,7 @@ def magnitude_pruning(problem: Problem, dense: Ticket, sparsities: Sequence[floa
     for sparsity in sparsities:
         notes = [at_sparsity(sparsity, part.size).note for part in dense.trained]
         clock = time.monotonic()
-        pruned = magprune.best(dense.trained, sparsity, embed, problem.selection, problem.plan.ks)
+        pruned = magprune.best(dense.trained, sparsity, embed, problem.selection, plan.ks, plan.metrics)
         state = begin(program.start(pruned.params, pruned.masks), dense.best_epoch)
         state = state.replace(seconds=time.monotonic() - clock)
         about = {"method": "MagPrune", "num_kept": masking.num_kept(pruned.masks)}
@@ -195,7 +195,7 @@ def _result(problem: Problem, program: Program, state: FitState, dense: Ticket, 
       about: method, entries kept, sparsity and note.
     """
     best_epoch = int(state.best_epoch)
-    measured = measure(problem, program, state.best.params, best_epoch, dense)
+    measured = measure(problem, program, state.best.params, best_epoch, dense, state.best_means)
     return Result(
         level=None,
         metrics=measured.metrics,

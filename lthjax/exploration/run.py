@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lthjax import metric_names
 from lthjax.data import resolve
 from lthjax.data.split import Split
 from lthjax.errors import CheckpointError, LthjaxError
@@ -247,10 +248,13 @@ def _says_the_same(kept: "pd.DataFrame", rows: list[dict[str, Any]]) -> bool:
     """Whether results.csv has the values of the tickets, as far as it goes: of a run at work it may be behind."""
     if not 0 < len(kept) <= len(rows):
         return False
-    told = kept[["level", "recall@20", "verdict"]].itertuples(index=False, name=None)
+    main = metric_names.main_of(rows[0])
+    if main not in kept:
+        return False
+    told = kept[["level", main, "verdict"]].itertuples(index=False, name=None)
     return all(
-        (level, verdict) == (row["level"], row["verdict"]) and abs(recall - row["recall@20"]) < 1e-6
-        for (level, recall, verdict), row in zip(told, rows, strict=False)
+        (level, verdict) == (row["level"], row["verdict"]) and abs(value - row[main]) < 1e-6
+        for (level, value, verdict), row in zip(told, rows, strict=False)
     )
 
 

@@ -10,21 +10,22 @@ Letters: M users, N items, F dimensions, B ids asked for, K places, U users with
 import dataclasses
 import functools
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lthjax import metric_names
 from lthjax.data import resolve
 from lthjax.data.split import Split
 from lthjax.embeddings import Embeddings
-from lthjax.errors import DataError
+from lthjax.errors import DataError, SettingsError
 from lthjax.evaluation import ranking as evaluate
 from lthjax.evaluation.ranking import RankingMetrics
 from lthjax.model.backbones import Backbone, mf
 from lthjax.pruning import masks as masking
-from lthjax.search.problem import backbone_of_ticket, test_task
+from lthjax.search.problem import backbone_of_ticket, check_lengths, test_task
 from lthjax.search.retrain import retrain
 from lthjax.serving import export as exporting
 from lthjax.serving import fold_in as folding
@@ -120,22 +121,43 @@ class FoundTicket:
             data = self._split()
         return retrain(self.ticket, data, **{"backbone": self._backbone} | changes)
 
-    def evaluate(self, data: Any = None, ks: tuple[int, ...] = (20,)) -> RankingMetrics:
-        """Recall@K and NDCG@K of every user with test items; `.means()` are the published numbers.
+    def evaluate(
+        self,
+        data: Any = None,
+        ks: Any = None,
+        *,
+        metrics: str | Iterable[str] | None = None,
+        at: str | int | Iterable[int] | None = None,
+        **unknown: Any,
+    ) -> RankingMetrics:
+        """Recall, NDCG or other metrics of every user with test items; `.means()` are the published numbers.
 
         Args:
           data: another split of the same users and items, whose test part counts and whose other parts are left out of
             the ranking (LightGCN propagates over its training part); by default the ticket's own.
-          ks: list lengths K.
+          ks: the older name of `at`.
+          metrics: as the setting, "recall,map,coverage"; by default the ticket's own.
+          at: list lengths, as the setting: "5,20", 5 or (5, 20); by default the ticket's own.
+          **unknown: refused, with the right name.
 
         Raises:
           DataError: the data do not have the ticket's users and items.
+          SettingsError: an unknown metric or name, or a length that no list can have.
         """
-        if data is None:
-            return evaluate.evaluate(self._final, test_task(self._split(), self.settings), ks)
-        split = _other(self._split(), data, self.settings)
-        final = exporting.final_embeddings(self.ticket, split, self._backbone)
-        return evaluate.evaluate(final, test_task(split, self.settings), ks)
+        if unknown:
+            name, value = next(iter(unknown.items()))
+            hint = f"at={value!r}" if name in ("k", "K", "top_k", "topk", "cutoff") else "at=20 or metrics='recall,map'"
+            raise SettingsError(f"evaluate: wanted data, metrics or at, such as {hint}; got {name}={value!r}.")
+        if ks is not None and at is not None:
+            raise SettingsError(f"evaluate: wanted at alone, whose older name is ks; got at={at!r} and ks={ks!r}.")
+        at, split, final = ks if at is None else at, self._split(), self._final
+        chosen = self.settings.metric_names if metrics is None else metric_names.metrics_of(metrics, "metrics")
+        lengths = self.settings.lengths if at is None else metric_names.lengths_of(at, "at")
+        if data is not None:
+            split = _other(split, data, self.settings)
+            final = exporting.final_embeddings(self.ticket, split, self._backbone)
+        check_lengths(lengths, split.num_items)
+        return evaluate.evaluate(final, test_task(split, self.settings, chosen), lengths, metrics=chosen)
 
     def fold_in(self, interactions: Any, side: folding.Side = "user", **options: Any) -> folding.Folded:
         """Give new users, or items, an embedding inside the ticket; as `lthjax.fold_in`, on the data of the run."""
@@ -162,7 +184,7 @@ class FoundTicket:
         return f"FoundTicket({self._title()})"
 
     def _title(self) -> str:
-        scores = ", ".join(f"{name} {self.row[name]:.4f}" for name in ("recall@20", "ndcg@20") if name in self.row)
+        scores = metric_names.in_words(self.row)
         kept = f"{self.row['num_kept']:,} entries kept"
         return f"level {self.level}, {self.sparsity:.1%} pruned, {kept}, {scores}, {self.row['verdict']}"
 

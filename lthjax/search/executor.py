@@ -96,7 +96,7 @@ def execute(
             runs.append(run)
         settings, plan = problems[0].settings, problems[0].plan
         num_tickets = (settings.num_levels + 1) * len(runs)
-        bars = stack.enter_context(progress.bars(num_tickets, plan, options.show_progress, settings.selection))
+        bars = stack.enter_context(progress.bars(num_tickets, plan, options.show_progress, problems[0].selection_name))
         try:
             yield from _rounds(runs, bars, options)
         except KeyboardInterrupt:
@@ -300,7 +300,7 @@ def _train(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ti
         show(epoch, loss, evaluation)
         run, request = tasks[number]
         if evaluation and run.folder:
-            run.folder.log(request.level, evaluation, run.problem.settings.selection)
+            run.folder.log(request.level, evaluation, run.problem.selection_name)
 
     def save(states):
         for (run, request), state in zip(tasks, states, strict=True):
@@ -353,7 +353,7 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
       cost: of the search and of the training.
     """
     settings, best_epoch = problem.settings, int(state.best_epoch)
-    measured = measure(problem, problem.program, state.best.params, best_epoch, dense)
+    measured = measure(problem, problem.program, state.best.params, best_epoch, dense, state.best_means)
     if request.level == 0 and dense is None:
         measured = measured._replace(verdict=verdict.DENSE)
     origin = None

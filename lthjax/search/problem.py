@@ -3,14 +3,17 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
+from lthjax import metric_names
 from lthjax.data.split import Split
+from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError, SettingsError
 from lthjax.evaluation import breakdown, ranking
 from lthjax.evaluation.ranking import RankingMetrics, RankingTask
@@ -23,7 +26,7 @@ from lthjax.model.losses import Loss
 from lthjax.pruning.rules import SCORES, Score
 from lthjax.pruning.schedule import num_kept_at
 from lthjax.settings import ModelSettings, Settings, StepSettings, values
-from lthjax.tickets.result import Result, per_user_of
+from lthjax.tickets.result import Result
 from lthjax.tickets.ticket import Ticket
 from lthjax.training import fingerprint
 from lthjax.training.fit import Plan, Trainer
@@ -103,8 +106,19 @@ class Problem:
 
     @property
     def selection(self) -> RankingTask:
-        """The part whose Recall@20 chooses the best epoch."""
+        """The part whose `settings.main_metric` chooses the best epoch, and among models."""
         return self.test if self.settings.selection == "test" else self.valid
+
+    @functools.cached_property
+    def sample(self) -> RankingTask:
+        """The users of that part who are ranked while a model trains: all, or as many as `evaluate_users` says."""
+        settings = self.settings
+        return ranking.sample_of(self.selection, settings.evaluate_users or sys.maxsize, settings.split_seed)
+
+    @property
+    def selection_name(self) -> str:
+        """How values of that part are called: "valid", "test", or, of some users only, "valid_sample"."""
+        return self.settings.selection + ("" if self.sample is self.selection else "_sample")
 
     @property
     def levels(self) -> range:
@@ -114,7 +128,7 @@ class Problem:
     @property
     def trainer(self) -> Trainer:
         """What all tickets of the run are trained with."""
-        return Trainer(self.program, self.graph, self.selection, self.plan)
+        return Trainer(self.program, self.graph, self.sample, self.plan)
 
     def key(self, purpose: Purpose, level: int = 0) -> jax.Array:
         """The random key of a purpose and level, from the run's seed."""
@@ -144,7 +158,8 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
     num_users, num_items = split.num_users, split.num_items
     num_kept_at(settings, (num_users + num_items) * settings.dim)  # raises where a level would prune nothing
     _check_size(settings, num_users + num_items, len(split.train))
-    test = test_task(split, settings)
+    check_lengths(settings.lengths, num_items)
+    test = test_task(split, settings, settings.metric_names)
     if len(split.valid) == 0 and settings.selection == "valid":
         raise DataError(
             f"{split.name}: wanted a validation part to choose the best epoch on; it is empty. "
@@ -163,9 +178,15 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
         given=names,
         program=program,
         graph=graphs.from_pairs(split.train, num_users, num_items),
-        valid=ranking.ranking_task(split.train, split.valid, num_users) if len(split.valid) else None,
+        valid=_task(split, split.train, split.valid, settings.metric_names) if len(split.valid) else None,
         test=test,
-        plan=Plan(epochs=settings.epochs, patience=settings.patience, eval_every=settings.eval_every),
+        plan=Plan(
+            epochs=settings.epochs,
+            patience=settings.patience,
+            eval_every=settings.eval_every,
+            ks=settings.lengths,
+            metrics=settings.metric_names,
+        ),
     )
 
 
@@ -176,8 +197,36 @@ def _named_score(settings: Settings, split: Split) -> Score:
     return score
 
 
-def test_task(split: Split, settings: Settings) -> RankingTask:
+def check_lengths(lengths: tuple[int, ...], num_items: int) -> None:
+    """Raise SettingsError where a list is asked to be longer than there are items; the default never is."""
+    longest = max(lengths)
+    if longest > num_items and lengths != Settings().lengths:
+        raise SettingsError(f"--at: wanted at most {num_items:,}, the number of items; got {longest:,}.")
+
+
+def sample_note(split: Split, settings: Settings) -> str:
+    """What `--evaluate-users` comes to, in a line; empty where it is not used."""
+    part = split.test if settings.selection == "test" else split.valid
+    asked, num_users = settings.evaluate_users, len(np.unique(part[:, 0]))
+    name = {"valid": "validation"}.get(settings.selection, settings.selection)
+    if not asked:
+        return ""
+    if asked >= num_users:
+        return f"--evaluate-users {asked:,}: there are {num_users:,} users with {name} items, and all are ranked."
+    return (
+        f"--evaluate-users {asked:,}: best epochs are chosen by the {metric_names.label(settings.main_metric)} of a "
+        f"fixed sample, {asked:,} of the {num_users:,} users with {name} items ({settings.selection}_sample_... in "
+        "log.jsonl); results are of all users."
+    )
+
+
+def test_task(split: Split, settings: Settings, metrics: tuple[str, ...]) -> RankingTask:
     """Whom the test part is ranked for, and which items are left out then.
+
+    Args:
+      split: with the parts.
+      settings: what is left out.
+      metrics: that it is ranked for.
 
     Raises:
       DataError: it is empty.
@@ -185,7 +234,15 @@ def test_task(split: Split, settings: Settings) -> RankingTask:
     if len(split.test) == 0:
         raise DataError(f"{split.name}: wanted interactions in the test part; it is empty.")
     seen = split.train if settings.test_mask == "train" else np.concatenate([split.train, split.valid])
-    return ranking.ranking_task(seen, split.test, split.num_users)
+    return _task(split, seen, split.test, metrics)
+
+
+def _task(split: Split, seen: np.ndarray, held_out: np.ndarray, metrics: tuple[str, ...]) -> RankingTask:
+    """The task of some held-out pairs, with what the metrics need."""
+    popularity = None
+    if any(name in metric_names.OF_CATALOG for name in metrics):
+        popularity = np.bincount(split.train[:, 1], minlength=split.num_items)
+    return ranking.ranking_task(seen, held_out, split.num_users, popularity)
 
 
 class Measured(NamedTuple):
@@ -198,7 +255,14 @@ class Measured(NamedTuple):
     verdict: Verdict
 
 
-def measure(problem: Problem, program: Program, params: Any, best_epoch: int, dense: Ticket | None) -> Measured:
+def measure(
+    problem: Problem,
+    program: Program,
+    params: Any,
+    best_epoch: int,
+    dense: Ticket | None,
+    on_selection: Mapping[str, float] | None = None,
+) -> Measured:
     """Rank the test and the validation part, and judge the result against the dense model of the same seed.
 
     Args:
@@ -207,35 +271,44 @@ def measure(problem: Problem, program: Program, params: Any, best_epoch: int, de
       params: its trained parameters.
       best_epoch: when they stood.
       dense: the dense model; None where there is none to compare with.
+      on_selection: means on the users that chose the epoch, as they were found then: where those are all of the
+        validation part, it is not ranked again.
     """
     final = jax.block_until_ready(program.embed(params, problem.graph))
-    return measure_ranking(problem, functools.partial(ranking.evaluate, final), best_epoch, dense)
+    return measure_ranking(problem, functools.partial(_rank, final), best_epoch, dense, on_selection)
+
+
+def _rank(final: Embeddings, task: RankingTask, plan: Plan) -> RankingMetrics:
+    return ranking.evaluate(final, task, plan.ks, metrics=plan.metrics)
 
 
 def measure_ranking(
     problem: Problem,
-    rank: Callable[[RankingTask, tuple[int, ...]], RankingMetrics],
+    rank: Callable[[RankingTask, Plan], RankingMetrics],
     best_epoch: int,
     dense: Ticket | Result | None,
+    on_selection: Mapping[str, float] | None = None,
 ) -> Measured:
     """The same of any model.
 
     Args:
       problem: with both parts.
-      rank: (task, list lengths) -> how good the model ranks for the task.
+      rank: (task, plan) -> how good the model ranks for the task, by the plan's metrics and list lengths.
       best_epoch: of the model, 0 where it was not trained.
       dense: the dense model, or its result; None where there is none to compare with.
+      on_selection: as in `measure`.
     """
-    measured = rank(problem.test, problem.plan.ks)
+    plan, main = problem.plan, problem.plan.main_metric
+    measured = rank(problem.test, plan)
     metrics = measured.means()
     if problem.valid is not None:
-        on_valid = rank(problem.valid, problem.plan.ks).means()
-        metrics |= {f"valid_{name}": value for name, value in on_valid.items()}
-    per_user, main = per_user_of(measured), f"recall@{problem.plan.ks[0]}"
+        is_known = problem.sample is problem.valid and (on_selection or {}).keys() == metrics.keys()
+        on_valid = on_selection if is_known else rank(problem.valid, plan).means()
+        metrics |= {f"valid_{name}": on_valid[name] for name in measured.means()}
     verdict = UNJUDGED
     if dense is not None:
-        verdict = compare(dense.per_user[main], per_user[main], dense.best_epoch, best_epoch)
-    return Measured(metrics, measured.users, per_user, int(measured.tied[problem.plan.ks[0]].sum()), verdict)
+        verdict = compare(dense.per_user[main], measured.per_user[main], dense.best_epoch, best_epoch)
+    return Measured(metrics, measured.users, measured.per_user, int(measured.tied[plan.ks[0]].sum()), verdict)
 
 
 def backbone_of(settings: Settings) -> Backbone:

@@ -66,7 +66,7 @@ def retrain(
         plan = dataclasses.replace(plan, keep_epoch=settings.rewind_epoch)
     request = Request(ticket.level, ticket.masks, start, parent=ticket.level, plan=plan)
     state = begin(start, int(start.step) // problem.program.steps_per_epoch)
-    with progress.bars(1, plan, show_progress, settings.selection) as bars:
+    with progress.bars(1, plan, show_progress, problem.selection_name) as bars:
         show = bars.level(ticket.level, ticket.sparsity, int(state.best_epoch))
         hooks = Hooks(report=lambda _, epoch, loss, evaluation: show(epoch, loss, evaluation))
         (state,) = fit(problem.trainer._replace(plan=plan), [member(problem, request, state)], hooks)

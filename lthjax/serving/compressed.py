@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
+from lthjax import metric_names
 from lthjax.data import id_lists
 from lthjax.data.id_lists import IdLists
 from lthjax.errors import DataError
@@ -131,9 +132,8 @@ class CompressedTicket:
         summary = {}
         if {"level", "sparsity"} <= facts.keys():
             summary["level"] = f"{facts['level']}, {facts['sparsity']:.1%} pruned"
-        for name in ("recall@20", "ndcg@20"):
-            if name in facts.get("metrics", {}):
-                summary[name] = f"{facts['metrics'][name]:.4f}"
+        for name in metric_names.headline(facts.get("metrics", {})):
+            summary[name] = f"{facts['metrics'][name]:{metric_names.digits(name)}}"
         num_users, num_items, dim = len(self.user_ids), len(self.item_ids), self.user.shape[1]
         summary["shape"] = f"{num_users:,} users, {num_items:,} items, {dim} dimensions"
         if "file" in sizes:

@@ -86,7 +86,8 @@ class RunFolder:
         path, older = self.path / "snapshots" / name, self._snapshots(level)
         if path in older:
             return
-        self._save_newest(path, older, state, {"level": level, "kept": state.kept is not None})
+        facts = {"level": level, "kept": state.kept is not None, "best_means": state.best_means}
+        self._save_newest(path, older, state, facts)
 
     def load_snapshot(self, level: int, template: FitState) -> FitState | None:
         """The newest whole snapshot of a level, or None.
@@ -103,7 +104,8 @@ class RunFolder:
             arrays, facts = checkpoint.load(path)
             self._check_own(path, facts["level"], level, facts.get("made_with", self.config))
             kept = template.train if facts["kept"] else None
-            return checkpoint.restore_leaves(template.replace(kept=kept), arrays)
+            template_of_all = template.replace(kept=kept, best_means=facts.get("best_means", {}))  # older: without
+            return checkpoint.restore_leaves(template_of_all, arrays)
 
         return _read_newest(self._snapshots(level), read, "Going on from before it.")
 
@@ -162,7 +164,7 @@ class RunFolder:
         Args:
           level: that was evaluated.
           evaluation: of one epoch.
-          part: "valid" or "test", after which its metrics are named.
+          part: `Problem.selection_name`, after which its metrics are named.
         """
         record = {
             "level": level,

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from lthjax.evaluation.verdict import sparsest_winner
+from lthjax.metric_names import digits, label, main_of, measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,23 +15,17 @@ CUT_SHORT = "CUT SHORT: a dense model was still learning when its epochs ended: 
 Row = dict[str, Any]  # of `Result.row`, or of `seeds.combine`: then with standard deviations
 
 
-def table(rows: list[Row], k: int = 20) -> "pd.DataFrame":
-    """One row a level, written out for reading.
-
-    Args:
-      rows: the dense level first.
-      k: places of Recall and NDCG.
-    """
+def table(rows: list[Row]) -> "pd.DataFrame":
+    """One row a level, the dense one first, written out for reading."""
     import pandas as pd
 
-    dense, best = rows[0][f"recall@{k}"], sparsest_winner(rows)
+    dense, best = rows[0][main_of(rows[0])], sparsest_winner(rows)
     return pd.DataFrame(
         {
             "level": row["level"],
             "pruned": f"{row['sparsity']:.1%}",
             "entries kept": f"{row['num_kept']:,}",
-            f"Recall@{k}": _with_deviation(row, f"recall@{k}", ".4f"),
-            f"NDCG@{k}": _with_deviation(row, f"ndcg@{k}", ".4f"),
+            **{label(name): _with_deviation(row, name, digits(name)) for name in measured(row)},
             "against dense": f"{row['difference'] / dense:+.1%}" if row["level"] and dense else "",
             "95% interval": f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}" if row["level"] else "",
             "best epoch": _with_deviation(row, "best_epoch", ".0f"),
@@ -43,21 +38,15 @@ def table(rows: list[Row], k: int = 20) -> "pd.DataFrame":
     )
 
 
-def baselines(rows: list[Row], k: int = 20) -> "pd.DataFrame":
-    """One row per simple baseline, written out for reading.
-
-    Args:
-      rows: of `Result.row` with a method, judged against the dense model.
-      k: list length of Recall and NDCG.
-    """
+def baselines(rows: list[Row]) -> "pd.DataFrame":
+    """One row per simple baseline, judged against the dense model, written out for reading."""
     import pandas as pd
 
     return pd.DataFrame(
         {
             "method": row["method"],
             "numbers kept": f"{row['num_kept']:,.0f}",
-            f"Recall@{k}": f"{row[f'recall@{k}']:.4f}",
-            f"NDCG@{k}": f"{row[f'ndcg@{k}']:.4f}",
+            **{label(name): f"{row[name]:{digits(name)}}" for name in measured(row)},
             "against dense": f"{row['difference']:+.4f}",
             "95% interval": f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}",
             "is": {"matches": "not worse beyond doubt", "slower": "as good", "wins": "as good"}.get(
@@ -87,23 +76,21 @@ def remarks(rows: list[Row]) -> list[str]:
     return lines
 
 
-def sentence(rows: list[Row], num_users: int, k: int = 20) -> str:
+def sentence(rows: list[Row], num_users: int) -> str:
     """The sparsest winning ticket in one plain sentence.
 
     Args:
       rows: the dense level first.
       num_users: users with test items.
-      k: places of Recall.
     """
-    name, dense, best = f"recall@{k}", rows[0], sparsest_winner(rows)
+    name, dense, best = main_of(rows[0]), rows[0], sparsest_winner(rows)
+    metric = label(name)
     if len(rows) == 1:
-        return (
-            f"Only the dense model was trained: test Recall@{k} {dense[name]:.4f} at epoch {dense['best_epoch']:.0f}."
-        )
+        return f"Only the dense model was trained: test {metric} {dense[name]:.4f} at epoch {dense['best_epoch']:.0f}."
     if best is None:
         return (
             f"No ticket wins: none of the {len(rows) - 1} is as good as the dense model "
-            f"(test Recall@{k} {dense[name]:.4f} at epoch {dense['best_epoch']:.0f}) as early."
+            f"(test {metric} {dense[name]:.4f} at epoch {dense['best_epoch']:.0f}) as early."
         )
     test = f"paired t-test over {num_users:,} users"
     if best.get("num_seeds", 1) > 1:
@@ -111,7 +98,7 @@ def sentence(rows: list[Row], num_users: int, k: int = 20) -> str:
     unsure = " (?)" if dense.get("cut_short") else ""
     return (
         f"The sparsest winning ticket{unsure} is level {best['level']}: with {best['sparsity']:.1%} of the entries "
-        f"pruned it reaches test Recall@{k} {best[name]:.4f} at epoch {best['best_epoch']:.0f}, the dense model "
+        f"pruned it reaches test {metric} {best[name]:.4f} at epoch {best['best_epoch']:.0f}, the dense model "
         f"{dense[name]:.4f} at epoch {dense['best_epoch']:.0f} (difference {best['difference']:+.4f}, 95% interval "
         f"{best['interval_low']:+.4f} to {best['interval_high']:+.4f}, {test})."
     )

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lthjax import presets
-from lthjax.evaluation.ranking import RankingMetrics
+from lthjax import metric_names, presets
 from lthjax.evaluation.verdict import Verdict
 from lthjax.settings import Settings
 from lthjax.tickets import effort
@@ -33,7 +32,8 @@ class Result:
       verdict: against the dense model of the same run.
       selection: part that chose the best epoch.
       settings: in words.
-      tied_users: test users of whose first 21 items two score alike; None in tickets of older versions.
+      tied_users: test users of whose first K + 1 items (K = 20 unless --at says so) two score alike; None in tickets
+        of older versions.
       dead_users: users without an entry; None of methods that prune no entries.
       dead_items: items without an entry, likewise.
       cut_short: might it have become better with more epochs?
@@ -61,13 +61,18 @@ class Result:
     method: str = ""
     note: str = ""
 
+    @property
+    def main_metric(self) -> str:
+        """The metric that chose the best epoch and that the verdict is about, "recall@20"."""
+        return metric_names.main_of(self.metrics)
+
     def row(self) -> dict[str, Any]:
         """The row of results.csv; rows of other methods have a column for the method and one for the note."""
         row = {
             "level": "" if self.level is None else self.level,
             "sparsity": self.sparsity,
             "num_kept": self.num_kept,
-            "valid_recall@20": "",  # where the split has no validation part
+            f"valid_{self.main_metric}": "",  # where the split has no validation part
             **self.metrics,
             "best_epoch": self.best_epoch,
             "epochs": self.epochs,
@@ -119,8 +124,3 @@ def from_row(row: Mapping[str, Any], metrics: dict[str, float], per_user: dict[s
         **{name: row[name] for name in plain},
         **{name: row[name] for name in newer if name in row},
     )
-
-
-def per_user_of(measured: RankingMetrics) -> dict[str, np.ndarray]:
-    """Ranking metrics by name, "recall@20" -> [U]."""
-    return {f"recall@{k}": v for k, v in measured.recall.items()} | {f"ndcg@{k}": v for k, v in measured.ndcg.items()}

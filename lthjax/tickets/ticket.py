@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lthjax import metric_names
 from lthjax.embeddings import Embeddings
 from lthjax.evaluation.verdict import Verdict
 from lthjax.pruning import masks as masking
@@ -43,7 +44,8 @@ class Ticket:
       given: fingerprints of other functions that were given in code, by what they are: "backbone", "loss", "score",
         "search".
       fingerprint: of the data split.
-      tied_users: test users of whose first 21 items two score alike; None in tickets of older versions.
+      tied_users: test users of whose first K + 1 items (K = 20 unless --at says so) two score alike; None in tickets
+        of older versions.
       cost: of the search for it and of its training; None in tickets of older versions.
       origin: state with an optimizer that is not fresh: of the dense model, what later levels rewind to (epoch:K); of a
         ticket, what it started from (epoch:K, none).
@@ -87,9 +89,7 @@ class Ticket:
         """One line that says what it is worth."""
         (num_users, dim), num_items = self.masks.user.shape, self.masks.item.shape[0]
         shape = f"{num_users:,} users, {num_items:,} items, {dim} dimensions"
-        scores = ", ".join(
-            f"{name} {value:.4f}" for name, value in self.metrics.items() if not name.startswith("valid")
-        )
+        scores = metric_names.in_words(self.metrics)
         return f"Ticket(level {self.level}, {self.sparsity:.1%} pruned, {scores}, {self.verdict.name}; {shape})"
 
 

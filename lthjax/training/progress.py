@@ -4,6 +4,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 
+from lthjax import metric_names
 from lthjax.training.fit import Evaluation, Plan
 
 Report = Callable[[int, float, Evaluation | None], None]
@@ -43,10 +44,10 @@ class Bars:
 
     def _report(self, epoch: int, loss: float, evaluation: Evaluation | None) -> None:
         if evaluation is not None:
-            self._best = evaluation.means[f"recall@{self._plan.ks[0]}"]
+            self._best = evaluation.means[self._plan.main_metric]
         shown = f"loss {loss:.4f}"
         if self._best is not None:
-            shown += f", {self._part} Recall@{self._plan.ks[0]} {self._best:.4f}"
+            shown += f", {self._part} {metric_names.label(self._plan.main_metric)} {self._best:.4f}"
         self._epochs.set_postfix_str(shown, refresh=False)
         self._epochs.update(epoch - self._epochs.n)
 
@@ -59,7 +60,7 @@ def bars(num_levels: int, plan: Plan, show: bool | None, selection: str) -> Iter
       num_levels: levels of the run, the dense one included.
       plan: of each level.
       show: True or False; None shows them where standard error is a terminal.
-      selection: part that the shown Recall is of, "valid" or "test".
+      selection: part that the shown metric is of, as `Problem.selection_name`.
     """
     with warnings.catch_warnings():  # a notebook without ipywidgets shows bars of text; nobody need be told
         warnings.simplefilter("ignore")
@@ -72,4 +73,4 @@ def bars(num_levels: int, plan: Plan, show: bool | None, selection: str) -> Iter
             total=plan.epochs, desc="epochs", unit="epoch", disable=disable, dynamic_ncols=True, leave=False
         ) as epochs,
     ):
-        yield Bars(levels, epochs, plan, {"valid": "validation"}.get(selection, selection))
+        yield Bars(levels, epochs, plan, selection.replace("valid", "validation").replace("_", " "))
