@@ -44,6 +44,16 @@ from lthjax.settings import DataSettings, Settings, SplitSettings, flag, from_re
         ("rewind", "epoch:-1"),
         ("rewind", "epoch:²"),
         ("rewind", "rewind"),
+        ("metrics", "recal"),
+        ("metrics", ""),
+        ("metrics", "recall,recall"),
+        ("metrics", "coverage,recall"),
+        ("at", "0"),
+        ("at", 2.5),
+        ("at", "5,5"),
+        ("at", "5;10"),
+        ("evaluate_users", -1),
+        ("evaluate_users", 0.5),
     ],
 )
 def test_out_of_range(name, value):
@@ -56,6 +66,16 @@ def test_out_of_range(name, value):
 def test_near_names_are_offered():
     with pytest.raises(SettingsError, match="did you mean lightgcn"):
         Settings(model="ligthgcn")
+
+
+def test_metrics_that_choose_and_judge():
+    assert Settings().main_metric == "recall@20"
+    settings = Settings(metrics=["ndcg", "coverage"], at=(10, 5))
+    assert (settings.metrics, settings.at, settings.main_metric) == ("ndcg,coverage", "10,5", "ndcg@10")
+    assert settings == Settings(metrics="ndcg, coverage", at=" 10,05")
+    assert (settings.metric_names, settings.lengths) == (("ndcg", "coverage"), (10, 5))
+    with pytest.raises(SettingsError, match=r"--metrics: wanted first one of recall, .*map, .*; got gini"):
+        Settings(metrics="gini,recall")
 
 
 def test_the_rewind_epoch():

@@ -62,6 +62,20 @@ def test_table_sentence_and_folder(run, pairs, tmp_path):
     assert again == (0, output, "")
 
 
+def test_metrics_of_ones_own_are_printed_and_drawn(run, pairs, tmp_path):
+    flags = ("--metrics", "ndcg,recall,coverage", "--at", "5", "--evaluate-users", "9", "--seeds", "2")
+    code, output, errors = run("--data", pairs, *TINY, *flags, "--out", tmp_path / "run")
+    assert (code, errors) == (0, "")
+    assert "best epochs are chosen by the NDCG@5 of a fixed sample, 9 of the 20 users" in output
+    header = next(line for line in output.splitlines() if line.split()[:2] == ["level", "pruned"])
+    assert header.split()[4:7] == ["NDCG@5", "Recall@5", "Coverage@5"]
+    assert "test NDCG@5" in output.splitlines()[-2]
+    assert (tmp_path / "run" / "ndcg_vs_sparsity.png").exists()
+    columns = (tmp_path / "run" / "results.csv").read_text().splitlines()[0].split(",")
+    assert columns[3:9] == ["ndcg@5", "ndcg@5_sd", "recall@5", "recall@5_sd", "coverage@5", "coverage@5_sd"]
+    refused(run("--data", pairs, *TINY, "--at", "26"), "--at: wanted at most 25, the number of items; got 26")
+
+
 def test_the_default_folder_is_named_after_the_settings(run, pairs, tmp_path):
     for arguments in ((), (), ("--seed", "1")):
         assert run("--data", pairs, *TINY, "--levels", "0", *arguments)[0] == 0
@@ -97,6 +111,14 @@ def test_help_explains_every_flag(run):
         ("--learning-rate 0", "--learning-rate: wanted a positive number; got 0.0"),
         ("--learning-rate nan", "--learning-rate: wanted a number; got nan"),
         ("--model ncf", "'ncf'"),
+        ("--metrics recal", "'recal' (did you mean recall?)"),
+        ("--metrics recall,recall", "--metrics: wanted each once; got recall 2 times"),
+        ("--metrics coverage,recall", "--metrics: wanted first one of recall, ndcg"),
+        ("--at 0", "--at: wanted list lengths from 1 to 1,000"),
+        ("--at 5,5", "--at: wanted each once; got 5 2 times"),
+        ("--data ml-latest-small --at 5,ten", "--at: wanted list lengths"),
+        ("--evaluate-users -1", "--evaluate-users: wanted 0 or more; got -1"),
+        ("--evaluate-users some", "--evaluate-users"),
         ("--data None", "wanted the data"),
         ("--data movielns", "wanted a path or one of ml-latest-small"),
         ("--data ml-latest-smal", "did you mean ml-latest-small"),

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import lthjax
-from lthjax.errors import CheckpointError, DataError
+from lthjax.errors import CheckpointError, DataError, SettingsError
 from lthjax.exploration import run as exploration
 from lthjax.pruning import masks
 from lthjax.runtime import checkpoint
@@ -96,8 +96,40 @@ def test_evaluating_again_gives_the_same_numbers(run, made, split):
     swapped = dataclasses.replace(split, valid=split.valid[:0], test=split.valid)
     again = run.tickets[1].evaluate(swapped, ks=(5,))
     assert again.users.tolist() == np.unique(split.valid[:, 0]).tolist()
+    assert list(again.per_user) == ["recall@5", "ndcg@5"]
     with pytest.raises(DataError, match=r"wanted the items of .*, 40 of them"):
         run.tickets[1].evaluate(dataclasses.replace(split, item_ids=split.item_ids + 1))
+
+
+def test_evaluating_by_other_metrics(run):
+    ticket = run.tickets[0]
+    got = ticket.evaluate(metrics="hit,coverage", at=(5, 3))
+    assert list(got.means()) == ["hit@5", "hit@3", "coverage@5", "coverage@3"]
+    assert list(ticket.evaluate(at=5).means()) == ["recall@5", "ndcg@5"]
+    lists = ticket.recommend(run.split.user_ids[got.users], k=5).found
+    assert got.of_catalog["coverage@5"] == len(np.unique(lists)) / run.split.num_items
+    hits = [
+        bool(np.isin(run.split.item_ids[run.split.test[run.split.test[:, 0] == user, 1]], items).any())
+        for user, items in zip(got.users, lists, strict=True)
+    ]
+    assert ticket.ticket.tied_users == 0  # else lists are one of many
+    np.testing.assert_array_equal(got.of("hit")[5], hits)
+
+
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [
+        ({"k": 50}, "wanted data, metrics or at, such as at=50; got k=50"),
+        ({"metric": "map"}, "such as at=20 or metrics='recall,map'; got metric='map'"),
+        ({"at": 5, "ks": (5,)}, "whose older name is ks"),
+        ({"at": 41}, "wanted at most 40, the number of items; got 41"),
+        ({"at": 0}, "at: wanted list lengths from 1"),
+        ({"metrics": "mpa"}, r"'mpa' \(did you mean map\?\)"),
+    ],
+)
+def test_what_cannot_be_evaluated(run, asked, match):
+    with pytest.raises(SettingsError, match=match):
+        run.tickets[0].evaluate(**asked)
 
 
 def test_recommending_by_hand(run, split):
