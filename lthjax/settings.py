@@ -1,9 +1,12 @@
 """Every choice of a run, as one frozen dataclass of groups: the only schema of command lines, run folders, tickets."""
 
+import ast
 import dataclasses
+import inspect
 import itertools
 import math
 import numbers
+import textwrap
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
@@ -207,6 +210,34 @@ class Settings(
         """K of `epoch:K`, else None."""
         return int(self.rewind.removeprefix("epoch:")) if self.rewind.startswith("epoch:") else None
 
+
+def field_docs() -> dict[str, str]:
+    """What each setting means: the text under its field in this file; empty where the source is not at hand."""
+    try:
+        module = ast.parse(inspect.getsource(inspect.getmodule(Settings)))
+    except (OSError, TypeError):  # installed without sources
+        return {}
+    bodies = [node.body for node in module.body if isinstance(node, ast.ClassDef)]
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for body in bodies
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+
+
+def _documented() -> str:
+    """The docstring of `Settings` and the text of every field, for `help(lthjax.Settings)`."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    texts = [
+        f"{name} (default {defaults[name]!r}):\n{textwrap.indent(text, '    ')}"
+        for name, text in field_docs().items()
+        if name in defaults
+    ]
+    return "\n\n".join([Settings.__doc__ or "", *texts])
+
+
+Settings.__doc__ = _documented()
 
 MOST_SEEDS = 1_000  # of one call: each is a run with a folder of its own
 REWIND_NAMES = ("init", "reinit", "none", "lr")

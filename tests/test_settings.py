@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import pydoc
 from typing import get_args
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from lthjax.data import split as splits
 from lthjax.data.formats import FORMATS
 from lthjax.errors import SettingsError
-from lthjax.settings import DataSettings, Settings, SplitSettings, flag, from_record, names, values
+from lthjax.settings import DataSettings, Settings, SplitSettings, field_docs, flag, from_record, names, values
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,18 @@ def test_every_field_has_a_help_text():
         for field in group.__annotations__:
             after = source.split(f"    {field}: ", 1)[1].split("\n", 1)[1]
             assert after.startswith('    """'), field
+
+
+def test_help_from_python_says_what_the_flags_do():
+    texts = field_docs()
+    assert set(texts) == {*names(Settings)}
+    assert texts["dim"] == "Numbers per user and per item (F)."
+    shown = pydoc.plain(pydoc.render_doc(Settings))
+    for name, text in texts.items():
+        assert f"{name} (default {getattr(Settings(), name)!r}):" in shown
+        for line in text.splitlines():
+            assert line in shown
+    assert Settings.__doc__.startswith("What is trained, on what")
 
 
 def test_every_setting_is_in_one_group_and_the_order_is_that_of_the_help():

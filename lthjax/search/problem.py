@@ -220,7 +220,11 @@ def sample_note(split: Split, settings: Settings) -> str:
     )
 
 
-def test_task(split: Split, settings: Settings, metrics: tuple[str, ...]) -> RankingTask:
+def test_task(
+    split: Split,
+    settings: Settings,
+    metrics: tuple[str, ...] = metric_names.DEFAULT,  # noqa: PT028 - this is no test
+) -> RankingTask:
     """Whom the test part is ranked for, and which items are left out then.
 
     Args:
