@@ -12,6 +12,8 @@ import importlib
 
 _HOMES = {
     "find_tickets": "search.find_tickets",
+    "from_dense": "search.from_dense",
+    "from_model": "search.from_dense",
     "load_ticket": "tickets.ticket",
     "retrain": "search.retrain",
     "load_run": "exploration.run",

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from lthjax.data.catalog import PARTS, TEST, TRAIN, VALID
 from lthjax.data.interactions import Interactions
@@ -48,6 +49,18 @@ class Split:
     def num_items(self) -> int:
         """N."""
         return len(self.item_ids)
+
+    def matrix(self, part: str = "train") -> sparse.csr_matrix:
+        """[M, N] float32, 1 where a part has an interaction: what implicit and LightFM are fitted on.
+
+        Raises:
+          DataError: there is no such part.
+        """
+        if part not in ("train", "valid", "test"):
+            raise DataError(f"wanted train, valid or test; got {part!r}{nearest(part, ('train', 'valid', 'test'))}.")
+        user, item = getattr(self, part).T
+        # A matrix, no array: implicit asks for one.
+        return sparse.csr_matrix((np.ones(len(user), np.float32), (user, item)), (self.num_users, self.num_items))
 
     @property
     def fingerprint(self) -> str:

@@ -15,6 +15,7 @@ from lthjax.errors import SettingsError
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
 from lthjax.pruning.rules import Score
+from lthjax.search import from_dense
 from lthjax.search.dynamic import dynamic
 from lthjax.search.early import early
 from lthjax.search.executor import Options, execute
@@ -24,7 +25,7 @@ from lthjax.search.one_shot import one_shot
 from lthjax.search.problem import Given, Problem, prepare
 from lthjax.search.short import short
 from lthjax.search.steps import Search
-from lthjax.settings import MOST_SEEDS, PruningSettings, Settings, names
+from lthjax.settings import MOST_SEEDS, FitSettings, PruningSettings, Settings, StepSettings, names
 from lthjax.tickets.ticket import Ticket
 
 SEARCHES: dict[str, Search] = {  # by the names of --search
@@ -71,10 +72,12 @@ def find_tickets(
       optimizer: any Optax transformation; by default Adam with `settings.learning_rate`.
       out: run folder; with `seeds` each has its own in there, `seed_0` and so on. With one, the same call again goes on
         where it was stopped, if it is given the same functions; without one nothing is written.
-      settings: where to start from; by default `Settings()`, or `presets.lightgcn` with `model="lightgcn"`.
+      settings: where to start from; by default `Settings()`, or `presets.lightgcn` with `model="lightgcn"`, or those of
+        a table that was trained elsewhere.
       seeds: a number of runs that start from `settings.seed` and count up, or the seeds themselves.
       dense: finished dense models (level 0), each for the run with its seed, which then trains none of its own: runs
-        that differ in how they prune can share it.
+        that differ in how they prune can share it. Or a table that was trained elsewhere, of `lthjax.from_dense`: one
+        serves every seed, and what searches train starts from it.
       together: train as one program what does not wait for one another: seeds, and levels that are all pruned from the
         dense model; None does so but on a CPU, where it is not faster (`experiments.speed.population`).
       show_progress: progress bars; None shows them on a terminal.
@@ -89,18 +92,27 @@ def find_tickets(
         changes["search"], search = search, None
     if isinstance(data, Split) and settings is None:
         changes["data"] = None
+    finished = [dense] if isinstance(dense, Ticket) else list(dense)
+    tables = [ticket for ticket in finished if "dense" in ticket.given]
+    if settings is None and tables:
+        settings = tables[0].settings
     of_model = presets.for_model("none", changes.get("model", "mf"))
     settings, split = resolve.settle(data, settings or presets.find(of_model), changes)
     problem = prepare(split, settings, Given(search, score, backbone, loss, optimizer))
-    given_dense = {ticket.settings.seed: ticket for ticket in ([dense] if isinstance(dense, Ticket) else dense)}
-    for ticket in given_dense.values():
+    if tables:
+        from_dense.check_search(problem)
+    for ticket in finished:
         _check_dense(ticket, problem)
     together = jax.default_backend() != "cpu" if together is None else together
     options = Options(together, show_progress, save_seconds)
     search, out = search or SEARCHES[settings.search_name], None if out is None else Path(out)
+    chosen = [settings.seed] if seeds is None else _seeds(seeds, settings.seed)
+    given_dense = _by_seed(finished, tables, chosen)
+    problems = [problem.with_seed(seed) for seed in chosen]
+    if tables:
+        problems = [one.with_table(given_dense[one.settings.seed]) for one in problems]
     if seeds is None:
-        return execute(search, [problem], [out], given_dense, options)
-    problems = [problem.with_seed(seed) for seed in _seeds(seeds, settings.seed)]
+        return execute(search, problems, [out], given_dense, options)
     paths = [None if out is None else out / f"seed_{problem.settings.seed}" for problem in problems]
     if together:
         return execute(search, problems, paths, given_dense, options)
@@ -108,24 +120,40 @@ def find_tickets(
     return (ticket for tickets in in_turn for ticket in tickets)
 
 
+def _by_seed(finished: list[Ticket], tables: list[Ticket], seeds: list[int]) -> dict[int, Ticket]:
+    """The dense model of each seed; a table that was trained elsewhere has none, and serves all."""
+    if tables and len(finished) == 1:
+        return dict.fromkeys(seeds, tables[0])
+    by_seed = {ticket.settings.seed: ticket for ticket in finished}
+    if tables and (len(tables) < len(finished) or not by_seed.keys() >= set(seeds)):
+        raise SettingsError(
+            f"dense: wanted one table for all seeds, or one, trained elsewhere too, for each of {seeds}; "
+            f"got {len(finished)} models, {len(tables)} of them tables from elsewhere, of the seeds {sorted(by_seed)}."
+        )
+    return by_seed
+
+
 _MAY_DIFFER = {"preset", "data", "split", "seed", *names(PruningSettings)}  # a fingerprint tells data and split apart
+# What a table that was trained elsewhere was not trained with.
+_OF_TRAINING = {"init", "optimizer", "loss", "selection", *names(FitSettings), *names(StepSettings)}
 
 
 def _check_dense(ticket: Ticket, problem: Problem) -> None:
     """Raise SettingsError where a dense model is not the one that the run would train."""
-    settings = problem.settings
+    settings, elsewhere = problem.settings, "dense" in ticket.given
     wanted = {name: (getattr(settings, name), getattr(ticket.settings, name)) for name in names(Settings)}
     wanted |= {"optimizer": (problem.optimizer_name, ticket.optimizer)}
     wanted |= {kind: (problem.given.get(kind), ticket.given.get(kind)) for kind in ("backbone", "loss")}
+    may_differ = _MAY_DIFFER | (_OF_TRAINING if elsewhere else set())
     for name, (value, came) in wanted.items():
-        if name not in _MAY_DIFFER and value != came:
+        if name not in may_differ and value != came:
             raise SettingsError(f"dense: wanted a model with {name} {value}; got {came}.")
     if ticket.level or ticket.fingerprint != problem.split.fingerprint:
         raise SettingsError(f"dense: wanted level 0 on {problem.split.name}; got level {ticket.level}, or other data.")
     before = ticket.settings
     needs_final = "last" in (settings.prune_from, before.prune_from) or settings.rewind == "none"
     lacks_origin = settings.rewind_epoch is not None and settings.rewind != before.rewind
-    if lacks_origin or (needs_final and ticket.final is None):
+    if not elsewhere and (lacks_origin or (needs_final and ticket.final is None)):
         raise SettingsError(
             f"dense: wanted a model that kept what --rewind {settings.rewind} and --prune-from {settings.prune_from} "
             f"need; got one of --rewind {before.rewind} and --prune-from {before.prune_from}."

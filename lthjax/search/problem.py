@@ -100,6 +100,7 @@ class Problem:
     valid: RankingTask | None  # None where the split has no validation part
     test: RankingTask
     plan: Plan
+    table: Any = None  # trained elsewhere, that the run starts from; None where it draws first values
 
     @property
     def selection(self) -> RankingTask:
@@ -123,6 +124,10 @@ class Problem:
     def with_seed(self, seed: int) -> "Problem":
         """The same with another seed; data, graph and program are shared."""
         return dataclasses.replace(self, settings=dataclasses.replace(self.settings, seed=seed))
+
+    def with_table(self, dense: Ticket) -> "Problem":
+        """The same, pruning the table of a dense model that was trained elsewhere (`from_dense`)."""
+        return dataclasses.replace(self, table=dense.trained, given=self.given | {"dense": dense.given["dense"]})
 
 
 def prepare(split: Split, settings: Settings, given: Given | None = None) -> Problem:
@@ -234,7 +239,9 @@ def measure_ranking(
     per_user, main = per_user_of(measured), f"recall@{problem.plan.ks[0]}"
     verdict = UNJUDGED
     if dense is not None:
-        verdict = compare(dense.per_user[main], per_user[main], dense.best_epoch, best_epoch)
+        # A table that was trained elsewhere has no epoch to be later than.
+        dense_epoch = dense.best_epoch if dense.epochs else best_epoch
+        verdict = compare(dense.per_user[main], per_user[main], dense_epoch, best_epoch)
     return Measured(metrics, measured.users, per_user, int(measured.tied[problem.plan.ks[0]].sum()), verdict)
 
 

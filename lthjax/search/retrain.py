@@ -51,6 +51,8 @@ def retrain(
     ticket = ticketing.whole(ticket)
     settings, split = resolve.settle(data, ticket.settings, changes)
     problem = prepare(split, settings, Given(backbone=backbone, loss=loss, optimizer=optimizer))
+    if "dense" in ticket.given:  # what it is made of was trained elsewhere still
+        problem = dataclasses.replace(problem, given=problem.given | {"dense": ticket.given["dense"]})
     _check_shapes(ticket, problem)
     same_data = ticket.fingerprint == split.fingerprint
     if data is None and not same_data:

@@ -84,8 +84,9 @@ Search = Callable[[Problem], Generator[Iterable[Item], list[Any], None]]
 
 
 def first_state(problem: Problem) -> TrainState:
-    """The first values of the run's seed, nothing pruned."""
-    params = problem.program.init(problem.key(Purpose.FIRST_VALUES))
+    """The first values of the run's seed, or the table that it was given; nothing pruned."""
+    drawn = problem.table is None
+    params = problem.program.init(problem.key(Purpose.FIRST_VALUES)) if drawn else problem.table
     return problem.program.start(params, masking.all_kept(params))
 
 

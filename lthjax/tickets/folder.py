@@ -313,7 +313,7 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     del settings["data"], settings["split"]  # told apart by the fingerprint
     identity = {flag(name): value for name, value in settings.items()}
     identity |= {"--seeds": config["settings"].get("seeds"), "optimizer": config["optimizer"]}
-    identity |= {kind: config.get("given", {}).get(kind) for kind in ("search", "score", "backbone", "loss")}
+    identity |= {kind: config.get("given", {}).get(kind) for kind in ("search", "score", "backbone", "loss", "dense")}
     return identity | {"data": config["data"]["fingerprint"]}
 
 

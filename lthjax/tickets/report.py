@@ -11,6 +11,8 @@ TEST_WARNING = "WARNING: best epochs were chosen on the test part (selection tes
 
 CUT_SHORT = "CUT SHORT: a dense model was still learning when its epochs ended: what wins against it may not win."
 
+ELSEWHERE = "dense, given: a table trained elsewhere; epochs are not compared with it, nor is a search counted in it."
+
 Row = dict[str, Any]  # of `Result.row`, or of `seeds.combine`: then with standard deviations
 
 
@@ -33,11 +35,11 @@ def table(rows: list[Row], k: int = 20) -> "pd.DataFrame":
             f"NDCG@{k}": _with_deviation(row, f"ndcg@{k}", ".4f"),
             "against dense": f"{row['difference'] / dense:+.1%}" if row["level"] and dense else "",
             "95% interval": f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}" if row["level"] else "",
-            "best epoch": _with_deviation(row, "best_epoch", ".0f"),
+            "best epoch": "" if _is_elsewhere(row) else _with_deviation(row, "best_epoch", ".0f"),
             "search": _trainings(row.get("search_cost")),
             "tied users": _count(row, "tied_users"),
             "dead rows": " + ".join(filter(None, (_count(row, "dead_users"), _count(row, "dead_items")))),
-            "verdict": row["verdict"] + _mark(row, rows[0], best),
+            "verdict": row["verdict"] + (", given" if _is_elsewhere(row) else _mark(row, rows[0], best)),
         }
         for row in rows
     )
@@ -74,7 +76,7 @@ def remarks(rows: list[Row]) -> list[str]:
 
     A verdict against a dense model that more epochs might have made better is marked by "?".
     """
-    lines = []
+    lines = [ELSEWHERE] if _is_elsewhere(rows[0]) else []
     short = [f"{row['level']:.0f}" for row in rows[1:] if row.get("cut_short")]
     if rows[0].get("cut_short"):
         lines.append(f"{CUT_SHORT} Its verdicts are marked ?; raise --epochs.")
@@ -96,14 +98,15 @@ def sentence(rows: list[Row], num_users: int, k: int = 20) -> str:
       k: places of Recall.
     """
     name, dense, best = f"recall@{k}", rows[0], sparsest_winner(rows)
+    elsewhere = _is_elsewhere(dense)
+    model = "given table" if elsewhere else "dense model"
+    reached = f"{dense[name]:.4f}" + ("" if elsewhere else f" at epoch {dense['best_epoch']:.0f}")
     if len(rows) == 1:
-        return (
-            f"Only the dense model was trained: test Recall@{k} {dense[name]:.4f} at epoch {dense['best_epoch']:.0f}."
-        )
+        return f"Only the {model} was {'measured' if elsewhere else 'trained'}: test Recall@{k} {reached}."
     if best is None:
+        early = "" if elsewhere else " as early"
         return (
-            f"No ticket wins: none of the {len(rows) - 1} is as good as the dense model "
-            f"(test Recall@{k} {dense[name]:.4f} at epoch {dense['best_epoch']:.0f}) as early."
+            f"No ticket wins: none of the {len(rows) - 1} is as good as the {model} (test Recall@{k} {reached}){early}."
         )
     test = f"paired t-test over {num_users:,} users"
     if best.get("num_seeds", 1) > 1:
@@ -111,10 +114,15 @@ def sentence(rows: list[Row], num_users: int, k: int = 20) -> str:
     unsure = " (?)" if dense.get("cut_short") else ""
     return (
         f"The sparsest winning ticket{unsure} is level {best['level']}: with {best['sparsity']:.1%} of the entries "
-        f"pruned it reaches test Recall@{k} {best[name]:.4f} at epoch {best['best_epoch']:.0f}, the dense model "
-        f"{dense[name]:.4f} at epoch {dense['best_epoch']:.0f} (difference {best['difference']:+.4f}, 95% interval "
+        f"pruned it reaches test Recall@{k} {best[name]:.4f} at epoch {best['best_epoch']:.0f}, the {model} "
+        f"{reached} (difference {best['difference']:+.4f}, 95% interval "
         f"{best['interval_low']:+.4f} to {best['interval_high']:+.4f}, {test})."
     )
+
+
+def _is_elsewhere(row: Row) -> bool:
+    """Whether it is a table that was trained elsewhere: a level that trains has an epoch at least."""
+    return row["level"] == 0 and row.get("epochs") == 0
 
 
 def _mark(row: Row, dense: Row, best: Row | None) -> str:

@@ -69,4 +69,8 @@ def sparsest_winner_interval(runs: Sequence[Sequence[Result]], k: int = 20) -> t
 def _of_seeds(runs: Sequence[Sequence[Result]], k: int) -> tuple[np.ndarray, np.ndarray]:
     """[S, L, U] float64 Recall@k of each user, and [S, L] best epochs."""
     values = np.asarray([[result.per_user[f"recall@{k}"] for result in run] for run in runs], np.float64)
-    return values, np.asarray([[result.best_epoch for result in run] for run in runs])
+    epochs = np.asarray([[result.best_epoch for result in run] for run in runs])
+    # A table that was trained elsewhere has no epoch to be later than.
+    elsewhere = [run[0].epochs == 0 for run in runs]
+    epochs[elsewhere, 0] = epochs[elsewhere].max(axis=1)
+    return values, epochs

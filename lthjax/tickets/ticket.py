@@ -33,7 +33,7 @@ class Ticket:
       metrics: means over users of the test part, "recall@20" and so on, and of the validation part, "valid_recall@20".
       users: [U] users with test items.
       per_user: the test metrics of each of those users, name -> [U].
-      best_epoch: epoch of `trained`, from 1.
+      best_epoch: epoch of `trained`, from 1; 0 of a table that was trained elsewhere.
       epochs: epochs trained until patience or the limit.
       seconds: wall-clock time of this level.
       verdict: against the dense model of the same run.
@@ -41,7 +41,7 @@ class Ticket:
       settings: of the run.
       optimizer: "adam", or the fingerprint of one that was given in code.
       given: fingerprints of other functions that were given in code, by what they are: "backbone", "loss", "score",
-        "search".
+        "search"; and of a table that was trained elsewhere, "dense".
       fingerprint: of the data split.
       tied_users: test users of whose first 21 items two score alike; None in tickets of older versions.
       cost: of the search for it and of its training; None in tickets of older versions.

@@ -86,6 +86,15 @@ def of_loss(loss: Loss) -> str:
     return _by_values(loss, [(final, layer0, batch), (layer0, final, batch)])
 
 
+def of_table(table: Embeddings) -> str:
+    """The name of a table that was trained elsewhere: it changes with any value."""
+    digest = hashlib.sha256()
+    for side in table:
+        digest.update(f"{side.shape}".encode())
+        digest.update(np.ascontiguousarray(side, "<f4").tobytes())
+    return f"given, {digest.hexdigest()[:12]}"
+
+
 def of_code(function: Callable) -> str:
     """The name of a function by its code: that of helpers in its module and values that it holds too.
 

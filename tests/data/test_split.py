@@ -159,3 +159,14 @@ def test_ids_of_a_split_made_by_hand(ids, said):
     pairs = np.array([[0, 0]], np.int32)
     with pytest.raises(DataError, match=said):
         Split("mine", ids, np.array([7]), (), pairs, pairs, pairs)
+
+
+def test_a_part_as_a_matrix(tiny_split):
+    for part in ("train", "valid", "test"):
+        matrix = tiny_split.matrix(part)
+        assert (matrix.shape, matrix.dtype, matrix.has_canonical_format) == ((7, 11), np.float32, True)
+        np.testing.assert_array_equal(np.argwhere(matrix.toarray() == 1), getattr(tiny_split, part))
+        assert matrix.sum() == len(getattr(tiny_split, part))
+    np.testing.assert_array_equal(tiny_split.matrix().toarray(), tiny_split.matrix("train").toarray())
+    with pytest.raises(DataError, match=r"wanted train, valid or test; got 'vaild' \(did you mean valid\?\)"):
+        tiny_split.matrix("vaild")
