@@ -17,6 +17,7 @@ import optax
 from lthjax.baselines import lcm as linear_maps
 from lthjax.baselines import magprune
 from lthjax.baselines import pep as thresholds
+from lthjax.errors import SettingsError
 from lthjax.model.tables import Draw
 from lthjax.pruning import masks as masking
 from lthjax.pruning.schedule import at_sparsity
@@ -71,7 +72,10 @@ def pep(
 
     Raises:
       TrainingError: a target is not reached; the results of lower ones have been yielded by then.
+      SettingsError: the dense model is a table that was trained elsewhere, whose first values are not known.
     """
+    if "dense" in dense.given:
+        raise SettingsError("PEP: wanted a dense model with first values; got a table that was trained elsewhere.")
     search = search or Search()
     program = _search_program(problem, search, lambda key, num_users, num_items, dim: dense.start)
     key = problem.key(Purpose.PEP_SEARCH)

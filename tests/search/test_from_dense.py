@@ -369,6 +369,8 @@ def test_magprune_and_the_simple_baselines_are_judged_against_it(given, tastes):
     (pruned,) = records.magnitude_pruning(problem, given, [0.5])
     assert (pruned.sparsity, pruned.best_epoch, pruned.epochs) == (0.5, 0, 0)
     assert pruned.verdict.name != "slower"
+    with pytest.raises(SettingsError, match="PEP: wanted a dense model with first values"):
+        next(records.pep(problem, given, [0.5]))
     again = next(one for one in simple.results(problem, given) if one.method == f"PureSVD, F = {DIM}")
     assert again.verdict.difference == pytest.approx(0, abs=1e-6)
 
