@@ -28,8 +28,9 @@ from lthjax.search.problem import backbone_of_ticket, test_task
 from lthjax.search.retrain import retrain
 from lthjax.serving import export as exporting
 from lthjax.serving import fold_in as folding
-from lthjax.serving.compressed import CompressedTicket
+from lthjax.serving.compressed import By, CompressedTicket
 from lthjax.serving.ids import Ranked
+from lthjax.serving.item_index import ItemIndex, Kind
 from lthjax.settings import DataSettings, Settings, SplitSettings, names
 from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.ticket import Ticket
@@ -92,6 +93,11 @@ class FoundTicket:
     def _serving(self) -> CompressedTicket:
         return exporting.serving(self.ticket, self._split(), backbone=self._backbone)
 
+    @functools.cached_property
+    def _propagating(self) -> CompressedTicket:
+        """The same, with what LightGCN gives a new user."""
+        return dataclasses.replace(self._serving, item_layers=exporting.item_layers(self.ticket, self._split()))
+
     def embeddings(self) -> Embeddings:
         """Final embeddings, whose inner products are the scores: MF's table, LightGCN's propagated layers."""
         return self._final
@@ -141,9 +147,22 @@ class FoundTicket:
         """Give new users, or items, an embedding inside the ticket; as `lthjax.fold_in`, on the data of the run."""
         return folding.fold_in(self.ticket, self._split(), interactions, side, **options)
 
-    def recommend(self, user_ids: Any, k: int = 20, exclude_seen: bool = True, items: Any = None) -> Ranked:
+    def recommend(
+        self, user_ids: Any, k: int = 20, exclude_seen: bool = True, items: Any = None, candidates: Any = None
+    ) -> Ranked:
         """The k best items for each user, by original ids; as `CompressedTicket.recommend`."""
-        return self._serving.recommend(user_ids, k, exclude_seen, items)
+        return self._serving.recommend(user_ids, k, exclude_seen, items, candidates)
+
+    def recommend_users(self, item_ids: Any, k: int = 20, exclude_seen: bool = True, users: Any = None) -> Ranked:
+        """The k best users for each item, by original ids; as `CompressedTicket.recommend_users`."""
+        return self._serving.recommend_users(item_ids, k, exclude_seen, users)
+
+    def recommend_for_basket(
+        self, baskets: Any, k: int = 20, exclude_basket: bool = True, items: Any = None, by: By = "ridge"
+    ) -> Ranked:
+        """The k best items for each basket of items without a user; as `CompressedTicket.recommend_for_basket`."""
+        served = self._propagating if by == "propagation" else self._serving
+        return served.recommend_for_basket(baskets, k, exclude_basket, items, by)
 
     def similar_items(self, item_ids: Any, k: int = 20) -> Ranked:
         """The k items with the highest cosine to each item, itself left out, by original ids."""
@@ -153,8 +172,12 @@ class FoundTicket:
         """The k users with the highest cosine to each user, themselves left out, by original ids."""
         return self._serving.similar_users(user_ids, k)
 
+    def index(self, kind: Kind = "faiss", **options: Any) -> ItemIndex:
+        """The items as an index of FAISS or hnswlib, to be searched by original ids; as `CompressedTicket.index`."""
+        return self._serving.index(kind, **options)
+
     def export(self, path: str | Path, **options: Any) -> Path:
-        """Write one small file that `lthjax.load_compressed` serves without JAX; options as in `lthjax.export`."""
+        """Write one file: for `lthjax.load_compressed`, or as safetensors or SciPy's; options as in `lthjax.export`."""
         return exporting.export(self.ticket, self._split(), path, backbone=self._backbone, **options)
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ from lthjax.model import backbones
 from lthjax.model.backbones import Backbone
 from lthjax.pruning.rules import prune_to_sparsity
 from lthjax.search.problem import backbone_of_ticket
-from lthjax.serving import compressed, file_format
+from lthjax.serving import compressed, file_format, scipy_lightgcn
 from lthjax.serving.compressed import CompressedTicket
 from lthjax.serving.file_format import Contents, Tables
 from lthjax.serving.packing import Layout, Values
@@ -112,7 +112,7 @@ def contents_of(
     """
     ticket, stored = ticketing.whole(ticket), stored or Stored()
     settings = ticket.settings
-    propagates = settings.model == "lightgcn" and settings.layers > 0 and "backbone" not in ticket.given
+    propagates = _propagates(ticket)
     _check(ticket, split, stored, propagates)
     at_load = stored.store == "layer0" and propagates
     table = ticket.trained if at_load else final_embeddings(ticket, split, backbone)
@@ -176,3 +176,16 @@ def final_embeddings(ticket: Ticket, split: Split, backbone: Backbone | None = N
     if embed is backbones.mf:
         return ticket.trained
     return jax.jit(embed)(ticket.trained, graphs.from_pairs(split.train, split.num_users, split.num_items))
+
+
+def item_layers(ticket: Ticket, split: Split) -> np.ndarray | None:
+    """[N, F] of LightGCN, see `baskets.propagate`; None for other models."""
+    if not _propagates(ticket):
+        return None
+    settings, tables = ticket.settings, (np.asarray(side) for side in ticket.trained)
+    return scipy_lightgcn.lightgcn(*tables, split.train, settings.layers, settings.combine).item_layers
+
+
+def _propagates(ticket: Ticket) -> bool:
+    settings = ticket.settings
+    return settings.model == "lightgcn" and settings.layers > 0 and "backbone" not in ticket.given

@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import sparse
 
 from lthjax.data import resolve
 from lthjax.data.split import Split
@@ -22,7 +21,7 @@ from lthjax.evaluation import breakdown
 from lthjax.graph import id_sets
 from lthjax.graph.propagate import propagate
 from lthjax.search.problem import prepare
-from lthjax.serving import ids, new_rows
+from lthjax.serving import ids, new_rows, scipy_lightgcn
 from lthjax.serving.new_rows import Side
 from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.ticket import Ticket
@@ -110,7 +109,7 @@ def fold_in(
     final = np.zeros((met.shape[0], settings.dim), np.float32)
     if num_layers:
         layers = getattr(_sum_of_layers(problem.graph, ticket.trained, num_layers - 1), other)
-        final += weight * propagated(met, np.asarray(layers), others_degree)
+        final += weight * scipy_lightgcn.new_rows(met, np.asarray(layers), others_degree)
     layer0 = masks = None
     if steps:
         pairs = np.stack([np.repeat(np.arange(len(met_degree)), met_degree), met.indices], axis=1)
@@ -163,19 +162,6 @@ def _check(side: str, keep: str, learning_rate: float, whole: dict[str, tuple[in
 
 
 _sum_of_layers = jax.jit(propagate, static_argnums=2)
-
-
-def propagated(met: sparse.csr_array, layers: np.ndarray, degree: np.ndarray) -> np.ndarray:
-    """[R, F], layers 1 to K of new rows, summed: one product, since propagation is linear.
-
-    Args:
-      met: [R, N], 1 where they have met.
-      layers: [N, F], layers 0 to K - 1 of the known rows, summed.
-      degree: [N], of the known rows, in training; positive wherever `met` is.
-    """
-    met_degree = np.diff(met.indptr)
-    values = 1 / np.sqrt(np.repeat(met_degree, met_degree).astype(np.float64) * degree[met.indices])
-    return sparse.csr_array((values.astype(np.float32), met.indices, met.indptr), shape=met.shape) @ layers
 
 
 def entries_to_keep(masks: np.ndarray, degree: np.ndarray, new_degree: np.ndarray, keep: Keep) -> np.ndarray:
