@@ -8,7 +8,6 @@ Letters: M users, N items, F dimensions, B queries, K items per list.
 """
 
 import dataclasses
-import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
@@ -18,7 +17,7 @@ import numpy as np
 from lthjax.data import id_lists
 from lthjax.data.id_lists import IdLists
 from lthjax.errors import SettingsError
-from lthjax.serving import ids, top_k
+from lthjax.serving import ids, optional, top_k
 from lthjax.serving.ids import Ranked
 from lthjax.serving.top_k import Best
 
@@ -149,7 +148,7 @@ def faiss_index(searched: Searched, *, factory: str = "Flat") -> ItemIndex:
     Raises:
       SettingsError: FAISS is not installed, or cannot make such an index of these items.
     """
-    faiss = _package("faiss", "faiss-cpu", "faiss")
+    faiss = optional.package("faiss", "faiss-cpu", "faiss")
     if not isinstance(factory, str):
         raise SettingsError(f"factory: wanted text, as faiss.index_factory takes it; got {factory!r:.60}.")
     item = np.ascontiguousarray(searched.item, np.float32)
@@ -192,7 +191,7 @@ def hnsw_index(
     Raises:
       SettingsError: hnswlib is not installed, or a number out of its range.
     """
-    hnswlib = _package("hnswlib", "hnswlib", "hnswlib")
+    hnswlib = optional.package("hnswlib", "hnswlib")
     numbers = {
         "M": (M, 2),
         "ef_construction": (ef_construction, 1),
@@ -223,13 +222,3 @@ def hnsw_index(
 
 
 _MAKERS = {"faiss": faiss_index, "hnsw": hnsw_index}
-
-
-def _package(module: str, name: str, extra: str) -> Any:
-    """An optional package, or one line that says how to get it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise SettingsError(
-            f'wanted the package {name}; it is not installed: pip install {name}, or -e ".[{extra}]".'
-        ) from error
