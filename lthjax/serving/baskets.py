@@ -37,11 +37,11 @@ def ridge(items: Table, baskets: IdLists, sums: Sums) -> np.ndarray:
         x = argmin  mean over i in S, j not in S of (<x, y_i - y_j> - 1)^2  +  (tr H / F) |x|^2,
         (H + (tr H / F) I) x = mean over S of y_i - mean over the others of y_j.
 
-    The first term is the users' step of RankALS (Takács and Tikk 2012) for one user; it is also, but for the length of x, the second-order
-    Taylor expansion at x = 0 of BPR's loss, which the items were trained with. The weight of the second, the mean
-    eigenvalue of H, makes the ranking independent of the tables' scale. MovieLens, users given by their training items
-    alone, test Recall@20: MF .195 (their trained rows .196, the mean of the items .183), LightGCN .207 (trained .208,
-    propagated .203); given by five of them .162 and .183 (propagated .177).
+    The first term is the users' step of RankALS (Takács and Tikk 2012) for one user; but for the length of x it is also
+    the second-order Taylor expansion, at x = 0, of BPR's loss, which the items were trained with. The weight of the
+    second, the mean eigenvalue of H, makes the ranking independent of the tables' scale. MovieLens, users given by
+    their training items alone, test Recall@20: MF .195 (their trained rows .196, the mean of the items .183), LightGCN
+    .207 (trained .208, propagated .203); given by five of them .162 and .183 (propagated .177).
 
     An empty basket, and one of all items, gives zeros.
 

@@ -3,7 +3,6 @@
 import sys
 
 import faiss
-import hnswlib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -96,6 +95,7 @@ def test_flat_breaks_ties_as_recommend_does(data):
 )
 def test_approximate_ones_find_nearly_all(large, kind, options, least):
     """Share of the exact ten, over users with an entry; nothing that is seen, and scores that are right."""
+    pytest.importorskip("hnswlib" if kind == "hnsw" else "faiss")
     found, exact = large.index(kind, **options), large.recommend(large.user_ids, 10)
     ranked = found.search(large.user_ids, 10)
     counted = ~ranked.is_popularity
@@ -112,6 +112,7 @@ def test_approximate_ones_find_nearly_all(large, kind, options, least):
 
 
 def test_hnswlib_is_hnswlibs_own(large):
+    hnswlib = pytest.importorskip("hnswlib")
     found = large.index("hnsw", M=8, ef_construction=50, ef=70, seed=3)
     assert isinstance(found.index, hnswlib.Index)
     index = found.index
@@ -125,6 +126,7 @@ def test_hnswlib_is_hnswlibs_own(large):
 
 def test_a_graph_that_reaches_too_few_says_so():
     """Items in two far groups, two links each: from one the other is not reached."""
+    pytest.importorskip("hnswlib")
     rng = np.random.default_rng(0)
     item = np.concatenate([rng.standard_normal((400, 2)) + far for far in ([30, 0], [-30, 0])]).astype(np.float32)
     served = served_of(item[:3], item)
@@ -163,6 +165,8 @@ def test_a_found_ticket_has_it_too(tiny_split, some_masks, make_ticket):
     ],
 )
 def test_choices_that_cannot_be(large, kind, options, wanted):
+    if kind == "hnsw":
+        pytest.importorskip("hnswlib")
     with pytest.raises(SettingsError, match=wanted) as caught:
         large.index(kind, **options)
     assert "\n" not in str(caught.value)
