@@ -21,7 +21,9 @@ from lthjax.data.split import Split
 from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError
 from lthjax.evaluation import ranking as evaluate
+from lthjax.evaluation import verdict as verdicts
 from lthjax.evaluation.ranking import RankingMetrics
+from lthjax.evaluation.verdict import Verdict
 from lthjax.model.backbones import Backbone, mf
 from lthjax.pruning import masks as masking
 from lthjax.search.problem import backbone_of_ticket, test_task
@@ -169,6 +171,33 @@ class FoundTicket:
     def _repr_html_(self) -> str:
         """The line, for notebooks."""
         return f"<b>Ticket</b> {html.escape(self._title())}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class LevelOfSeeds(FoundTicket):
+    """A level of runs that differ in their seed: row, metrics and verdict are over all seeds.
+
+    Whatever needs one table (masks, weights, recommendations, exports, evaluations) is the first seed's, at every
+    level, so that levels can be compared; `seeds[3]` is the same level of seed 3.
+
+    Attributes:
+      seeds: seed -> its ticket, ascending.
+    """
+
+    seeds: Mapping[int, FoundTicket] = dataclasses.field(default_factory=dict)
+
+    metrics = property(
+        lambda self: {name: self.row[name] for name in next(iter(self.seeds.values())).metrics},
+        doc="Means over users and seeds of test and, as `valid_...`, validation.",
+    )
+    verdict = property(
+        lambda self: Verdict(*(self.row[name] for name in verdicts.DENSE.columns())),
+        doc="Against the dense models of all seeds.",
+    )
+
+    def _title(self) -> str:
+        first, *_ = self.seeds
+        return f"{super()._title()}; mean of {len(self.seeds)} seeds, arrays of seed {first}"
 
 
 def _other(own: Split, data: Any, settings: Settings) -> Split:

@@ -87,6 +87,7 @@ def execute(
       options: how it is carried out.
     """
     with contextlib.ExitStack() as stack:
+        check_folders(problems, paths)
         runs = []
         for problem, path in zip(problems, paths, strict=True):
             run = _Run(problem, _begun(search, problem), given_dense.get(problem.settings.seed))
@@ -106,6 +107,21 @@ def execute(
         for run in runs:
             if run.folder and run.rows:
                 run.folder.write_results(list(run.rows.values()))
+
+
+def check_folders(problems: Sequence[Problem], paths: Sequence[Path | None]) -> None:
+    """Look into the run folders of all problems before the first goes on.
+
+    Args:
+      problems: one after the other.
+      paths: the run folder of each, or None.
+
+    Raises:
+      SettingsError: one was made with another setting.
+    """
+    for problem, path in zip(problems, paths, strict=True):
+        if path is not None:
+            folders.check_folder(path, _description(problem))
 
 
 def _rounds(runs: list[_Run], bars: progress.Bars, options: Options) -> Iterator[Ticket]:
@@ -225,7 +241,7 @@ def _stretch(tasks: list[_Task], bars: progress.Bars) -> list[Stretched]:
 def _settle_progress(run: _Run, item: Progress, options: Options) -> Any:
     """Keep how far a search is, on disk now and then; the first is answered by the last one that lies there."""
     is_first = run.progress is None
-    if is_first and run.folder and (saved := run.folder.load_progress(item.carry)) is not None:
+    if is_first and run.folder and (saved := run.folder.load_progress(*item)) is not None:
         run.num_progress, item = saved[0], Progress(saved[1])
         run.saved_progress = run.num_progress, time.monotonic()
     run.progress, run.num_progress = item, run.num_progress + (not is_first)

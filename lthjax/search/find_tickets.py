@@ -17,15 +17,16 @@ from lthjax.model.losses import Loss
 from lthjax.pruning.rules import Score
 from lthjax.search.dynamic import dynamic
 from lthjax.search.early import early
-from lthjax.search.executor import Options, execute
+from lthjax.search.executor import Options, check_folders, execute
 from lthjax.search.gradual import gradual
 from lthjax.search.imp import imp
 from lthjax.search.one_shot import one_shot
 from lthjax.search.problem import Given, Problem, prepare
 from lthjax.search.short import short
-from lthjax.search.steps import Search
+from lthjax.search.steps import Search, first_state
 from lthjax.settings import MOST_SEEDS, PruningSettings, Settings, names
-from lthjax.tickets.ticket import Ticket
+from lthjax.tickets import extension
+from lthjax.tickets.ticket import Ticket, with_states
 
 SEARCHES: dict[str, Search] = {  # by the names of --search
     "imp": imp,
@@ -70,11 +71,12 @@ def find_tickets(
       loss: (final embeddings, layer-0 embeddings, batch) -> number; in place of BPR with `l2`.
       optimizer: any Optax transformation; by default Adam with `settings.learning_rate`.
       out: run folder; with `seeds` each has its own in there, `seed_0` and so on. With one, the same call again goes on
-        where it was stopped, if it is given the same functions; without one nothing is written.
+        where it was stopped, if it is given the same functions, and one with more levels, sparser sparsities or more
+        seeds adds them (`lthjax.tickets.extension`); without one nothing is written.
       settings: where to start from; by default `Settings()`, or `presets.lightgcn` with `model="lightgcn"`.
       seeds: a number of runs that start from `settings.seed` and count up, or the seeds themselves.
       dense: finished dense models (level 0), each for the run with its seed, which then trains none of its own: runs
-        that differ in how they prune can share it.
+        that differ in how they prune can share it, in memory or from `load_ticket`.
       together: train as one program what does not wait for one another: seeds, and levels that are all pruned from the
         dense model; None does so but on a CPU, where it is not faster (`experiments.speed.population`).
       show_progress: progress bars; None shows them on a terminal.
@@ -92,9 +94,8 @@ def find_tickets(
     of_model = presets.for_model("none", changes.get("model", "mf"))
     settings, split = resolve.settle(data, settings or presets.find(of_model), changes)
     problem = prepare(split, settings, Given(search, score, backbone, loss, optimizer))
-    given_dense = {ticket.settings.seed: ticket for ticket in ([dense] if isinstance(dense, Ticket) else dense)}
-    for ticket in given_dense.values():
-        _check_dense(ticket, problem)
+    dense = [dense] if isinstance(dense, Ticket) else dense
+    given_dense = {ticket.settings.seed: _checked_dense(ticket, problem) for ticket in dense}
     together = jax.default_backend() != "cpu" if together is None else together
     options = Options(together, show_progress, save_seconds)
     search, out = search or SEARCHES[settings.search_name], None if out is None else Path(out)
@@ -104,25 +105,34 @@ def find_tickets(
     paths = [None if out is None else out / f"seed_{problem.settings.seed}" for problem in problems]
     if together:
         return execute(search, problems, paths, given_dense, options)
-    in_turn = (execute(search, [one], [path], given_dense, options) for one, path in zip(problems, paths, strict=True))
-    return (ticket for tickets in in_turn for ticket in tickets)
+    return _in_turn(search, problems, paths, given_dense, options)
+
+
+def _in_turn(search: Search, problems: list[Problem], paths: list[Path | None], *rest: Any) -> Iterator[Ticket]:
+    """Seed after seed, once all folders are known to be theirs."""
+    check_folders(problems, paths)
+    for problem, path in zip(problems, paths, strict=True):
+        yield from execute(search, [problem], [path], *rest)
 
 
 _MAY_DIFFER = {"preset", "data", "split", "seed", *names(PruningSettings)}  # a fingerprint tells data and split apart
 
 
-def _check_dense(ticket: Ticket, problem: Problem) -> None:
-    """Raise SettingsError where a dense model is not the one that the run would train."""
+def _checked_dense(ticket: Ticket, problem: Problem) -> Ticket:
+    """A dense model with its states restored; raises SettingsError where it is not the one that the run would train."""
     settings = problem.settings
+    may_differ = _MAY_DIFFER
+    if _ends_alike(ticket, settings):
+        may_differ = may_differ | {"epochs", "patience"}
     wanted = {name: (getattr(settings, name), getattr(ticket.settings, name)) for name in names(Settings)}
     wanted |= {"optimizer": (problem.optimizer_name, ticket.optimizer)}
     wanted |= {kind: (problem.given.get(kind), ticket.given.get(kind)) for kind in ("backbone", "loss")}
     for name, (value, came) in wanted.items():
-        if name not in _MAY_DIFFER and value != came:
+        if name not in may_differ and value != came:
             raise SettingsError(f"dense: wanted a model with {name} {value}; got {came}.")
     if ticket.level or ticket.fingerprint != problem.split.fingerprint:
         raise SettingsError(f"dense: wanted level 0 on {problem.split.name}; got level {ticket.level}, or other data.")
-    before = ticket.settings
+    ticket, before = with_states(ticket, first_state(problem)), ticket.settings
     needs_final = "last" in (settings.prune_from, before.prune_from) or settings.rewind == "none"
     lacks_origin = settings.rewind_epoch is not None and settings.rewind != before.rewind
     if lacks_origin or (needs_final and ticket.final is None):
@@ -130,6 +140,14 @@ def _check_dense(ticket: Ticket, problem: Problem) -> None:
             f"dense: wanted a model that kept what --rewind {settings.rewind} and --prune-from {settings.prune_from} "
             f"need; got one of --rewind {before.rewind} and --prune-from {before.prune_from}."
         )
+    return ticket
+
+
+def _ends_alike(ticket: Ticket, settings: Settings) -> bool:
+    """Whether a model that was trained with shorter epochs or patience would be the same with these."""
+    before = ticket.settings
+    grows = all(extension.obstacle(name, before, settings, False) is None for name in ("epochs", "patience"))
+    return grows and not extension.trains_on(ticket.best_epoch, ticket.epochs, settings)
 
 
 def _seeds(seeds: int | Iterable[int], first: int) -> list[int]:

@@ -77,6 +77,7 @@ class Progress(NamedTuple):
     """How far a search is; the first one that a run yields is answered by the last one that was saved, if any."""
 
     carry: Any  # a pytree of arrays, of the same shapes each time
+    grows: bool = False  # of the first: one of fewer levels may be gone on from, what it lacks being as in this one
 
 
 Item = Request | Stretch | Progress  # what searches yield

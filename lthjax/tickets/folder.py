@@ -7,6 +7,7 @@
     snapshots/level_03-.../ the level in work, to go on with; gone when the level is done
     snapshots/search-.../   how far a search is that trains besides its tickets
 
+A run goes on as it was made, or with more of what `extension` allows; config.json then says so under "extended".
 results.csv and log.jsonl are views: what counts are the tickets. Whatever is replaced is written to the side and
 renamed; a process killed at any moment leaves a folder that the next one can go on with.
 """
@@ -29,7 +30,10 @@ from lthjax.pruning import masks as masking
 from lthjax.runtime import checkpoint, files
 from lthjax.runtime.environment import environment
 from lthjax.settings import Settings, flag, from_record
+from lthjax.tickets import extension
 from lthjax.tickets import ticket as ticketing
+from lthjax.tickets.extension import Change
+from lthjax.tickets.places import runs_in, ticket_levels, ticket_place
 from lthjax.tickets.ticket import Ticket
 from lthjax.training.fit import Evaluation, FitState
 from lthjax.training.step import TrainState
@@ -61,6 +65,7 @@ class RunFolder:
         try:
             ticket = _read(lambda: ticketing.from_checkpoint(*checkpoint.load(path), state), path)
             self._check_own(path, ticket.level, level, ticketing.description(ticket))
+            ticket = self._as_of_today(path, ticket)
             if not masking.are_equal(ticket.masks, masks):
                 raise CheckpointError(f"{path}: its masks are not those that the level before it leads to.")
         except CheckpointError as error:
@@ -101,9 +106,14 @@ class RunFolder:
 
         def read(path: Path) -> FitState:
             arrays, facts = checkpoint.load(path)
-            self._check_own(path, facts["level"], level, facts.get("made_with", self.config))
+            made_with = facts.get("made_with", self.config)
+            self._check_own(path, facts["level"], level, made_with)
             kept = template.train if facts["kept"] else None
-            return checkpoint.restore_leaves(template.replace(kept=kept), arrays)
+            state = checkpoint.restore_leaves(template.replace(kept=kept), arrays)
+            before, now = from_record(made_with["settings"]), self._settings
+            if before.epochs < now.epochs and int(state.evaluated_epoch) % now.eval_every:
+                raise CheckpointError(f"{path} was evaluated for the end of {before.epochs} epochs.")
+            return state
 
         return _read_newest(self._snapshots(level), read, "Going on from before it.")
 
@@ -117,19 +127,26 @@ class RunFolder:
         path = self.path / "snapshots" / f"search-{number:06d}"
         self._save_newest(path, self._progress(), carry, {"number": number})
 
-    def load_progress(self, template: Any) -> tuple[int, Any] | None:
+    def load_progress(self, template: Any, grows: bool = False) -> tuple[int, Any] | None:
         """The number and the carry that were kept last, or None; a damaged one is told and removed.
 
         Args:
           template: a carry of the same shapes.
+          grows: one that was kept when the run had fewer levels goes on, with those of the template for the others;
+            else it is removed.
 
         Raises:
           SettingsError: it is another run's.
         """
 
-        def read(path: Path) -> tuple[int, Any]:
+        def read(path: Path) -> tuple[int, Any] | None:
             arrays, facts = checkpoint.load(path)
             self._check_own(path, 0, 0, facts["made_with"])
+            if from_record(facts["made_with"]["settings"]).num_levels < self._settings.num_levels:
+                if not grows:
+                    shutil.rmtree(path, ignore_errors=True)
+                    return None
+                arrays = extension.filled(arrays, checkpoint.named_leaves(template))
             return facts["number"], checkpoint.restore_leaves(template, arrays)
 
         return _read_newest(self._progress(), read, "The search begins anew.")
@@ -182,13 +199,27 @@ class RunFolder:
         """Write results.csv anew."""
         files.write_table(self.path / "results.csv", rows)
 
+    @functools.cached_property
+    def _settings(self) -> Settings:
+        return from_record(self.config["settings"])
+
+    def _as_of_today(self, path: Path, ticket: Ticket) -> Ticket:
+        """A ticket that was made before the run was added to, as if made in one go."""
+        today = extension.as_of(ticket, self._settings)
+        if today.settings != ticket.settings and extension.trains_on(ticket.best_epoch, ticket.epochs, self._settings):
+            raise SettingsError(
+                f"{path}: wanted one of this run, with --epochs {self._settings.epochs} and --patience "
+                f"{self._settings.patience}; got one that ended before. Move it away, or choose another --out."
+            )
+        return today
+
     def _check_own(self, path: Path, level: int, wanted_level: int, made_with: Mapping[str, Any]) -> None:
         """Raise SettingsError where a ticket or snapshot is not this run's, or not of its level."""
-        wanted = {"level": wanted_level, **_identity(self.config)}
-        for name, value in ({"level": level} | _identity(made_with)).items():
-            if value != wanted[name]:
+        changes = [Change("level", level, wanted_level, "")] if level != wanted_level else []
+        for change in [*changes, *_changes(made_with, self.config)]:
+            if change.obstacle is not None:
                 raise SettingsError(
-                    f"{path}: wanted one of this run, with {name} {wanted[name]}; got one with {value}. "
+                    f"{path}: wanted one of this run, with {change.name} {change.now}; got one with {change.was}. "
                     "Move it away, or choose another --out."
                 )
 
@@ -208,7 +239,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def open_folder(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
-    """Make a run folder, or go on in one that was made with the same settings, functions and data.
+    """Make a run folder, or go on in one that was made with the same settings, functions and data, or with less.
 
     Args:
       path: the folder.
@@ -236,15 +267,27 @@ def open_folder(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
         yield folder
 
 
-def ticket_place(folder: Path, level: int) -> Path:
-    """Where the ticket of a level lies in a run folder."""
-    return folder / "tickets" / f"level_{level:02d}"
+def check_folder(path: Path, config: dict[str, Any]) -> None:
+    """Raise as `open_folder` where a folder is another run's; nothing is written, and none need be there.
+
+    Args:
+      path: the folder.
+      config: of `describe`.
+    """
+    if (path / "config.json").exists():
+        _compared(path, json.loads(json.dumps(config)))
 
 
-def ticket_levels(folder: Path) -> list[int]:
-    """Levels whose tickets lie in a run folder, ascending."""
-    names = (path.name.removeprefix("level_") for path in (folder / "tickets").glob("level_*") if path.is_dir())
-    return sorted(int(name) for name in names if name.isdecimal())
+def dense_models(folder: Path) -> list[Ticket]:
+    """The dense model of a run folder, or those of all its seeds.
+
+    Raises:
+      SettingsError: none is finished there.
+    """
+    places = [ticket_place(place, 0) for place in runs_in(folder)]
+    if not (found := [ticketing.load_ticket(place) for place in places if place.is_dir()]):
+        raise SettingsError(f"--dense: wanted a run folder with a finished dense model; {folder} has none.")
+    return found
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
@@ -352,9 +395,30 @@ def _settle_config(folder: RunFolder, config: dict[str, Any]) -> None:
                 folder._check_own(ticket_place(folder.path, level), ticket.level, level, ticketing.description(ticket))
         files.write_text(path, json.dumps(config, indent=1) + "\n")
         return
+    before, grown = _compared(folder.path, config)
+    for name in ("versions", "device"):
+        if before[name] != config[name]:
+            warnings.warn(
+                f"{folder.path} was begun with {name} {_changed(before[name], config[name])}; "
+                "what is trained from here on may differ in the last digits.",
+                stacklevel=2,
+            )
+    if grown:
+        files.write_text(path, json.dumps(extension.extended(before, config, grown), indent=1) + "\n")
+
+
+def _compared(folder: Path, config: dict[str, Any]) -> tuple[dict[str, Any], list[Change]]:
+    """The config.json of a folder, and what has grown since.
+
+    Raises:
+      SettingsError: something else has changed; names it, and says what to do.
+      CheckpointError: config.json is damaged.
+    """
+    path = folder / "config.json"
     try:
         before = files.read_json(path)
-        _check_same(folder.path, before, config)
+        _ = before["versions"], before["device"]
+        return before, extension.grown(folder, _changes(before, config), from_record(config["settings"]))
     except SettingsError:
         raise
     except CheckpointError as error:
@@ -363,19 +427,17 @@ def _settle_config(folder: RunFolder, config: dict[str, Any]) -> None:
         raise CheckpointError(f"{path} is damaged ({error}); choose another --out.") from error
 
 
-def _check_same(folder: Path, before: dict[str, Any], config: dict[str, Any]) -> None:
-    wanted = _identity(config)
-    for name, was in _identity(before).items():
-        if was != wanted[name]:
-            was, now = (repr(value) if name.startswith("--") else value for value in (was, wanted[name]))
-            raise SettingsError(f"{name}: {folder} was made with {was}; got {now}. Choose another --out.")
-    for name in ("versions", "device"):
-        if before[name] != config[name]:
-            warnings.warn(
-                f"{folder} was begun with {name} {_changed(before[name], config[name])}; "
-                "what is trained from here on may differ in the last digits.",
-                stacklevel=2,
-            )
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """What differs between two descriptions of a run, in the order of its settings."""
+    was, wanted = _identity(before), _identity(now)
+    settings = from_record(before["settings"]), from_record(now["settings"])
+    is_own_search = wanted["search"] is not None
+
+    def obstacle(name: str) -> str | None:
+        is_setting = name.startswith("--") and name != "--seeds"
+        return extension.obstacle(extension.setting(name), *settings, is_own_search) if is_setting else ""
+
+    return [Change(name, was[name], wanted[name], obstacle(name)) for name in was if was[name] != wanted[name]]
 
 
 def _changed(before: Any, now: Any) -> str:
