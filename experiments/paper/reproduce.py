@@ -83,7 +83,7 @@ class Reproduction(Study):
 
 def main(config: Reproduction) -> Path:
     """Run the parts, write the report; returns its path."""
-    out = Path(config.out) / f"{config.scale}-{config.seeds}-seeds"
+    out = Path(config.out) / scales.of_scale(config)
     for data, model in itertools.product(config.data, config.models):
         folder = out / f"{Path(data).stem}-{model}"
         flags = {name: getattr(config, name) for name in ("scale", "seeds", "out")}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.paper import scales
 from experiments.paper.scales import Study
 from lthjax import plots
 from lthjax.evaluation.verdict import WINNING
@@ -122,7 +123,7 @@ def write_study(study: Study, name: str, rows: Sequence[Row], text: str, draw: "
       text: the Markdown.
       draw: fills the figure.
     """
-    write_results(Path(study.results or study.out) / name, rows, text, draw)
+    write_results(scales.results_folder(study, name), rows, text, draw)
 
 
 def write_results(folder: Path, rows: Sequence[Row], text: str, draw: "Callable[[Figure], None]") -> None:
