@@ -16,6 +16,8 @@ _HOMES = {
     "retrain": "search.retrain",
     "load_run": "exploration.run",
     "explore": "exploration.ticket",
+    "compare": "exploration.compare",
+    "differences": "exploration.compare",
     "fold_in": "serving.fold_in",
     "load_split": "data.resolve",
     "keep_programs": "runtime.compilation",

@@ -4,7 +4,7 @@
 pruning, evaluation.
 """
 
-from lthjax.plots.curves import recall_vs_sparsity, save_recall_vs_sparsity, several, training_curves
+from lthjax.plots.curves import recall_vs_sparsity, save_comparison, save_recall_vs_sparsity, several, training_curves
 from lthjax.plots.style import MODELS, TICKET, WINNER, plain, readable, save, style
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "readable",
     "recall_vs_sparsity",
     "save",
+    "save_comparison",
     "save_recall_vs_sparsity",
     "several",
     "style",

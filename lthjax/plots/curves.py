@@ -42,7 +42,7 @@ def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 2
     return finish(ax, "entries pruned (%)", f"test Recall@{k}")
 
 
-def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: int = 20) -> "Axes":
+def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: int = 20, **legend: Any) -> "Axes":
     """Recall against sparsity of several variants.
 
     Bands are one standard deviation over seeds, stars the sparsest winning tickets, dotted lines the dense models.
@@ -51,6 +51,7 @@ def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: 
       variants: name -> rows of `Result.row` or `seeds.combine`, the dense level first.
       ax: where to draw.
       k: list length of Recall.
+      **legend: further properties of the legend.
     """
     name = f"recall@{k}"
     same_dense = len({rows[0][name] for rows in variants.values()}) == 1
@@ -68,7 +69,7 @@ def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: 
         if number == 0 or not same_dense:
             ax.axhline(recall[0], **baseline() | ({} if same_dense else {"color": color}), linewidth=1)
     title = "dotted: dense" + ("; star: sparsest winner" if any(map(_starred, variants.values())) else "")
-    legend = {"title": title, "title_fontsize": "x-small"}
+    legend = {"title": title, "title_fontsize": "x-small"} | legend
     return finish(ax, "entries pruned (%)", f"test Recall@{k}", **legend)
 
 
@@ -80,6 +81,24 @@ def _starred(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 def _star(row: Mapping[str, Any], metric: str, ax: "Axes", **line: Any) -> None:
     line |= {"marker": "*", "linestyle": "none", "markeredgecolor": ax.get_facecolor(), "zorder": 3}
     ax.plot(100 * row["sparsity"], row[metric], **line)
+
+
+def save_comparison(panels: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], path: Path, k: int = 20) -> None:
+    """Write Recall against sparsity of many runs as PNG, a panel for each split, legends beside; raises as `save`.
+
+    Args:
+      panels: title -> run -> rows of `Result.row` or `seeds.combine`, the dense level first.
+      path: of the file.
+      k: list length of Recall.
+    """
+
+    def draw(figure: "Figure") -> None:
+        figure.set_size_inches(9, 4.5 * len(panels))
+        for ax, (title, runs) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True):
+            several(runs, ax, k, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+            ax.set_title(readable(title), fontsize="medium", parse_math=False)
+
+    save(path, draw)
 
 
 def training_curves(

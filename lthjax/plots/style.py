@@ -42,7 +42,9 @@ _STYLES |= {
 
 def style(name: str, number: int) -> dict[str, Any]:
     """Line properties of a method by its name, of any other curve by its number in the picture, from 0."""
-    color, marker, line = _STYLES.get(name, _OTHERS[number % len(_OTHERS)])
+    turn, place = divmod(number, len(_OTHERS))  # after the last colour the first comes again, with another marker
+    other = _OTHERS[place][0], *_OTHERS[(place + turn) % len(_OTHERS)][1:]
+    color, marker, line = _STYLES.get(name, other)
     return {"color": color, "marker": marker, "linestyle": line, "markersize": 4}
 
 
