@@ -3,8 +3,8 @@ r"""Which of several runs is better: as one table, one picture, and ticket again
     python -m experiments.compare runs/adam runs/lion
     python -m experiments.compare runs/mf runs/mf-seeds runs/lightgcn --out reports/three --latex
 
-Reads run folders of find_tickets, those of several seeds as one run; trains nothing. The table names each run, every
-setting that is not the same in all, and what came of it. Below it every other run is set against the first at equal
+Reads run folders of find_tickets, those of several seeds as one run; trains nothing. First it says of each run every
+setting that is not the same in all, then what came of it, then how every other run differs from the first at equal
 sparsity. Runs on another split stand apart. --out leaves comparison.csv, differences.csv and recall_vs_sparsity.png
 there, with --latex also comparison.tex.
 """
@@ -58,13 +58,15 @@ def main(config: Config) -> "pd.DataFrame":
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*splits, whose numbers")  # just said
         table = lthjax.compare(named)
-    about = compare.differing(named)
+    for name, values in compare.differing(named).items():
+        told = [f"{setting} {value}" for setting, value in values.items() if value is not None]
+        print(f"{name}: {'; '.join(told) or 'as the others'}")
     rows = {name: named[name].table().to_dict("records") for name in named}
     panels, pairs, latex = {}, [], []
     for fingerprint, members in groups.items():
         of_group = {name: rows[name] for name in members}
         panels[title_of(named[members[0]], fingerprint, len(groups))] = of_group
-        shown = readable(of_group, about)
+        shown = readable(of_group)
         latex.append(shown)
         print(shown.to_string(index=False))
         pairs += pairs_of({name: named[name] for name in members})
@@ -101,22 +103,18 @@ def title_of(run: Any, fingerprint: str, number: int) -> str:
     return first.config["data"]["name"] + (f", split {fingerprint}" if number > 1 else "")
 
 
-def readable(rows: Mapping[str, Sequence[Mapping[str, Any]]], about: Mapping[str, Mapping[str, Any]]) -> "pd.DataFrame":
-    """Rows of runs written out for reading, with what differs between the runs before them.
+def readable(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> "pd.DataFrame":
+    """Rows of runs written out for reading.
 
     Args:
       rows: run -> its rows, the dense level first.
-      about: run -> what differs.
     """
     import pandas as pd
 
-    tables = []
-    for name, of_run in rows.items():
-        table = report.table(list(of_run)).drop(columns=["tied users", "dead rows"])
-        for place, (column, value) in enumerate({"run": name, **about[name]}.items()):
-            table.insert(place, column, ["" if value is None else str(value)] * len(table))
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    tables = [report.table(list(of_run)).drop(columns=["tied users", "dead rows"]) for of_run in rows.values()]
+    for name, table in zip(rows, tables, strict=True):
+        table.insert(0, "run", name)
+    return pd.concat(tables, ignore_index=True).rename(columns={"search": "cost"})
 
 
 def pairs_of(named: Mapping[str, Any]) -> "list[pd.DataFrame]":

@@ -18,7 +18,7 @@ import numpy as np
 from lthjax.errors import CheckpointError, DataError, SettingsError
 from lthjax.evaluation import statistics
 from lthjax.exploration.run import Run, SeedRuns, load_run
-from lthjax.settings import Settings, names
+from lthjax.settings import Settings, flag, names
 from lthjax.tickets.result import Result
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _TOLD_BY_SETTINGS = ("settings", "selection")  # columns of a run's own table
 
 def compare(runs: Iterable[Any] | Mapping[str, Any]) -> "pd.DataFrame":
     """One row per run and level: the run's name, each setting that is not the same in all, and what its table says.
+
+    A setting whose name the table has for something else is called by its flag: `--epochs`, beside the epochs trained.
 
     Where the runs are not all on one split, the columns `data` and `fingerprint` tell which stand together, and a
     warning says so: their numbers are of other users or items, and are not to be set against each other.
@@ -52,7 +54,7 @@ def compare(runs: Iterable[Any] | Mapping[str, Any]) -> "pd.DataFrame":
     for name in (name for group in groups.values() for name in group):
         table = named[name].table().drop(columns=list(_TOLD_BY_SETTINGS), errors="ignore")
         for place, (column, value) in enumerate({"run": name, **about[name]}.items()):
-            table.insert(place, column, [value] * len(table))
+            table.insert(place, flag(column) if column in table else column, [value] * len(table))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

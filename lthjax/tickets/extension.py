@@ -2,9 +2,11 @@
 
 A run that was added to is the run made in one go, to the bit, but for seconds: nothing may change that a finished
 ticket depends on. First values, batches and random scores are drawn by the number of a level, and every search but
-gradual goes from level to level, or makes each by itself: so levels are added behind the last, never in between.
+gradual goes from level to level, or makes each by itself: so levels are added behind the last, never in between. A
+level trains on where its last state was kept and nothing is built on it.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -87,27 +89,43 @@ def grown(folder: Path, changes: Sequence[Change], now: Settings) -> list[Change
     """
     for change in changes:
         if change.obstacle is not None:
-            raise SettingsError(_refusal(folder, change, now))
+            raise SettingsError(_refusal(folder, change, changes, now))
     longer = [change for change in changes if change.name in ("--epochs", "--patience")]
-    places = [ticket_place(run, level) for run in runs_in(folder) for level in ticket_levels(run)] if longer else []
-    for place in places:
-        if _trains_on(place, now):
-            why = f"{place} would have trained on, and its last state was not kept."
-            raise SettingsError(_refusal(folder, longer[0]._replace(obstacle=why), now))
+    for run in runs_in(folder) if longer else []:
+        facts = _facts_of(run)
+        for level in facts:
+            if why := _stuck(level, facts, now):
+                said = f"{ticket_place(run, level)} would have trained on, {why}."
+                raise SettingsError(_refusal(folder, longer[0]._replace(obstacle=said), changes, now))
     return list(changes)
 
 
-def _trains_on(place: Path, now: Settings) -> bool:
-    """Whether a ticket would have trained longer; not a damaged one, which is set aside in its turn."""
-    try:
-        facts = files.read_json(place / "facts.json")["facts"]
-        return trains_on(facts["best_epoch"], facts["epochs"], now)
-    except (CheckpointError, KeyError, TypeError):
-        return False
+def _facts_of(run: Path) -> dict[int, dict[str, Any]]:
+    """Level -> what its ticket says of itself; not of damaged ones, which are set aside in their turn."""
+    wanted = ("best_epoch", "epochs", "parent", "settings")
+    facts = {}
+    for level in ticket_levels(run):
+        with contextlib.suppress(CheckpointError, KeyError, TypeError):
+            found = files.read_json(ticket_place(run, level) / "facts.json")["facts"]
+            facts[level] = {name: found[name] for name in wanted}
+    return facts
 
 
-def _refusal(folder: Path, change: Change, now: Settings) -> str:
-    """One line: what was changed, why that cannot be, and what to do."""
+def _stuck(level: int, facts: Mapping[int, Mapping[str, Any]], now: Settings) -> str:
+    """Why a level that would train on cannot; empty where it can, or would not."""
+    own = facts[level]
+    if not trains_on(own["best_epoch"], own["epochs"], now):
+        return ""
+    if own["settings"].get("prune_from") != "last":
+        return "and its last state was not kept (--prune-from last keeps it)"
+    if own["epochs"] % now.eval_every:
+        return f"and its end at epoch {own['epochs']} would not have been evaluated"
+    built_on = [other for other, of in facts.items() if other and (level == 0 or of["parent"] == level)]
+    return f"and level {built_on[0]} is built on it" if built_on else ""
+
+
+def _refusal(folder: Path, change: Change, changes: Sequence[Change], now: Settings) -> str:
+    """One line: what was changed, why that cannot be, and what to do, all changes considered."""
     name, was, to_be, why = change
     if name == "--seeds":
         of_one = folder / f"seed_{now.seed}"
@@ -119,20 +137,21 @@ def _refusal(folder: Path, change: Change, now: Settings) -> str:
         return f"--seeds: {folder} has runs of several seeds; got one. Each is a run of its own: --out {of_one}."
     said = [repr(value) if name.startswith("--") else value for value in (was, to_be)]
     then = "Choose another --out."
-    if _shares_dense_model(folder, name, now):
+    if _shares_dense_model(folder, changes, now):
         then = f"Choose another --out; --dense {folder} takes the dense model from here."
     return " ".join(filter(None, [f"{name}: {folder} was made with {said[0]}; got {said[1]}.", why, then]))
 
 
-def _shares_dense_model(folder: Path, name: str, now: Settings) -> bool:
-    """Whether a run with another setting may take the dense models of a folder, all of which are finished."""
-    runs = [run for run in runs_in(folder) if ticket_levels(run)]
-    if not all(ticket_place(run, 0).is_dir() for run in runs):
-        return False
-    if name in ("--epochs", "--patience"):
-        return bool(runs) and not any(_trains_on(ticket_place(run, 0), now) for run in runs)
+def _shares_dense_model(folder: Path, changes: Sequence[Change], now: Settings) -> bool:
+    """Whether a run with other settings may take the dense models of a folder, which are finished."""
+    dense = [facts[0] for run in runs_in(folder) if 0 in (facts := _facts_of(run))]
     asks_little = {*names(PruningSettings)} - {"rewind", "prune_from"}  # what these need may not have been kept
-    return bool(runs) and name.startswith("--") and setting(name) in asks_little
+    longer = {"epochs", "patience"}
+    for change in changes:
+        name = setting(change.name)
+        if not change.name.startswith("--") or not (name in asks_little or (name in longer and not change.obstacle)):
+            return False
+    return bool(dense) and not any(trains_on(one["best_epoch"], one["epochs"], now) for one in dense)
 
 
 def extended(before: dict[str, Any], config: dict[str, Any], changes: Sequence[Change]) -> dict[str, Any]:

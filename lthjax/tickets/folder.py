@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lthjax import presets
 from lthjax.data.split import Split
 from lthjax.errors import CheckpointError, SettingsError
@@ -35,7 +37,7 @@ from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.extension import Change
 from lthjax.tickets.places import runs_in, ticket_levels, ticket_place
 from lthjax.tickets.ticket import Ticket
-from lthjax.training.fit import Evaluation, FitState
+from lthjax.training.fit import Evaluation, FitState, begin
 from lthjax.training.step import TrainState
 
 
@@ -65,7 +67,7 @@ class RunFolder:
         try:
             ticket = _read(lambda: ticketing.from_checkpoint(*checkpoint.load(path), state), path)
             self._check_own(path, ticket.level, level, ticketing.description(ticket))
-            ticket = self._as_of_today(path, ticket)
+            made_with, ticket = ticket.settings, extension.as_of(ticket, self._settings)
             if not masking.are_equal(ticket.masks, masks):
                 raise CheckpointError(f"{path}: its masks are not those that the level before it leads to.")
         except CheckpointError as error:
@@ -73,6 +75,10 @@ class RunFolder:
             path.rename(aside)
             before = f"level {level - 1}" if level else "the start"
             warnings.warn(f"{error} Going on from {before}; kept as {aside.name}.", stacklevel=2)
+            return None
+        is_as_long = all(getattr(made_with, name) == getattr(ticket.settings, name) for name in ("epochs", "patience"))
+        if not is_as_long and extension.trains_on(ticket.best_epoch, ticket.epochs, ticket.settings):
+            self._take_up(path, ticket)
             return None
         self._drop_snapshots(level)
         return ticket
@@ -203,15 +209,30 @@ class RunFolder:
     def _settings(self) -> Settings:
         return from_record(self.config["settings"])
 
-    def _as_of_today(self, path: Path, ticket: Ticket) -> Ticket:
-        """A ticket that was made before the run was added to, as if made in one go."""
-        today = extension.as_of(ticket, self._settings)
-        if today.settings != ticket.settings and extension.trains_on(ticket.best_epoch, ticket.epochs, self._settings):
+    def _take_up(self, path: Path, ticket: Ticket) -> None:
+        """Make a snapshot of a finished level's last state, to train on from; the ticket is set aside.
+
+        Raises:
+          SettingsError: that state was not kept.
+        """
+        settings = self._settings
+        if settings.prune_from != "last" or ticket.final is None:
             raise SettingsError(
-                f"{path}: wanted one of this run, with --epochs {self._settings.epochs} and --patience "
-                f"{self._settings.patience}; got one that ended before. Move it away, or choose another --out."
+                f"{path}: wanted one of this run, with --epochs {settings.epochs} and --patience {settings.patience}; "
+                "got one that ended before. Move it away, or choose another --out."
             )
-        return today
+        value = ticket.metrics[("" if settings.selection == "test" else "valid_") + "recall@20"]
+        state = begin(ticket.final, ticket.epochs).replace(
+            best=ticket.final.replace(params=ticket.trained),  # its moments are not asked for, as the last are pruned
+            kept=ticket.origin if ticket.level == 0 else None,
+            best_value=np.asarray(value),
+            best_epoch=np.asarray(ticket.best_epoch),
+            seconds=np.asarray(ticket.seconds),
+        )
+        for snapshot in (self.path / "snapshots").glob("level_*"):  # of levels that were to be built on it
+            shutil.rmtree(snapshot, ignore_errors=True)
+        self.save_snapshot(ticket.level, state)
+        path.rename(_free_name(path, "shorter"))
 
     def _check_own(self, path: Path, level: int, wanted_level: int, made_with: Mapping[str, Any]) -> None:
         """Raise SettingsError where a ticket or snapshot is not this run's, or not of its level."""

@@ -99,6 +99,7 @@ def test_what_more_levels_would_change_is_refused(find, tmp_path):
         ({"levels": 1}, "--levels: .* was made with 2; got 1. It can only grow. Choose another --out; --dense"),
         ({"levels": 3, "prune_rate": 0.3}, "--prune-rate: .* Choose another --out; --dense .* takes the dense model"),
         ({"levels": 2, "seed": 1}, r"--seed: .* was made with 0; got 1. Choose another --out\.$"),
+        ({"levels": 3, "prune_rate": 0.3, "l2": 0.5}, r"--prune-rate: .*; got 0.3. Choose another --out\.$"),
         ({"levels": 3, "l2": 0.5}, r"--l2: .* was made with 0.01; got 0.5. Choose another --out\.$"),
     ):
         with pytest.raises(lthjax.SettingsError, match=wanted):
@@ -186,12 +187,77 @@ def test_longer_epochs_and_patience_where_no_level_would_notice(find, tmp_path, 
 
 def test_a_limit_that_ended_a_level_is_not_moved(find, tmp_path):
     find(tmp_path, levels=0)
-    with pytest.raises(lthjax.SettingsError, match=r"--epochs: .* was made with 4; got 6\. .*not kept\. .*--out\.$"):
+    with pytest.raises(lthjax.SettingsError, match=r"--epochs: .* got 6\. .* not kept .* another --out\.$"):
         find(tmp_path, levels=0, epochs=6)
     find(tmp_path, levels=0, patience=99)  # the limit came first
     with pytest.raises(lthjax.SettingsError, match=r"--patience: .* was made with 99; got 60. It can only grow"):
         find(tmp_path, levels=0)
     find(tmp_path, levels=0, patience=0)
+
+
+LAST = {"prune_from": "last", "eval_every": 1, "learning_rate": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("shorter", "longer"),
+    [
+        ({"levels": 0, "epochs": 3}, {"levels": 1, "epochs": 6}),
+        ({"levels": 0, "epochs": 3, "rewind": "epoch:2"}, {"levels": 1, "epochs": 5, "rewind": "epoch:2"}),
+        ({"levels": 0, "epochs": 9, "patience": 1}, {"levels": 1, "epochs": 9, "patience": 3}),
+    ],
+)
+def test_a_level_whose_last_state_was_kept_trains_on(find, tmp_path, trained, rows_of, log_of, shorter, longer):
+    grown, whole = tmp_path / "grown", tmp_path / "whole"
+    (before,) = find(grown, **LAST | shorter)
+    trained.clear()
+    find(grown, **LAST | longer)
+    again = trained.count("level 0")
+    (grown / "tickets" / "level_00.shorter-1").rename(tmp_path / "before")
+    assert lthjax.load_ticket(tmp_path / "before").metrics == before.metrics
+    trained.clear()
+    find(whole, **LAST | longer)
+    assert again == trained.count("level 0") - before.epochs  # what was trained is not trained again
+    assert rows_of(grown) == rows_of(whole)
+    assert log_of(grown) == log_of(whole)
+    for level in (0, 1):
+        one, other = (lthjax.load_ticket(out / "tickets" / f"level_0{level}") for out in (grown, whole))
+        for name in ("masks", "start", "trained"):
+            assert (getattr(one, name).item == getattr(other, name).item).all()
+        assert one.saved_states.keys() == other.saved_states.keys()
+        assert all((one.saved_states[name] == other.saved_states[name]).all() for name in one.saved_states)
+
+
+def test_the_last_level_trains_on_and_what_was_begun_behind_it_is_begun_anew(
+    find, tmp_path, interrupting, rows_of, log_of
+):
+    """Level 0 ends by its patience, level 1 by its limit; the snapshot of level 2 is of masks that are no more."""
+    short = LAST | {"patience": 2, "epochs": 5, "levels": 2, "prune_rate": 0.5}
+    out, facts = tmp_path / "grown", {}
+    with interrupting(lambda name, epoch: name.startswith("level 2") and epoch == 2), pytest.raises(KeyboardInterrupt):
+        find(out, **short)
+    for level in (0, 1):
+        ticket = lthjax.load_ticket(out / "tickets" / f"level_0{level}")
+        facts[level] = (ticket.best_epoch, ticket.epochs)
+    assert [extension.trains_on(*facts[level], Settings(epochs=8, patience=2, eval_every=1)) for level in (0, 1)] == [
+        False,
+        True,
+    ]
+    assert list((out / "snapshots").glob("level_02-*"))
+    find(out, **short | {"epochs": 8})
+    find(tmp_path / "whole", **short | {"epochs": 8})
+    assert rows_of(out) == rows_of(tmp_path / "whole")
+    assert log_of(out) == log_of(tmp_path / "whole")
+
+
+def test_what_is_built_on_a_level_keeps_it_as_it_is(find, tmp_path):
+    find(tmp_path, levels=1, **LAST | {"epochs": 3})
+    with pytest.raises(
+        lthjax.SettingsError, match=r"--epochs: .*level_00 would have trained on, and level 1 is built on"
+    ):
+        find(tmp_path, levels=1, **LAST | {"epochs": 6})
+    find(tmp_path / "off", levels=0, **LAST | {"epochs": 3, "eval_every": 2})
+    with pytest.raises(lthjax.SettingsError, match="its end at epoch 3 would not have been evaluated"):
+        find(tmp_path / "off", levels=0, **LAST | {"epochs": 6, "eval_every": 2})
 
 
 def test_one_seed_that_cannot_go_on_leaves_all_as_they_are(find, tmp_path):
