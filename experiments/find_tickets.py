@@ -23,10 +23,12 @@ what any search has to beat. How much each loses is measured by experiments.pape
 """
 
 import dataclasses
+import functools
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import lthjax
 from experiments import cli
@@ -39,6 +41,7 @@ from lthjax.tickets import report
 
 if TYPE_CHECKING:
     from lthjax.data.split import Split
+    from lthjax.events import OnEvent
     from lthjax.tickets.result import Result
     from lthjax.tickets.ticket import Ticket
 
@@ -53,6 +56,8 @@ class Config(Settings):
     """Train the seeds as one program; by default on a GPU only."""
     baselines: bool = False
     """Also measure popularity, PureSVD, EASE or item-kNN: is the dense model worth pruning? (seconds to minutes)"""
+    track: Literal["none", "tensorboard", "wandb"] = "none"
+    """Write curves into the run folder while it runs: for TensorBoard, or for Weights & Biases, offline."""
     out: str | None = None
     """Run folder; by default one under runs/ that is named after the settings."""
 
@@ -76,7 +81,8 @@ def main(config: Config) -> list[dict[str, Any]]:
         print(conflict)
     print(f"run folder: {out}", flush=True)
     if config.seeds == 1:
-        runs = results_by_seed(lthjax.find_tickets(split, settings=settings, out=out))
+        tickets = lthjax.find_tickets(split, settings=settings, out=out, on_event=_on_event(config, out))
+        runs = results_by_seed(tickets)
         rows = [result.row() for result in runs[0]]
     else:
         runs, rows = _several_seeds(config, settings, split, out)
@@ -128,6 +134,20 @@ def results_by_seed(tickets: "Iterable[Ticket]") -> "list[list[Result]]":
     return list(runs.values())
 
 
+def _on_event(config: Config, out: Path) -> "OnEvent | None":
+    """What is told of the run: lines where no terminal shows bars, and the tracker that was asked for."""
+    from lthjax import trackers
+
+    told = []
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        told.append(trackers.lines(functools.partial(print, flush=True)))
+    if config.track == "tensorboard":
+        told.append(trackers.tensorboard(out / "tensorboard"))
+    if config.track == "wandb":
+        told.append(trackers.wandb("lthjax", folder=out))
+    return trackers.several(*told) if told else None
+
+
 def _several_seeds(
     config: Config, settings: Settings, split: "Split", out: Path
 ) -> "tuple[list[list[Result]], list[dict[str, Any]]]":
@@ -138,7 +158,7 @@ def _several_seeds(
     description = describe(settings, split)
     description["settings"]["seeds"] = "several"  # so that one run and several do not write over each other
     with open_folder(out, description):
-        repeated = {"seeds": config.seeds, "together": config.together}
+        repeated = {"seeds": config.seeds, "together": config.together, "on_event": _on_event(config, out)}
         runs = results_by_seed(lthjax.find_tickets(split, settings=settings, out=out, **repeated))
         rows = seeds.combine(runs)
         files.write_table(out / "results.csv", rows)

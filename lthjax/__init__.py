@@ -35,7 +35,13 @@ _HOMES = {
     "CheckpointError": "errors",
 }
 
-_MODULES = {"pictures": "plots.tables", "plots": "plots", "presets": "presets"}
+_MODULES = {
+    "events": "events",
+    "pictures": "plots.tables",
+    "plots": "plots",
+    "presets": "presets",
+    "trackers": "trackers",
+}
 
 __all__ = sorted([*_HOMES, *_MODULES])
 

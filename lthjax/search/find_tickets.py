@@ -12,6 +12,7 @@ from lthjax import presets
 from lthjax.data import resolve
 from lthjax.data.split import Split
 from lthjax.errors import SettingsError
+from lthjax.events import OnEvent
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
 from lthjax.pruning.rules import Score
@@ -26,6 +27,7 @@ from lthjax.search.short import short
 from lthjax.search.steps import Search
 from lthjax.settings import MOST_SEEDS, PruningSettings, Settings, names
 from lthjax.tickets.ticket import Ticket
+from lthjax.training.time_left import TimeLeft
 
 SEARCHES: dict[str, Search] = {  # by the names of --search
     "imp": imp,
@@ -52,6 +54,7 @@ def find_tickets(
     together: bool | None = None,
     show_progress: bool | None = None,
     save_seconds: float = 30.0,
+    on_event: OnEvent | None = None,
     **changes: Any,
 ) -> Iterator[Ticket]:
     """Find winning tickets: yields the dense model as level 0, then one ticket per pruning.
@@ -79,6 +82,7 @@ def find_tickets(
         dense model; None does so but on a CPU, where it is not faster (`experiments.speed.population`).
       show_progress: progress bars; None shows them on a terminal.
       save_seconds: time between two snapshots of the level in work.
+      on_event: a function that is told what happens, see `lthjax.events`; `lthjax.trackers` has some.
       **changes: single settings, such as `dim=64`.
 
     Raises:
@@ -96,7 +100,9 @@ def find_tickets(
     for ticket in given_dense.values():
         _check_dense(ticket, problem)
     together = jax.default_backend() != "cpu" if together is None else together
-    options = Options(together, show_progress, save_seconds)
+    if on_event is not None and not callable(on_event):
+        raise SettingsError(f"on_event: wanted a function of one event; got {on_event!r:.60}.")
+    options = Options(together, show_progress, save_seconds, on_event)
     search, out = search or SEARCHES[settings.search_name], None if out is None else Path(out)
     if seeds is None:
         return execute(search, [problem], [out], given_dense, options)
@@ -104,6 +110,7 @@ def find_tickets(
     paths = [None if out is None else out / f"seed_{problem.settings.seed}" for problem in problems]
     if together:
         return execute(search, problems, paths, given_dense, options)
+    options = options._replace(time_left=TimeLeft((settings.num_levels + 1) * len(problems)))
     in_turn = (execute(search, [one], [path], given_dense, options) for one, path in zip(problems, paths, strict=True))
     return (ticket for tickets in in_turn for ticket in tickets)
 

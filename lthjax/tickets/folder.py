@@ -144,6 +144,11 @@ class RunFolder:
     def _progress(self) -> list[Path]:
         return sorted((self.path / "snapshots").glob("search-*"))
 
+    def logged(self) -> list[dict[str, Any]]:
+        """The lines that whole evaluations have in the log."""
+        whole = {"loss", "is_best", "seconds"}
+        return [line for line in _parse_log(self.path / "log.jsonl")[0] if whole <= line.keys()]
+
     def trim_log(self, level: int, epoch: int) -> None:
         """Drop damaged lines of the log, and a level's from beyond the point where it goes on: they are written again.
 

@@ -144,7 +144,11 @@ def fit(trainer: Trainer, members: Sequence[Member], hooks: Hooks | None = None)
                 now = time.monotonic()
                 for number in numbers:
                     states[number] = _after(states[number], (now - clock) / len(numbers))
-                    _tell(hooks, number, states[number], evaluation, trainer.program.steps_per_epoch)
+                    try:
+                        _tell(hooks, number, states[number], evaluation, trainer.program.steps_per_epoch)
+                    except Exception:
+                        hooks.save(states)  # whoever is told may fail, and nothing be lost
+                        raise
                 clock = now
                 if now - saved_at >= hooks.save_seconds:
                     hooks.save(states)

@@ -8,13 +8,16 @@ from lthjax.training.fit import Evaluation, Plan
 
 Report = Callable[[int, float, Evaluation | None], None]
 
+# Without tqdm's own time left, which knows of finished levels alone.
+_LEVELS = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+
 
 class Bars:
     """Bars of a run: `level` opens the epoch bar of a level and returns what training reports to."""
 
     def __init__(self, levels, epochs, plan: Plan, part: str):
         self._levels, self._epochs, self._plan, self._part = levels, epochs, plan, part
-        self._best = None
+        self._best, self._what, self._left = None, "", ""
 
     def level(self, number: int, sparsity: float, epoch: int) -> Report:
         """Start the epoch bar of a level that stands at `epoch`."""
@@ -30,16 +33,26 @@ class Bars:
         """
         return self._start(f"search, {sparsity:.1%} pruned", epoch, last)
 
+    def show_left(self, left: str) -> None:
+        """Show beside the level how long all of them will still take."""
+        if left != self._left:
+            self._left = left
+            self._levels.set_postfix_str(self._described())
+
     def levels_done(self, number: int) -> None:
         """Move the level bar."""
         self._levels.update(number)
 
     def _start(self, what: str, epoch: int, last: int) -> Report:
-        self._levels.set_postfix_str(what)
+        self._what = what
+        self._levels.set_postfix_str(self._described())
         self._epochs.reset(total=last)
         self._epochs.update(epoch)
         self._best = None
         return self._report
+
+    def _described(self) -> str:
+        return f"{self._what}, {self._left}" if self._left else self._what
 
     def _report(self, epoch: int, loss: float, evaluation: Evaluation | None) -> None:
         if evaluation is not None:
@@ -67,7 +80,7 @@ def bars(num_levels: int, plan: Plan, show: bool | None, selection: str) -> Iter
 
     disable = None if show is None else not show
     with (
-        tqdm(total=num_levels, desc="levels", unit="level", disable=disable, dynamic_ncols=True) as levels,
+        tqdm(total=num_levels, desc="levels", bar_format=_LEVELS, disable=disable, dynamic_ncols=True) as levels,
         tqdm(
             total=plan.epochs, desc="epochs", unit="epoch", disable=disable, dynamic_ncols=True, leave=False
         ) as epochs,

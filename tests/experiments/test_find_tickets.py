@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +42,11 @@ def pairs(tmp_path):
     return file
 
 
+def without_levels(output):
+    """What was printed, but for the lines that tell of levels while they train."""
+    return "".join(line for line in output.splitlines(keepends=True) if not line.startswith("seed "))
+
+
 def refused(outcome, *wanted):
     code, _, errors = outcome
     assert code == 2
@@ -59,7 +65,28 @@ def test_table_sentence_and_folder(run, pairs, tmp_path):
     names = {entry.name for entry in (tmp_path / "run").iterdir()}
     assert {"config.json", "results.csv", "log.jsonl", "recall_vs_sparsity.png", "tickets"} <= names
     again = run("--data", pairs, *TINY, "--out", tmp_path / "run")
-    assert again == (0, output, "")
+    assert again == (0, without_levels(output), "")
+    levels = [line for line in output.splitlines() if re.match(r"seed 0, level \d of 2:", line)]
+    assert [line.split(":")[0] for line in levels] == [f"seed 0, level {level} of 2" for level in range(3)]
+
+
+def test_curves_are_written_beside_the_run(run, pairs, tmp_path):
+    pytest.importorskip("tensorboardX")
+    code, _, errors = run("--data", pairs, *TINY, "--out", tmp_path / "run", "--track", "tensorboard")
+    assert (code, errors) == (0, "")
+    folders = {path.parent.name for path in (tmp_path / "run" / "tensorboard" / "seed_0").rglob("events.*")}
+    assert folders == {"level_00", "level_01", "level_02", "tickets"}
+    assert run("--data", pairs, *TINY, "--out", tmp_path / "run")[0] == 0
+
+
+def test_on_a_terminal_bars_take_the_place_of_lines(run, pairs, monkeypatch, tmp_path):
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+    code, output, errors = run("--data", pairs, *TINY, "--out", tmp_path / "run")
+    assert code == 0
+    assert "seed 0, level" not in output
+    assert "levels: 100%" in errors
+    assert "about " in errors
 
 
 def test_the_default_folder_is_named_after_the_settings(run, pairs, tmp_path):
@@ -102,6 +129,7 @@ def test_help_explains_every_flag(run):
         ("--data ml-latest-smal", "did you mean ml-latest-small"),
         ("--data nowhere/file.txt", "nowhere/file.txt"),
         ("--colour red", "--colour"),
+        ("--track mlflow", "invalid choice 'mlflow' for argument '--track'"),
         ("--rewind epoch:0", "--rewind: wanted epoch:K"),
         ("--split files", "ml-latest-small"),
         ("--out /dev/null/run", "--out: cannot write in /dev/null/run"),
@@ -168,7 +196,8 @@ def test_notes_are_lines_on_standard_error(run, pairs, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_soon_and_the_same_command_goes_on(pairs, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_stops_soon_and_the_same_command_goes_on(number, code, pairs, tmp_path):
     def start(out):
         command = [sys.executable, "-m", "experiments.find_tickets", "--data", pairs, *TINY, "--epochs", "2000"]
         command += ["--patience", "0", "--eval-every", "50", "--levels", "1", "--out", out]
@@ -177,13 +206,13 @@ def test_ctrl_c_stops_soon_and_the_same_command_goes_on(pairs, tmp_path):
     process = start(tmp_path / "cut")
     while process.poll() is None and not (tmp_path / "cut" / "log.jsonl").exists():
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     errors = process.communicate(timeout=120)[1]
-    assert (process.returncode, errors) == (130, "stopped; the same command goes on from here.\n")
+    assert (process.returncode, errors) == (code, "stopped; the same command goes on from here.\n")
     assert os.listdir(tmp_path / "cut" / "snapshots") or os.listdir(tmp_path / "cut" / "tickets")
     outputs = []
     for out in ("cut", "whole"):
         output, errors = start(tmp_path / out).communicate(timeout=120)
         assert errors == ""
-        outputs.append(output.replace(str(tmp_path / out), ""))
+        outputs.append(without_levels(output).replace(str(tmp_path / out), ""))
     assert outputs[0] == outputs[1]
