@@ -46,6 +46,20 @@ if TYPE_CHECKING:
     from lthjax.tickets.ticket import Ticket
 
 
+MOST_USED = (
+    "data",
+    "columns",
+    "min_rating",
+    "split",
+    "model",
+    "search",
+    "levels",
+    "sparsities",
+    "seeds",
+    "out",
+)  # flags that --help shows first
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(Settings):
     """Settings of the run, how often it is repeated, and where it is kept."""
@@ -189,4 +203,4 @@ def default_out(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, __doc__)
+    cli.run(main, Config, __doc__, MOST_USED)

@@ -33,6 +33,7 @@ _HOMES = {
     "SettingsError": "errors",
     "TrainingError": "errors",
     "CheckpointError": "errors",
+    "ForkError": "errors",
 }
 
 _MODULES = {
@@ -42,6 +43,8 @@ _MODULES = {
     "presets": "presets",
     "trackers": "trackers",
 }
+
+importlib.import_module("lthjax.runtime.forks")  # sees a fork from here on
 
 __all__ = sorted([*_HOMES, *_MODULES])
 

@@ -19,6 +19,7 @@ from lthjax.data.id_lists import IdLists
 from lthjax.embeddings import Embeddings
 from lthjax.evaluation import metrics
 from lthjax.graph import id_sets
+from lthjax.runtime import forks
 
 _USERS_PER_BLOCK = 64  # on a CPU at most: their scores stay in its cache, up to some 100,000 items
 _SCORES_PER_BLOCK = {"cpu": 2**24, "other": 2**26}  # float32: 64 and 256 MiB, and about as much again for the top-K
@@ -302,7 +303,11 @@ def _in_blocks(
       block_size: B, or None.
       most_per_dispatch: G at most; by default as many as make about half a second.
       between_dispatches: called before each.
+
+    Raises:
+      ForkError: JAX would hang in this process.
     """
+    forks.check()
     num_users = len(task.users)
     block_size = min(block_size or _users_per_block(num_items, jax.default_backend()), num_users)
     num_blocks = -(-num_users // block_size)

@@ -22,6 +22,7 @@ from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
 from lthjax.pruning.rules import SCORES, Score
 from lthjax.pruning.schedule import num_kept_at
+from lthjax.runtime import forks
 from lthjax.settings import ModelSettings, Settings, StepSettings, values
 from lthjax.tickets.result import Result, per_user_of
 from lthjax.tickets.ticket import Ticket
@@ -137,7 +138,9 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
       SettingsError: a level would prune nothing, the machine cannot hold or count it, or a named function of the
         package was replaced.
       DataError: a part of the split that is needed is empty.
+      ForkError: JAX would hang in this process.
     """
+    forks.check()
     _check_named()
     given = given or Given()
     optimizer_name, names = given.optimizer_name, given.names()  # raises where a function cannot be used

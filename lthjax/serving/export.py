@@ -14,6 +14,7 @@ from lthjax.graph import graph as graphs
 from lthjax.model import backbones
 from lthjax.model.backbones import Backbone
 from lthjax.pruning.rules import prune_to_sparsity
+from lthjax.runtime import forks
 from lthjax.search.problem import backbone_of_ticket
 from lthjax.serving import compressed, file_format
 from lthjax.serving.compressed import CompressedTicket
@@ -171,7 +172,9 @@ def final_embeddings(ticket: Ticket, split: Split, backbone: Backbone | None = N
 
     Raises:
       SettingsError: the backbone is not the ticket's.
+      ForkError: JAX would hang in this process.
     """
+    forks.check()
     embed = backbone_of_ticket(ticket, backbone)
     if embed is backbones.mf:
         return ticket.trained
