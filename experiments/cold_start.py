@@ -34,7 +34,7 @@ from experiments.paper.runs import Runs
 from experiments.paper.scales import Study
 from lthjax import plots, presets
 from lthjax.errors import DataError, SettingsError
-from lthjax.plots.style import baseline, finish
+from lthjax.plots.style import baseline, finish, legend_below
 from lthjax.settings import Settings
 
 if TYPE_CHECKING:
@@ -300,8 +300,8 @@ def _panel(rows: list[Row], ax: "Axes") -> None:
     popular = of_ways.pop("popularity")[0]["recall@20"]
     panels.draw_curves(ax, [panels.with_deviations(way, of_way, "recall@20") for way, of_way in of_ways.items()])
     ax.axhline(popular, **baseline(), label="popularity")
-    ax.set_ylim(bottom=0)
     finish(ax, panels.PRUNED, "test Recall@20")
+    legend_below(ax)
 
 
 if __name__ == "__main__":

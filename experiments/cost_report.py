@@ -14,6 +14,7 @@ sparse scoring. Of MF it is the trained table throughout.
 
 import dataclasses
 import functools
+import itertools
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -65,6 +66,8 @@ class Config:
     """Folder of the report; by default RUN/cost."""
     repeats: int = 5
     """Timed repeats; the median counts."""
+    picture: plots.Picture = "png"
+    """Format of the picture."""
 
     def __post_init__(self):
         if self.repeats < 1:
@@ -91,7 +94,7 @@ def main(config: Config) -> list[Row]:
         rows.append(measure(ticket.ticket, problem, config.repeats))
         print(f"level {ticket.level} measured", flush=True)
     text = text_of(rows, problem, timing.machine_in_words(machine))
-    write_results(Path(config.out or run.path / "cost"), rows, text, drawing_of(rows))
+    write_results(Path(config.out or run.path / "cost"), rows, text, drawing_of(rows), config.picture)
     return rows
 
 
@@ -294,8 +297,9 @@ def _kib(num_bytes: float) -> str:
 
 
 def drawing_of(rows: Sequence[Row]) -> "Callable[[Figure], None]":
-    """Bytes, milliseconds and Recall against sparsity, side by side."""
+    """Bytes, milliseconds and Recall against sparsity, side by side; what goes by one name has one colour."""
     recall, pruned = f"recall@{_K}", _PRUNED.replace("_", " ")
+    titles = ("memory", "time", "quality")
     lines = {
         "MiB of both tables": {
             "dense": "bytes_dense",
@@ -310,7 +314,7 @@ def drawing_of(rows: Sequence[Row]) -> "Callable[[Figure], None]":
             "GPU": f"ms_{_MANY}_gpu",
         },
         f"test Recall@{_K}": {
-            "float32": recall,
+            "dense": recall,
             "float16": f"{recall}_float16",
             "int8": f"{recall}_int8",
             pruned: f"{recall}_{_PRUNED}",
@@ -319,17 +323,22 @@ def drawing_of(rows: Sequence[Row]) -> "Callable[[Figure], None]":
 
     def draw(figure: "Figure") -> None:
         figure.set_size_inches(14, 4)
-        for ax, (label, columns) in zip(figure.subplots(1, 3), lines.items(), strict=True):
+        names = list(dict.fromkeys(itertools.chain(*lines.values())))
+        for ax, title, (label, columns) in zip(figure.subplots(1, 3), titles, lines.items(), strict=True):
             share = 2**-20 if label.startswith("MiB") else 1
             curves = [
                 panels.Curve(name, panels.percent(rows), [share * row[column] for row in rows])
                 for name, column in columns.items()
                 if column in rows[0]
             ]
-            panels.draw_curves(ax, curves)
+            for curve in curves:
+                ax.plot(curve.x, curve.y, label=curve.label, **plots.style("", names.index(curve.label)))
+            panels.set_title(ax, title)
             finish(ax, panels.PRUNED, label)
             if label.startswith("ms"):
-                ax.set_yscale("log")
+                ax.set_yscale("log", subs=(2, 5))
+                for axis_format in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+                    axis_format("{x:,.0f}")  # 4,000, not 4 x 10^3
             if label.startswith("MiB"):
                 ax.set_ylim(bottom=0)
 

@@ -70,6 +70,8 @@ class Config(Settings):
     """Train the seeds as one program; by default on a GPU only."""
     baselines: bool = False
     """Also measure popularity, PureSVD, EASE or item-kNN: is the dense model worth pruning? (seconds to minutes)"""
+    picture: plots.Picture = "png"
+    """Format of the picture."""
     track: Literal["none", "tensorboard", "wandb"] = "none"
     """Write curves into the run folder while it runs: for TensorBoard, or for Weights & Biases, offline."""
     out: str | None = None
@@ -115,7 +117,7 @@ def main(config: Config) -> list[dict[str, Any]]:
         print(report.baselines(baselines).to_string(index=False))
     title = f"{split.name}, {settings.model}, F = {settings.dim}"
     title += f", {config.seeds} seeds" if config.seeds > 1 else ""
-    plots.save_recall_vs_sparsity(rows, out / "recall_vs_sparsity.png", title)
+    plots.save_recall_vs_sparsity(rows, out / f"recall_vs_sparsity.{config.picture}", title)
     return rows
 
 

@@ -208,9 +208,9 @@ def section(done: Done, out: Path) -> list[str]:
     if done.about["error"]:
         return [f"Not run: {done.about['error']}"]
     lines = [_below(done.folder.joinpath("table.md").read_text(encoding="utf-8"))]
-    picture = done.folder / "figure.png"
-    if picture.exists():
-        lines.append(f"![{done.part}]({picture.relative_to(out).as_posix()})")
+    for picture in sorted(done.folder.glob("figure.*")):
+        shown = "" if picture.suffix == ".pdf" else "!"  # which Markdown cannot show
+        lines.append(f"{shown}[{done.part}]({picture.relative_to(out).as_posix()})")
     return lines
 
 

@@ -53,6 +53,8 @@ class Study:
     """Folder of all runs and results; studies that are given the same one share what they train."""
     results: str | None = None
     """Another folder for tables and figures."""
+    picture: plots.Picture = "png"
+    """Format of the picture."""
 
     def __post_init__(self):
         if self.seeds < 1:

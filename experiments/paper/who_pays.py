@@ -31,7 +31,7 @@ from experiments.paper.runs import Runs
 from experiments.paper.scales import Study
 from lthjax import plots
 from lthjax.errors import SettingsError
-from lthjax.plots.style import finish
+from lthjax.plots.style import finish, legend_above
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -339,8 +339,9 @@ def _draw_six(part: "SubFigure", panel: "pd.DataFrame") -> None:
         kept_by.set_ylim(bottom=0)
         finish(kept_by, x_label, f"entries kept by {side}s (%)")
         finish(hit, x_label, f"Recall@{K} of {side}s,\nchange (percentage points)")
-    for ax in (kept_items, hit_items):
-        ax.get_legend().remove()  # items' lines are those of the users beside them
+    for ax in (kept_items, hit_users, hit_items):
+        ax.get_legend().remove()  # their lines are those of the first panel
+    legend_above(kept_users, ncols=2)
     _draw_kept(kept, panel)
     _draw_lists(lists, panel)
 
@@ -362,10 +363,11 @@ def _draw_kept(ax: "Axes", panel: "pd.DataFrame") -> None:
         for edge in (low, high):
             ax.plot(edge.index, edge, color=line["color"], linestyle=line["linestyle"], linewidth=0.7)
         density = _by_percent(panel, "density", side)
-        curves.append(_curve(f"{side}s (emptiest to fullest dimension)", density["mean"], density["std"]))
+        curves.append(_curve(f"{side}s", density["mean"], None))
     panels.draw_curves(ax, curves)
     ax.set_ylim(bottom=0)
     finish(ax, panels.PRUNED, "entries kept (%)")
+    legend_above(ax, title="shaded: emptiest to fullest dimension", title_fontsize="x-small")
 
 
 def _draw_lists(ax: "Axes", panel: "pd.DataFrame") -> None:
@@ -379,7 +381,8 @@ def _draw_lists(ax: "Axes", panel: "pd.DataFrame") -> None:
         curves.append(_curve(name, numbers["mean"] / dense, numbers["std"] / dense))
     panels.draw_curves(ax, curves)
     ax.set_ylim(bottom=0)
-    finish(ax, panels.PRUNED, f"top-{K} lists (% of the dense model's)")
+    finish(ax, panels.PRUNED, f"top-{K} lists\n(% of the dense model's)")
+    legend_above(ax)
 
 
 def _by_percent(panel: "pd.DataFrame", quantity: str, side: str) -> "pd.DataFrame":
@@ -388,9 +391,9 @@ def _by_percent(panel: "pd.DataFrame", quantity: str, side: str) -> "pd.DataFram
     return numbers.set_axis(100 * numbers.index, axis="index").sort_index()
 
 
-def _curve(label: str, mean: "pd.Series", spread: "pd.Series") -> panels.Curve:
-    """A curve over the index, with a band where there are several seeds."""
-    return panels.with_spread(label, mean.index, mean, spread if spread.notna().any() else None)
+def _curve(label: str, mean: "pd.Series", spread: "pd.Series | None") -> panels.Curve:
+    """A curve over the index, with its spread where there are several seeds."""
+    return panels.with_spread(label, mean.index, mean, spread if spread is not None and spread.notna().any() else None)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lthjax.errors import DataError
 from lthjax.evaluation.verdict import sparsest_winner
-from lthjax.plots.style import TICKET, WINNER, baseline, finish, plain, readable, save, style
+from lthjax.plots.style import MOST_BANDS, TICKET, WINNER, baseline, finish, plain, readable, save, spread, style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,8 @@ def recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], ax: "Axes", k: int = 2
 def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: int = 20) -> "Axes":
     """Recall against sparsity of several variants.
 
-    Bands are one standard deviation over seeds, stars the sparsest winning tickets, dotted lines the dense models.
+    Bands, or error bars where there are more than two, are one standard deviation over seeds; stars are the sparsest
+    winning tickets, dotted lines the dense models.
 
     Args:
       variants: name -> rows of `Result.row` or `seeds.combine`, the dense level first.
@@ -59,9 +60,9 @@ def several(variants: Mapping[str, Sequence[Mapping[str, Any]]], ax: "Axes", k: 
         color = line_style["color"]
         sparsity, recall = [100 * row["sparsity"] for row in rows], [row[name] for row in rows]
         if f"{name}_sd" in rows[0]:
-            spread = [row[f"{name}_sd"] for row in rows]
-            low, high = ([r + sign * d for r, d in zip(recall, spread, strict=True)] for sign in (-1, 1))
-            ax.fill_between(sparsity, low, high, color=color, alpha=0.12, linewidth=0)
+            deviations = [row[f"{name}_sd"] for row in rows]
+            low, high = ([r + sign * d for r, d in zip(recall, deviations, strict=True)] for sign in (-1, 1))
+            spread(ax, (sparsity, recall, low, high), color, len(variants) <= MOST_BANDS)
         ax.plot(sparsity, recall, label=plain(variant), **line_style)
         if best := _starred(rows):
             _star(best, name, ax, color=color, markersize=15)
@@ -119,7 +120,7 @@ def training_curves(
 
 
 def save_recall_vs_sparsity(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Write `recall_vs_sparsity` of a run as PNG; raises as `save`.
+    """Write `recall_vs_sparsity` of a run as PNG, PDF or SVG; raises as `save`.
 
     Args:
       rows: of `Result.row`, the dense level first.

@@ -79,6 +79,11 @@ def test_curves_are_written_beside_the_run(run, pairs, tmp_path):
     assert run("--data", pairs, *TINY, "--out", tmp_path / "run")[0] == 0
 
 
+def test_the_picture_has_the_format_that_is_asked_for(run, pairs, tmp_path):
+    assert run("--data", pairs, *TINY, "--levels", "0", "--out", tmp_path / "run", "--picture", "pdf")[0] == 0
+    assert (tmp_path / "run" / "recall_vs_sparsity.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_on_a_terminal_bars_take_the_place_of_lines(run, pairs, monkeypatch, tmp_path):
     for stream in ("stdout", "stderr"):
         monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
@@ -129,6 +134,7 @@ def test_help_explains_every_flag(run):
         ("--data ml-latest-smal", "did you mean ml-latest-small"),
         ("--data nowhere/file.txt", "nowhere/file.txt"),
         ("--colour red", "--colour"),
+        ("--picture jpg", "--picture: wanted one of png, pdf, svg; got 'jpg'"),
         ("--track mlflow", "--track: wanted one of none, tensorboard, wandb"),
         ("--rewind epoch:0", "--rewind: wanted epoch:K"),
         ("--split files", "ml-latest-small"),
