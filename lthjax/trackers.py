@@ -5,6 +5,7 @@ A function of one's own is as good: `lthjax.events` says what it is given.
 
 import dataclasses
 import importlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,8 @@ def wandb(
     if mode not in (modes := ("offline", "online", "disabled")):
         raise SettingsError(f"mode: wanted one of {', '.join(modes)}; got {mode!r}.")
     package = _package("wandb")
+    if mode == "offline":  # its own error reports look up their server even so
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     runs: dict[int, Any] = {}
 
     def on_event(event: Event) -> None:

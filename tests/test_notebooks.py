@@ -15,7 +15,9 @@ def code_cells(path):
 
 
 def test_they_are_there():
-    assert [path.name[:3] for path in NOTEBOOKS] == [f"{number:02}_" for number in range(1, 8)]
+    numbers = [path.name[:3] for path in NOTEBOOKS]
+    assert numbers == sorted(set(numbers))
+    assert {"01_", "07_", "11_"} <= set(numbers)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -120,9 +120,12 @@ def test_weights_and_biases_are_told_all(run, monkeypatch, tmp_path):
         def finish(self, exit_code):
             ended.append(exit_code)
 
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "")
+    monkeypatch.delenv("WANDB_ERROR_REPORTING")  # put back when the test is over
     monkeypatch.setattr(package, "init", lambda **given: options.append(given) or Run())
     events = run(trackers.wandb("tickets", folder=tmp_path / "new"))
     assert (options[0]["project"], options[0]["mode"], options[0]["config"]["levels"]) == ("tickets", "offline", 2)
+    assert os.environ["WANDB_ERROR_REPORTING"] == "false"
     assert ended == [0]
     assert ("tickets/*", "tickets/sparsity") in told
     assert ("level_01/*", "level_01/epoch") in told
