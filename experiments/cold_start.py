@@ -1,6 +1,6 @@
 r"""Cold start: how good is a ticket for users and items that it was not trained on?
 
-    python -m experiments.cold_start                                     (seconds, to see that it works)
+    python -m experiments.cold_start                                     (minutes, to see that it works)
     python -m experiments.cold_start --scale cpu --seeds 3
     python -m experiments.cold_start --scale paper --data yelp2018
 

@@ -1,7 +1,7 @@
 """The flags that every figure and table takes, and the settings that a scale stands for.
 
-`quick` takes seconds, `cpu` is what the results in this repository were made with, `paper` are the settings of the
-paper's own code. For the modules beside this one; it is no command.
+`quick` takes seconds to minutes, `cpu` is what the results in this repository were made with, `paper` are the settings
+of the paper's own code. For the modules beside this one; it is no command.
 """
 
 import dataclasses
@@ -45,8 +45,8 @@ class Study:
     models: tuple[Literal["mf", "lightgcn"], ...] = ("mf", "lightgcn")
     """Backbones."""
     scale: Literal["quick", "cpu", "paper"] = "quick"
-    """Seconds, to see that it works; the defaults of find_tickets, in fewer levels where they would take hours; or the
-    settings of the paper's code (for a GPU)."""
+    """Seconds to minutes, to see that it works; the defaults of find_tickets, in fewer levels where they would take
+    hours; or the settings of the paper's code (for a GPU)."""
     seeds: int = 1
     """Runs of each variant, that differ in their seed."""
     out: str = "runs/paper"
