@@ -8,20 +8,21 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar, get_args
 
 import tyro
 
+from experiments import flags
 from lthjax import presets
-from lthjax.errors import LthjaxError
+from lthjax.errors import LthjaxError, SettingsError, nearest
 from lthjax.runtime import compilation, environment, interrupts, streams
-from lthjax.settings import Settings
+from lthjax.settings import Settings, flag
 
 Config = TypeVar("Config")
 
 
-def run(main: Callable[[Config], Any], config_type: type[Config], description: str) -> None:
+def run(main: Callable[[Config], Any], config_type: type[Config], description: str, first: Sequence[str] = ()) -> None:
     """Parse the command line and run `main`; never returns.
 
     Exit codes: 0 done; 2 bad input, or a machine that would not play along (disk full, no permission, no such device);
@@ -33,6 +34,7 @@ def run(main: Callable[[Config], Any], config_type: type[Config], description: s
       main: what the command does.
       config_type: a dataclass whose fields are the flags, their docstrings the help.
       description: what --help begins with.
+      first: of settings, those that --help shows before all others.
     """
     warnings.showwarning = _show_warning
     for name in ("absl", "asyncio"):
@@ -40,7 +42,7 @@ def run(main: Callable[[Config], Any], config_type: type[Config], description: s
     streams.settle()
     try:
         with interrupts.as_keyboard_interrupt():
-            config = _parse(config_type, description)
+            config = _parse(config_type, description, first)
             compilation.keep_programs()
             main(config)
             sys.stdout.flush()
@@ -64,21 +66,53 @@ def _fail(text: str) -> NoReturn:
     sys.exit(2)
 
 
-def _parse(config_type: type[Config], description: str) -> Config:
+def _parse(config_type: type[Config], description: str, first: Sequence[str] = ()) -> Config:
     """The flags as a dataclass; tyro's framed message becomes one line."""
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
             default = _default(config_type)
-            config = tyro.cli(config_type, prog=_program_name(), description=description, default=default)
-            if isinstance(config, Settings):
-                config = dataclasses.replace(config, preset=default.preset)  # the twin for its model, where it has one
-            return config
+            options = {"prog": _program_name(), "description": description}
+            if not isinstance(default, Settings):
+                return tyro.cli(config_type, default=default, **options)
+            groups = flags.grouped(default, first)
+            parsed = tyro.cli(type(groups), default=groups, **options)
+            # Where a preset has a twin for the model, that one is meant.
+            return config_type(**flags.flat(parsed) | {"preset": default.preset})
     except SystemExit as end:
         if end.code in (0, None):
             raise
-        print(f"error: {_message(errors.getvalue())}; --help explains every flag.", file=sys.stderr)
-        sys.exit(2)
+        message = _said(_message(errors.getvalue()), config_type)
+    except SettingsError as error:
+        message = _one_line(error).removesuffix(".")
+    streams.tell(f"error: {message}; --help explains every flag.")
+    sys.exit(2)
+
+
+def _said(message: str, config_type: type) -> str:
+    """A message of tyro in the words of all others: the flag, what was wanted, what came.
+
+    Args:
+      message: of tyro.
+      config_type: the dataclass whose fields are the flags.
+    """
+    fields = {flag(field.name): field for field in dataclasses.fields(config_type)}
+    if unknown := re.match(r"Unrecognized options: .*?(--[\w-]+)", message):
+        names = [name.removeprefix("--") for name in fields]
+        return message + nearest(unknown[1].removeprefix("--"), names).replace("mean ", "mean --")
+    if no_number := re.match(r"Error parsing (--[\w-]+): .*'(.*)'\W*$", message):
+        name = no_number[1].replace("_", "-")
+        wanted = "a whole number" if fields[name].type in (int, int | None) else "a number"
+        return f"{name}: wanted {wanted}; got {no_number[2]!r}"
+    if no_choice := re.match(r"invalid choice '(.*)' for argument '(--[\w-]+)'.* \((.*)\)$", message):
+        choices = get_args(fields[no_choice[2]].type)
+        if not all(isinstance(choice, str) for choice in choices):  # True, False or None: tyro's own order changes
+            choices = sorted(choice.strip("' ") for choice in no_choice[3].split(","))
+        hint = nearest(no_choice[1], choices)
+        return f"{no_choice[2]}: wanted one of {', '.join(choices)}; got {no_choice[1]!r}{hint}"
+    if nothing := re.match(r"Missing value for argument '(--[\w-]+)'", message):
+        return f"{nothing[1]}: wanted a value; got none"
+    return message
 
 
 def _program_name() -> str | None:

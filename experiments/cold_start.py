@@ -1,6 +1,6 @@
 r"""Cold start: how good is a ticket for users and items that it was not trained on?
 
-    python -m experiments.cold_start                                     (seconds, to see that it works)
+    python -m experiments.cold_start                                     (minutes, to see that it works)
     python -m experiments.cold_start --scale cpu --seeds 3
     python -m experiments.cold_start --scale paper --data yelp2018
 
@@ -34,7 +34,7 @@ from experiments.paper.runs import Runs
 from experiments.paper.scales import Study
 from lthjax import plots, presets
 from lthjax.errors import DataError, SettingsError
-from lthjax.plots.style import baseline, finish
+from lthjax.plots.style import baseline, finish, legend_below
 from lthjax.settings import Settings
 
 if TYPE_CHECKING:
@@ -186,14 +186,13 @@ def compare(whole: Runs, held_out: Holdout) -> list[Row]:
     """
     from lthjax.evaluation.ranking import evaluate
     from lthjax.search.problem import prepare
-    from lthjax.tickets.result import per_user_of
 
     measured: dict[tuple[str, str, int], list[_Measured]] = {}  # (task, way, level) -> of each seed
 
     def add(way: str, final: "Embeddings", ticket: "Ticket | None", kept: float) -> None:
         level, sparsity = (ticket.level, ticket.sparsity) if ticket else (0, 0.0)
         for name, task in held_out.tasks.items():
-            of_seed = _Measured(sparsity, kept, per_user_of(evaluate(final, task)))
+            of_seed = _Measured(sparsity, kept, evaluate(final, task).per_user)
             measured.setdefault((name, way, level), []).append(of_seed)
 
     for ticket in whole.tickets():
@@ -300,8 +299,8 @@ def _panel(rows: list[Row], ax: "Axes") -> None:
     popular = of_ways.pop("popularity")[0]["recall@20"]
     panels.draw_curves(ax, [panels.with_deviations(way, of_way, "recall@20") for way, of_way in of_ways.items()])
     ax.axhline(popular, **baseline(), label="popularity")
-    ax.set_ylim(bottom=0)
     finish(ax, panels.PRUNED, "test Recall@20")
+    legend_below(ax)
 
 
 if __name__ == "__main__":

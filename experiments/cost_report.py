@@ -14,6 +14,7 @@ sparse scoring. Of MF it is the trained table throughout.
 
 import dataclasses
 import functools
+import itertools
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from experiments import cli
 from experiments.paper import panels
 from experiments.paper.rows import Row, markdown, write_results
 from experiments.speed import timing
-from lthjax import plots
+from lthjax import metric_names, plots
 from lthjax.errors import CheckpointError, SettingsError
 from lthjax.plots.style import finish
 
@@ -65,6 +66,8 @@ class Config:
     """Folder of the report; by default RUN/cost."""
     repeats: int = 5
     """Timed repeats; the median counts."""
+    picture: plots.Picture = "png"
+    """Format of the picture."""
 
     def __post_init__(self):
         if self.repeats < 1:
@@ -91,7 +94,7 @@ def main(config: Config) -> list[Row]:
         rows.append(measure(ticket.ticket, problem, config.repeats))
         print(f"level {ticket.level} measured", flush=True)
     text = text_of(rows, problem, timing.machine_in_words(machine))
-    write_results(Path(config.out or run.path / "cost"), rows, text, drawing_of(rows))
+    write_results(Path(config.out or run.path / "cost"), rows, text, drawing_of(rows), config.picture)
     return rows
 
 
@@ -107,7 +110,7 @@ def measure(ticket: "Ticket", problem: "Problem", repeats: int) -> Row:
     from lthjax.evaluation import costs
     from lthjax.serving.compressed import load_compressed
 
-    recall = functools.partial(_recall, problem)
+    worth, main = functools.partial(_worth, problem), problem.settings.main_metric
     with tempfile.TemporaryDirectory() as folder:
         files = _exported(ticket, problem, Path(folder))
         served = {name: load_compressed(path, scoring="dense") for name, path in files.items()}
@@ -125,12 +128,12 @@ def measure(ticket: "Ticket", problem: "Problem", repeats: int) -> Row:
         "load_ms": 1e3 * statistics.median(loads["smallest"]),
         "multiply_adds_dense": tables["dense"].item.size,
         "multiply_adds_sparse": costs.scoring(Embeddings(*sparse_tables)),
-        f"recall@{_K}": recall(problem.program.embed(ticket.trained, problem.graph)),
-        f"recall@{_K}_float16": recall(tables["float16"]),
-        f"recall@{_K}_int8": recall(tables["int8"]),
+        main: worth(problem.program.embed(ticket.trained, problem.graph)),
+        f"{main}_float16": worth(tables["float16"]),
+        f"{main}_int8": worth(tables["int8"]),
     }
     if propagates:
-        row[f"recall@{_K}_{_PRUNED}"] = recall(tables[_PRUNED])
+        row[f"{main}_{_PRUNED}"] = worth(tables[_PRUNED])
     return row | latencies(tables["dense"], sparse_tables, served["dense"], repeats)
 
 
@@ -210,14 +213,16 @@ def on_device(tables: "Tables", served: "CompressedTicket", users: Any, k: int =
     return lambda: order[np.asarray(rank(users, final, seen))]
 
 
-def _recall(problem: "Problem", tables: "Tables | Embeddings") -> float:
+def _worth(problem: "Problem", tables: "Tables | Embeddings") -> float:
+    """The run's main metric on the test part."""
     import jax
 
     from lthjax.embeddings import Embeddings
     from lthjax.evaluation.ranking import evaluate
 
     final = Embeddings(*(jax.device_put(table) for table in tables))
-    return evaluate(final, problem.test, problem.plan.ks).means()[f"recall@{_K}"]
+    measured = evaluate(final, problem.test, problem.plan.ks, metrics=problem.plan.metrics)
+    return measured.means()[problem.settings.main_metric]
 
 
 def break_even(rows: Sequence[Row]) -> str:
@@ -248,7 +253,8 @@ def text_of(rows: Sequence[Row], problem: "Problem", machine: str) -> str:
       problem: whose tickets they are.
       machine: that was timed, in words.
     """
-    recall = f"recall@{_K}"
+    main = problem.settings.main_metric
+    metric = metric_names.label(main)
     columns: dict[str, Callable[[Row], str]] = {
         "level": lambda row: str(row["level"]),
         "pruned": lambda row: f"{row['sparsity']:.1%}",
@@ -260,20 +266,20 @@ def text_of(rows: Sequence[Row], problem: "Problem", machine: str) -> str:
         "load ms": lambda row: f"{row['load_ms']:.1f}",
         **{f"ms {title} {word}": _milliseconds(f"ms_{count}_{word}") for count, title, word in _timed(rows[0])},
         "multiply-adds": lambda row: f"{row['multiply_adds_sparse']:,.0f}",
-        f"Recall@{_K}": lambda row: f"{row[recall]:.4f}",
-        "float16": lambda row: f"{row[f'{recall}_float16']:.4f}",
-        "int8": lambda row: f"{row[f'{recall}_int8']:.4f}",
+        metric: lambda row: f"{row[main]:.4f}",
+        "float16": lambda row: f"{row[f'{main}_float16']:.4f}",
+        "int8": lambda row: f"{row[f'{main}_int8']:.4f}",
     }
     if f"bytes_{_PRUNED}" in rows[0]:
         columns["KiB final pruned"] = lambda row: _kib(row[f"bytes_{_PRUNED}"])
-        columns["its Recall"] = lambda row: f"{row[f'{recall}_{_PRUNED}']:.4f}"
+        columns[f"its {metric.partition('@')[0]}"] = lambda row: f"{row[f'{main}_{_PRUNED}']:.4f}"
     table = markdown(list(columns), [[cell(row) for cell in columns.values()] for row in rows])
     split, settings = problem.split, problem.settings
     note = (
         f"{split.name}, {plots.MODELS[settings.model]}, {split.num_users:,} users, {split.num_items:,} items, "
         f"F = {settings.dim}. KiB of the two tables; of the whole file with the smallest layout (ids and seen items "
         f"are in it); milliseconds to load that, and to the {_K} best items of 1 and of {_MANY:,} users; multiply-adds "
-        f"without a factor of 0 for a user, of {rows[0]['multiply_adds_dense']:,}; test Recall@{_K}."
+        f"without a factor of 0 for a user, of {rows[0]['multiply_adds_dense']:,}; test {metric}."
     )
     return f"## What tickets cost where they serve\n\n{table}\n\n{note}\n{machine}.\n{break_even(rows)}"
 
@@ -294,8 +300,9 @@ def _kib(num_bytes: float) -> str:
 
 
 def drawing_of(rows: Sequence[Row]) -> "Callable[[Figure], None]":
-    """Bytes, milliseconds and Recall against sparsity, side by side."""
-    recall, pruned = f"recall@{_K}", _PRUNED.replace("_", " ")
+    """Bytes, milliseconds and the main metric against sparsity, side by side; what goes by one name has one colour."""
+    main, pruned = metric_names.main_of(rows[0]), _PRUNED.replace("_", " ")
+    titles = ("memory", "time", "quality")
     lines = {
         "MiB of both tables": {
             "dense": "bytes_dense",
@@ -309,27 +316,32 @@ def drawing_of(rows: Sequence[Row]) -> "Callable[[Figure], None]":
             "sparse": f"ms_{_MANY}_sparse",
             "GPU": f"ms_{_MANY}_gpu",
         },
-        f"test Recall@{_K}": {
-            "float32": recall,
-            "float16": f"{recall}_float16",
-            "int8": f"{recall}_int8",
-            pruned: f"{recall}_{_PRUNED}",
+        f"test {metric_names.label(main)}": {
+            "dense": main,
+            "float16": f"{main}_float16",
+            "int8": f"{main}_int8",
+            pruned: f"{main}_{_PRUNED}",
         },
     }
 
     def draw(figure: "Figure") -> None:
         figure.set_size_inches(14, 4)
-        for ax, (label, columns) in zip(figure.subplots(1, 3), lines.items(), strict=True):
+        names = list(dict.fromkeys(itertools.chain(*lines.values())))
+        for ax, title, (label, columns) in zip(figure.subplots(1, 3), titles, lines.items(), strict=True):
             share = 2**-20 if label.startswith("MiB") else 1
             curves = [
                 panels.Curve(name, panels.percent(rows), [share * row[column] for row in rows])
                 for name, column in columns.items()
                 if column in rows[0]
             ]
-            panels.draw_curves(ax, curves)
+            for curve in curves:
+                ax.plot(curve.x, curve.y, label=curve.label, **plots.style("", names.index(curve.label)))
+            panels.set_title(ax, title)
             finish(ax, panels.PRUNED, label)
             if label.startswith("ms"):
-                ax.set_yscale("log")
+                ax.set_yscale("log", subs=(2, 5))
+                for axis_format in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+                    axis_format("{x:,.0f}")  # 4,000, not 4 x 10^3
             if label.startswith("MiB"):
                 ax.set_ylim(bottom=0)
 

@@ -11,6 +11,8 @@ r"""Which share of a recommender's embedding table can go without a loss?
     python -m experiments.find_tickets --sparsities 0.5,0.75
     python -m experiments.find_tickets --preset paper_code --data yelp2018 --model mf
     python -m experiments.find_tickets --data path/to/train.txt --levels 10 --out runs/mine
+    python -m experiments.find_tickets --data path/to/train.txt --levels 15 --out runs/mine     (five more levels)
+    python -m experiments.find_tickets --dry-run                                    (what time and memory it needs)
 
 Trains the dense model, prunes its smallest weights, rewinds the rest to their first values, trains again, and so on.
 Prints which tickets win and what finding them cost, in trainings of the dense model, and leaves a run folder; the same
@@ -18,20 +20,26 @@ command goes on where it was stopped.
 
 Which search? imp is the paper's: every level trains to its end, 5 to 10 trainings of the dense model in all; for MF the
 best where half or less is pruned. short costs a few percent of that; on MovieLens its tickets are as good for LightGCN,
-and for MF (by movement) from three quarters on. one-shot costs one training. --prune-by random-by-degree costs nothing:
-what any search has to beat. How much each loses is measured by experiments.paper.search_cost.
+and for MF (by movement) from three quarters on; on kuairand, MF, at 90% alone. one-shot costs one training. --prune-by
+random-by-degree costs nothing: what any search has to beat. How much each loses is measured by
+experiments.paper.search_cost.
 """
 
 import dataclasses
+import functools
+import glob
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import lthjax
 from experiments import cli
 from lthjax import plots, presets
+from lthjax.data import catalog
 from lthjax.errors import SettingsError
+from lthjax.evaluation.verdict import WINNING
 from lthjax.pruning.schedule import roundings
 from lthjax.runtime import files
 from lthjax.settings import MOST_SEEDS, Settings, values
@@ -39,8 +47,23 @@ from lthjax.tickets import report
 
 if TYPE_CHECKING:
     from lthjax.data.split import Split
+    from lthjax.events import OnEvent
     from lthjax.tickets.result import Result
     from lthjax.tickets.ticket import Ticket
+
+
+MOST_USED = (
+    "data",
+    "columns",
+    "min_rating",
+    "split",
+    "model",
+    "search",
+    "levels",
+    "sparsities",
+    "seeds",
+    "out",
+)  # flags that --help shows first
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,8 +76,16 @@ class Config(Settings):
     """Train the seeds as one program; by default on a GPU only."""
     baselines: bool = False
     """Also measure popularity, PureSVD, EASE or item-kNN: is the dense model worth pruning? (seconds to minutes)"""
+    dense: str | None = None
+    """Run folder whose dense models are taken in place of new ones, where they are what would be trained."""
+    picture: plots.Picture = "png"
+    """Format of the picture."""
+    track: Literal["none", "tensorboard", "wandb"] = "none"
+    """Write curves into the run folder while it runs: for TensorBoard, or for Weights & Biases, offline."""
     out: str | None = None
     """Run folder; by default one under runs/ that is named after the settings."""
+    dry_run: bool = False
+    """Say what was read, and what memory, disk and time a run needs, from a few timed steps; then end."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -65,38 +96,110 @@ class Config(Settings):
 
 def main(config: Config) -> list[dict[str, Any]]:
     """Find tickets with each seed, print table and sentence, leave the picture; returns the rows of the table."""
-    from lthjax.tickets import seeds  # here: with it comes JAX, and --help does without
+    from lthjax.search.problem import sample_note  # here: with it comes JAX, and --help does without
+    from lthjax.tickets import seeds
 
     settings = Settings(**values(config, Settings))
     split = lthjax.load_split(None, settings)
     out = Path(config.out or default_out(config))
     for note in [*split.notes, *roundings(settings, (split.num_users + split.num_items) * settings.dim)]:
         print(note)
+    if sampled := sample_note(split, settings):
+        print(sampled)
     if conflict := presets.conflicts(settings):
         print(conflict)
     print(f"run folder: {out}", flush=True)
+    dense = dense_models(config)
+    if config.dry_run:
+        print("\n".join(rehearsed(config, settings, split, out, dense)))
+        return []
     if config.seeds == 1:
-        runs = results_by_seed(lthjax.find_tickets(split, settings=settings, out=out))
+        told = _on_event(config, out)
+        tickets = lthjax.find_tickets(split, settings=settings, out=out, dense=dense, on_event=told)
+        runs = results_by_seed(tickets)
         rows = [result.row() for result in runs[0]]
     else:
-        runs, rows = _several_seeds(config, settings, split, out)
+        runs, rows = _several_seeds(config, settings, split, out, dense)
     print(report.table(rows).to_string(index=False))
-    print("\n".join([*report.remarks(rows), report.sentence(rows, len(runs[0][0].per_user["recall@20"]))]))
+    print("\n".join([*report.remarks(rows), report.sentence(rows, len(runs[0][0].per_user[settings.main_metric]))]))
     if settings.num_levels:
         low, high = seeds.sparsest_winner_interval(runs)
         print(
             f"95% interval of the highest winning sparsity: {low:.1%} to {high:.1%} "
             f"({'users' if config.seeds == 1 else 'users and seeds'} drawn anew; 0.0% = none wins)."
         )
+    if more := more_levels(rows, settings, out):
+        print(more)
     if config.baselines:
         baselines = baseline_rows(split, settings, runs)
         files.write_table(out / "baselines.csv", baselines)
         print("Beside the dense model, on the same test part:")
         print(report.baselines(baselines).to_string(index=False))
-    title = f"{split.name}, {settings.model}, F = {settings.dim}"
+    title = ", ".join([split.name, settings.model, f"F = {settings.dim}", *report.unusual(settings)])
     title += f", {config.seeds} seeds" if config.seeds > 1 else ""
-    plots.save_recall_vs_sparsity(rows, out / "recall_vs_sparsity.png", title)
+    plots.save_recall_vs_sparsity(rows, out / f"{settings.metric_names[0]}_vs_sparsity.{config.picture}", title)
     return rows
+
+
+def dense_models(config: Config) -> "list[Ticket]":
+    """The dense models that --dense names, of the seeds that are wanted.
+
+    Raises:
+      SettingsError: there are none.
+    """
+    from lthjax.tickets.folder import dense_models as of_folder
+
+    if config.dense is None:
+        return []
+    of_seeds = {ticket.settings.seed: ticket for ticket in of_folder(Path(config.dense))}
+    wanted = range(config.seed, config.seed + config.seeds)
+    if not (found := [of_seeds[seed] for seed in wanted if seed in of_seeds]):
+        names = ", ".join(map(str, of_seeds))
+        raise SettingsError(f"--dense: wanted a model of seed {config.seed}; {config.dense} has seed {names}.")
+    print(f"dense models of {config.dense}: seed {', '.join(str(ticket.settings.seed) for ticket in found)}")
+    return found
+
+
+def rehearsed(config: Config, settings: Settings, split: "Split", out: Path, dense: "list[Ticket]") -> list[str]:
+    """What a run would need, in lines; raises as it would where its folder is another run's.
+
+    Args:
+      config: of the run.
+      settings: likewise.
+      split: likewise.
+      out: its folder.
+      dense: models that are taken from another one.
+    """
+    from lthjax.search import dry_run
+    from lthjax.search.problem import prepare
+    from lthjax.tickets.folder import check_folder, describe
+    from lthjax.tickets.places import ticket_levels
+
+    seeds = range(config.seed, config.seed + config.seeds)
+    places = {seed: out if config.seeds == 1 else out / f"seed_{seed}" for seed in seeds}
+    if config.seeds > 1:
+        check_folder(out, _of_several(settings, split))
+        _check_seeds(out, config)
+    for seed, place in places.items():
+        check_folder(place, describe(dataclasses.replace(settings, seed=seed), split))
+    there = {seed: {*ticket_levels(place)} & {*range(settings.num_levels + 1)} for seed, place in places.items()}
+    for ticket in dense:
+        there[ticket.settings.seed].add(0)
+    return dry_run.lines(prepare(split, settings), [len(levels) for levels in there.values()])
+
+
+def more_levels(rows: list[dict[str, Any]], settings: Settings, out: Path) -> str:
+    """A line that says how to go on where the sparsest level wins: sparser ones may win too; else empty.
+
+    Args:
+      rows: of the table.
+      settings: of the run.
+      out: its folder.
+    """
+    if settings.search_name == "gradual" or not settings.num_levels or rows[-1]["verdict"] not in WINNING:
+        return ""
+    more = f'--sparsities "{settings.sparsities},..."' if settings.schedule else f"--levels {settings.levels + 5}"
+    return f"The last level wins, so sparser ones may: the same command with {more} --out {out} goes on from here."
 
 
 def baseline_rows(split: "Split", settings: Settings, runs: "list[list[Result]]") -> list[dict[str, Any]]:
@@ -128,25 +231,63 @@ def results_by_seed(tickets: "Iterable[Ticket]") -> "list[list[Result]]":
     return list(runs.values())
 
 
+def _on_event(config: Config, out: Path) -> "OnEvent | None":
+    """What is told of the run: lines where no terminal shows bars, and the tracker that was asked for."""
+    from lthjax import trackers
+
+    told = []
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        told.append(trackers.lines(functools.partial(print, flush=True)))
+    if config.track == "tensorboard":
+        told.append(trackers.tensorboard(out / "tensorboard"))
+    if config.track == "wandb":
+        told.append(trackers.wandb("lthjax", folder=out))
+    return trackers.several(*told) if told else None
+
+
 def _several_seeds(
-    config: Config, settings: Settings, split: "Split", out: Path
+    config: Config, settings: Settings, split: "Split", out: Path, dense: "list[Ticket]"
 ) -> "tuple[list[list[Result]], list[dict[str, Any]]]":
     """The results of each seed's run, and rows of means over them, which are left in the folder that holds the runs."""
     from lthjax.tickets import seeds
-    from lthjax.tickets.folder import describe, open_folder
+    from lthjax.tickets.folder import open_folder
 
-    description = describe(settings, split)
-    description["settings"]["seeds"] = "several"  # so that one run and several do not write over each other
-    with open_folder(out, description):
-        repeated = {"seeds": config.seeds, "together": config.together}
+    with open_folder(out, _of_several(settings, split)):
+        _check_seeds(out, config)
+        repeated = {"seeds": config.seeds, "together": config.together, "dense": dense}
+        repeated["on_event"] = _on_event(config, out)
         runs = results_by_seed(lthjax.find_tickets(split, settings=settings, out=out, **repeated))
         rows = seeds.combine(runs)
         files.write_table(out / "results.csv", rows)
     return runs, rows
 
 
+def _of_several(settings: Settings, split: "Split") -> dict[str, Any]:
+    """What config.json says of a folder that holds runs of several seeds."""
+    from lthjax.tickets.folder import describe
+
+    description = describe(settings, split)
+    description["settings"]["seeds"] = "several"  # so that one run and several do not write over each other
+    return description
+
+
+def _check_seeds(out: Path, config: Config) -> None:
+    """Raise SettingsError where a folder has runs of more seeds than are wanted: its table is of all."""
+    there = [int(place.name.removeprefix("seed_")) for place in out.glob("seed_*")]
+    if beyond := [seed for seed in there if seed >= config.seed + config.seeds]:
+        raise SettingsError(
+            f"--seeds: {out} has runs up to seed {max(beyond)}; got {config.seeds} from {config.seed}. "
+            f"Wanted {max(beyond) + 1 - config.seed} or more: the table is of all; or choose another --out."
+        )
+
+
 # Settings that came after folders were first named: their defaults do not change a name.
-_LATER = ("encoding", "search", "search_epochs")
+_LATER = {
+    *("encoding", "event", "dedupe", "core", "ratios", "split_times"),
+    *("search", "search_epochs"),
+    *("weights", "dislikes", "optimizer", "loss", "temperature", "negatives", "negative_sampling"),
+    *("metrics", "at", "evaluate_users"),
+}
 
 
 def mark_of(chosen: Mapping[str, Any]) -> str:
@@ -165,8 +306,9 @@ def mark_of(chosen: Mapping[str, Any]) -> str:
 def default_out(config: Config) -> str:
     """The run folder where none is named: one for all that have the same settings."""
     mark = mark_of(values(config, Settings))
-    return f"runs/{Path(config.data).stem}-{config.model}-{mark}" + ("-seeds" if config.seeds > 1 else "")
+    stem = catalog.name_of_pattern(config.data) if glob.has_magic(config.data) else Path(config.data).stem
+    return f"runs/{stem}-{config.model}-{mark}" + ("-seeds" if config.seeds > 1 else "")
 
 
 if __name__ == "__main__":
-    cli.run(main, Config, __doc__)
+    cli.run(main, Config, __doc__, MOST_USED)

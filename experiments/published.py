@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import lthjax
 from experiments import cli
 from lthjax import presets
+from lthjax.errors import SettingsError
 from lthjax.runtime import files
 from lthjax.settings import DataSettings, Settings, values
 from lthjax.tickets import report
@@ -81,6 +82,12 @@ class Config(Settings):
     """Which dense models are trained; --model is not read here."""
     out: str | None = None
     """Folder of the runs; by default runs/baselines-DATA-PRESET."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not {"recall", "ndcg"} <= {*self.metric_names} or 20 not in self.lengths:
+            came = f"{self.metrics} at {self.at}"
+            raise SettingsError(f"--metrics: wanted recall and ndcg, at 20, as they are published; got {came}.")
 
 
 def comparable(settings: Settings) -> list[Published]:

@@ -74,6 +74,8 @@ class Config:
     """Of first values and batches."""
     out: str | None = None
     """Folder of runs and results; by default one under runs/ that is named after the flags."""
+    picture: plots.Picture = "png"
+    """Format of the picture."""
 
     def __post_init__(self):
         if not 0 < self.within < 1:
@@ -188,7 +190,7 @@ def settings_of(config: Config) -> Settings:
 
 def _mark(config: Config) -> str:
     chosen = dataclasses.asdict(config)
-    for name in ("budget", "within", "out"):  # the runs are the same
+    for name in ("budget", "within", "out", "picture"):  # the runs are the same
         del chosen[name]
     return mark_of(values(settings_of(config), Settings) | {name: str(value) for name, value in chosen.items()})
 

@@ -12,12 +12,17 @@ import importlib
 
 _HOMES = {
     "find_tickets": "search.find_tickets",
+    "from_dense": "search.from_dense",
+    "from_model": "search.from_dense",
     "load_ticket": "tickets.ticket",
     "retrain": "search.retrain",
     "load_run": "exploration.run",
     "explore": "exploration.ticket",
+    "compare": "exploration.compare",
+    "differences": "exploration.compare",
     "fold_in": "serving.fold_in",
     "load_split": "data.resolve",
+    "datasets": "data.listing",
     "keep_programs": "runtime.compilation",
     "export": "serving.export",
     "load_compressed": "serving.compressed",
@@ -33,9 +38,18 @@ _HOMES = {
     "SettingsError": "errors",
     "TrainingError": "errors",
     "CheckpointError": "errors",
+    "ForkError": "errors",
 }
 
-_MODULES = {"pictures": "plots.tables", "plots": "plots", "presets": "presets"}
+_MODULES = {
+    "events": "events",
+    "pictures": "plots.tables",
+    "plots": "plots",
+    "presets": "presets",
+    "trackers": "trackers",
+}
+
+importlib.import_module("lthjax.runtime.forks")  # sees a fork from here on
 
 __all__ = sorted([*_HOMES, *_MODULES])
 

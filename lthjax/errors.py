@@ -22,6 +22,10 @@ class TrainingError(LthjaxError, ArithmeticError):
     """Training that left the finite numbers."""
 
 
+class ForkError(LthjaxError, RuntimeError):
+    """A process in which JAX would hang."""
+
+
 class CheckpointError(LthjaxError, OSError):
     """A ticket or a run folder that cannot be read or written."""
 

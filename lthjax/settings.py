@@ -4,10 +4,13 @@ import dataclasses
 import itertools
 import math
 import numbers
+import textwrap
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
+from lthjax import metric_names
 from lthjax.errors import SettingsError, nearest
+from lthjax.field_docs import field_docs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,8 +18,8 @@ class PresetSettings:
     """Where the settings start from."""
 
     preset: str = "none"
-    """Start from published settings: paper_text, paper_code, lightgcn_pytorch, lightgcn_tf or recbole; flags win.
-    Without one, --model lightgcn starts from the preset lightgcn."""
+    """Start from published settings: paper_text, paper_code, lightgcn_pytorch, lightgcn_tf, recbole or bars_mf; flags
+    win. Without one, --model lightgcn starts from the preset lightgcn."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,26 +27,42 @@ class DataSettings:
     """Which interactions are read, and how."""
 
     data: str | None = "ml-latest-small"  # None in tickets whose data were given in code
-    """Bundled or known name, or path of a file or of a folder with train.txt, valid.txt and test.txt."""
+    """Bundled or known name; path of a file, or of a folder with train.txt, valid.txt and test.txt, or parquet files;
+    or 'logs/*.csv', quoted, for files that are one log."""
     format: Literal["auto", "adjacency", "pairs", "inter", "csv"] = "auto"
     """Lines "user item item ...", lines "user item [weight]" or .npy, RecBole atomic file, table; auto tells which."""
     columns: str | None = None
-    """User, item and rating column of a csv, by name or place: "userId,movieId,rating" or "0,1,2"."""
+    """User, item, rating and time column of a table, by name or place: "userId,movieId,rating" or "0,1,,3"."""
     min_rating: float | None = None
     """Keep interactions with at least this rating (unit of the file); without it every row is a positive."""
+    event: str | None = None
+    """Keep rows with these events: "purchase,addtocart"; "behavior=buy" where the column has no known name."""
+    dedupe: Literal["merge", "last", "first"] = "merge"
+    """Of several rows of one pair: the first time and the sum of values (merge), or time and value of one row."""
+    core: str | None = None
+    """Keep users and items with so many interactions, until all have them: "5", or "5,10" for users and items."""
     items_after_users: bool = False
     """Item numbers go on where user numbers end, as in the files of the paper's authors and of MMGCN."""
     encoding: str | None = None
     """Encoding of text that is not UTF-8, such as latin-1 or cp1252; UTF-16 is told by its byte order mark."""
 
 
+SplitMethod = Literal["auto", "random", "user-time", "time", "leave-one-out", "leave-one-out-random", "files", "cut"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitSettings:
     """How the interactions become train, validation and test part."""
 
-    split: Literal["auto", "random", "files", "cut"] = "auto"
-    """A folder's own train, valid and test parts where it has all three, else 7:1:2 per user at random (auto); random
-    whatever there is; the files as they are; or their test part, validation cut from train."""
+    split: SplitMethod = "auto"
+    """auto: a folder's own train, valid and test parts where it has all three, else random. random: per user, at any
+    rate. user-time: each user's last ones are tested. time: all that happens after a moment is. leave-one-out: each
+    user's last one is tested, the one before validates (-random: any two). files: the parts as they are. cut: their
+    test part, validation cut from train."""
+    ratios: str = "0.7,0.1,0.2"
+    """Shares of train, validation and test part; for random, user-time, time and cut."""
+    split_times: str | None = None
+    """Where validation and test begin with --split time: "2015-01-01,2016-01-01"; without it --ratios tell."""
     split_seed: int = 0
     """Seed of the split; apart from --seed, so that runs with several seeds are tested on the same items."""
 
@@ -115,8 +134,21 @@ class StepSettings:
 
     batch_size: int = 2048
     """Triples (user, positive, negative) a step."""
+    optimizer: Literal["adam", "adamw", "sgd", "lion", "adagrad"] = "adam"
+    """Optax's, as it comes; --learning-rate is its step size, and each wants one of its own: a third of Adam's
+    or less for lion, far more for sgd and adagrad."""
     learning_rate: float = 0.003
-    """Step size of Adam."""
+    """Step size of --optimizer."""
+    loss: Literal["bpr", "sampled-softmax", "cosine-bpr"] = "bpr"
+    """bpr: softplus of the difference of inner products. sampled-softmax (SSM): softmax of the positive among the
+    negatives, cosines over --temperature. cosine-bpr: bpr on these. The last two suit LightGCN better than MF."""
+    temperature: float = 0.2
+    """What cosines are divided by, with --loss sampled-softmax or cosine-bpr; small ones look at hard negatives."""
+    negatives: int = 1
+    """Negatives of each positive; bpr takes the mean over them. A step's time grows with them."""
+    negative_sampling: Literal["uniform", "popularity"] = "uniform"
+    """How negatives are drawn among the items that a user has not: alike, or in proportion to degree^0.75, which leaves
+    out items that nobody has in training; sampled-softmax corrects for it (log q), bpr and cosine-bpr do not."""
     l2: float = 0.01
     """Weight of the L2 term, over the batch size."""
     l2_form: Literal["squared", "norm"] = "squared"
@@ -125,6 +157,10 @@ class StepSettings:
     """Rows under L2: the table's, or LightGCN's final ones."""
     sampler: Literal["interactions", "users", "distinct-users"] = "interactions"
     """An epoch is every training interaction once, as many users with replacement, or batches of different users."""
+    weights: Literal["none", "log", "linear"] = "none"
+    """Weight of each interaction in the loss by its value (count, watch ratio): 1 + log(1 + value), or the value."""
+    dislikes: bool = False
+    """Rows below --min-rating are sampled as negatives first: every second negative of a user who has any."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,9 +168,17 @@ class EvaluationSettings:
     """What chooses the best epoch, and what is ranked."""
 
     selection: Literal["valid", "test"] = "valid"
-    """Part whose Recall@20 chooses the best epoch; test only to match published numbers, for it flatters."""
+    """Part whose Recall@20 (or --metrics) chooses the best epoch; test only to match published numbers: it flatters."""
     test_mask: Literal["train+valid", "train"] = "train+valid"
     """Items left out of the ranking at test time."""
+    metrics: str = "recall,ndcg"
+    """What is measured, by commas; the first, at the first length, chooses the best epoch and judges. Of each user:
+    recall, ndcg, precision, hit, mrr, map. Of all lists together: coverage, popularity, gini (popularity bias)."""
+    at: str = "20"
+    """Lengths of the recommended lists, "5,10,20"."""
+    evaluate_users: int = 0
+    """Users, a fixed random sample, whose lists choose the best epoch, where ranking takes long; 0 = all. What is
+    reported at the end is of all users."""
 
 
 # Fields are collected from the last base to the first: this order is that of the groups above.
@@ -159,6 +203,8 @@ class Settings(
             value = getattr(self, field.name)
             if isinstance(value, numbers.Integral) and not isinstance(value, bool | int):
                 object.__setattr__(self, field.name, int(value))  # NumPy's whole numbers are welcome
+        object.__setattr__(self, "metrics", ",".join(metric_names.metrics_of(self.metrics)))  # one way to write them
+        object.__setattr__(self, "at", ",".join(map(str, metric_names.lengths_of(self.at))))
         check(self)
 
     @property
@@ -172,6 +218,34 @@ class Settings(
         return () if self.sparsities is None else tuple(float(part) for part in self.sparsities.split(","))
 
     @property
+    def split_ratios(self) -> tuple[float, ...]:
+        """`ratios` as numbers."""
+        return tuple(float(part) for part in self.ratios.split(","))
+
+    @property
+    def core_sizes(self) -> tuple[int, int] | None:
+        """`core` as least interactions of a user and of an item."""
+        if self.core is None:
+            return None
+        sizes = tuple(int(part) for part in self.core.split(","))
+        return sizes if len(sizes) > 1 else sizes * 2
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """`metrics` by name."""
+        return tuple(self.metrics.split(","))
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """`at` as numbers."""
+        return tuple(map(int, self.at.split(",")))
+
+    @property
+    def main_metric(self) -> str:
+        """The metric that chooses the best epoch and that verdicts are about, "recall@20"."""
+        return f"{self.metric_names[0]}@{self.lengths[0]}"
+
+    @property
     def search_name(self) -> str:
         """Which search the settings mean: `prune_parent` dense is one-shot."""
         return "one-shot" if self.prune_parent == "dense" else self.search
@@ -181,6 +255,19 @@ class Settings(
         """K of `epoch:K`, else None."""
         return int(self.rewind.removeprefix("epoch:")) if self.rewind.startswith("epoch:") else None
 
+
+def _documented() -> str:
+    """The docstring of `Settings` and the text of every field, for `help(lthjax.Settings)`."""
+    layout = {"initial_indent": "    ", "subsequent_indent": "    ", "break_on_hyphens": False}
+    docs = field_docs(Settings)
+    texts = [
+        f"{field.name} (default {field.default!r}):\n{textwrap.fill(docs.get(field.name, ''), 100, **layout)}"
+        for field in dataclasses.fields(Settings)
+    ]
+    return "\n\n".join([Settings.__doc__ or "", *texts])
+
+
+Settings.__doc__ = _documented()
 
 MOST_SEEDS = 1_000  # of one call: each is a run with a folder of its own
 REWIND_NAMES = ("init", "reinit", "none", "lr")
@@ -193,7 +280,9 @@ _RANGES: dict[str, tuple[int, int | None]] = {  # whole numbers: least and most
     "epochs": (1, None),
     "patience": (0, None),
     "eval_every": (1, None),
+    "evaluate_users": (0, None),
     "batch_size": (1, 2**24),
+    "negatives": (1, 2**16),
     "split_seed": (0, 2**31 - 1),
     "seed": (0, 2**31 - 1),
 }
@@ -215,6 +304,8 @@ def from_record(record: Mapping[str, Any]) -> Settings:
     Data that were given in code have the name None, or, as written by older versions, one in angle brackets.
     """
     known = {name: record[name] for name in names(Settings) if name in record}
+    if str(known.get("optimizer")).startswith("given, "):  # older versions have its fingerprint there
+        del known["optimizer"]
     if str(known.get("data")).startswith("<"):
         known["data"] = None
     return Settings(**known)
@@ -239,10 +330,17 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"--prune-rate: wanted a share between 0 and 1; got {settings.prune_rate}.")
     if not 0 < _number(settings, "learning_rate") < math.inf:
         raise SettingsError(f"--learning-rate: wanted a positive number; got {settings.learning_rate}.")
+    _check_temperature(settings)
     if not 0 <= _number(settings, "l2") < math.inf:
         raise SettingsError(f"--l2: wanted 0 or a positive number; got {settings.l2}.")
+    _check_protocol(settings)
     _check_rewind(settings)
     _check_schedule(settings)
+    if settings.metric_names[0] not in metric_names.OF_USERS:
+        raise SettingsError(
+            f"--metrics: wanted first one of {', '.join(metric_names.OF_USERS)}, which have a value for each user to "
+            f"choose and to judge by; got {settings.metric_names[0]}."
+        )
     if settings.min_per_row and settings.prune_scope != "row":
         raise SettingsError(f"--min-per-row: wanted --prune-scope row; got {settings.prune_scope}.")
     if settings.min_per_row >= settings.dim:
@@ -251,6 +349,34 @@ def check(settings: Settings) -> None:
             f"got {settings.min_per_row}."
         )
     _check_search(settings)
+
+
+_WITHOUT_RATIOS = ("leave-one-out", "leave-one-out-random", "files")
+
+
+def _check_protocol(settings: Settings) -> None:
+    split, has_ratios = settings.split, settings.ratios != Settings.ratios
+    try:
+        sizes = settings.core_sizes
+    except (AttributeError, ValueError):
+        sizes = ()
+    if sizes is not None and (len(sizes) != 2 or min(sizes) < 1):
+        raise SettingsError(f'--core: wanted "5", or "5,10" for users and items, from 1; got {settings.core!r}.')
+    try:
+        ratios = settings.split_ratios
+    except (AttributeError, ValueError):
+        ratios = ()
+    if len(ratios) != 3 or not all(0 < share < math.inf for share in ratios):
+        raise SettingsError(
+            f'--ratios: wanted three positive shares of train, validation and test, "0.8,0.1,0.1"; '
+            f"got {settings.ratios!r}."
+        )
+    if has_ratios and split in _WITHOUT_RATIOS:
+        raise SettingsError(f"--ratios: wanted --split random, user-time, time or cut; got {split}.")
+    if settings.split_times is not None and split != "time":
+        raise SettingsError(f"--split-times: wanted --split time; got {split}.")
+    if settings.split_times is not None and has_ratios:
+        raise SettingsError(f"--split-times: wanted no --ratios beside it; got {settings.ratios}.")
 
 
 CHEAP_SEARCHES = ("short", "early", "gradual", "dynamic")  # train by themselves, a few epochs
@@ -314,3 +440,14 @@ def _check_rewind(settings: Settings) -> None:
     elif settings.rewind not in REWIND_NAMES:
         wanted = ("init", "epoch:K", "reinit", "none", "lr")
         raise SettingsError(f"--rewind: wanted one of {', '.join(wanted)}; {_came(settings.rewind, wanted)}.")
+
+
+LOSSES_ON_COSINES = ("sampled-softmax", "cosine-bpr")  # which have a temperature
+
+
+def _check_temperature(settings: Settings) -> None:
+    if not 0 < _number(settings, "temperature") < math.inf:
+        raise SettingsError(f"--temperature: wanted a positive number; got {settings.temperature}.")
+    if settings.temperature != Settings.temperature and settings.loss not in LOSSES_ON_COSINES:
+        wanted = " or ".join(LOSSES_ON_COSINES)
+        raise SettingsError(f"--temperature: wanted --loss {wanted}; got {settings.loss}.")

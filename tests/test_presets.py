@@ -28,10 +28,13 @@ def test_the_points_in_which_publications_differ():
         "lightgcn_pytorch_mf": ("normal-1", "mean", 1e-4, squared, "users", *on_test, 3, 64),
         "lightgcn_tf": ("normal-0.01", "mean", 1e-4, squared, "distinct-users", *on_test, 3, 64),
         "recbole": ("xavier-each", "mean", 1e-5, "norm", "interactions", "random", valid, both, 2, 64),
+        "bars_mf": ("normal-0.01", "mean", 0.0, squared, "interactions", *on_test, 3, 64),
         "recbole_bpr": ("xavier-normal-each", "mean", 0.0, "norm", "interactions", "random", valid, both, 2, 64),
     }
     assert {p.learning_rate for p in PUBLISHED.values()} == {1e-3}
-    assert {p.batch_size for p in PUBLISHED.values()} == {2048}
+    assert {p.batch_size for name, p in PUBLISHED.items() if name != "bars_mf"} == {2048}
+    assert (presets.bars_mf.batch_size, presets.bars_mf.negatives) == (1024, 50)
+    assert {p.negatives for name, p in PUBLISHED.items() if name != "bars_mf"} == {1}
     assert presets.paper_code.prune_count == "threshold"
     assert presets.paper_text.prune_from == "last"
 

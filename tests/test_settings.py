@@ -3,14 +3,27 @@
 import dataclasses
 import inspect
 import json
+import pydoc
 from typing import get_args
 
 import pytest
 
-from lthjax.data import split as splits
+from lthjax.data import rules
 from lthjax.data.formats import FORMATS
 from lthjax.errors import SettingsError
-from lthjax.settings import DataSettings, Settings, SplitSettings, flag, from_record, names, values
+from lthjax.field_docs import field_docs
+from lthjax.model import losses
+from lthjax.settings import (
+    DataSettings,
+    Settings,
+    SplitSettings,
+    StepSettings,
+    flag,
+    from_record,
+    names,
+    values,
+)
+from lthjax.training.optimizer import OPTIMIZERS
 
 
 @pytest.mark.parametrize(
@@ -33,6 +46,15 @@ from lthjax.settings import DataSettings, Settings, SplitSettings, flag, from_re
         ("learning_rate", 0.0),
         ("learning_rate", float("inf")),
         ("l2", -1e-9),
+        ("temperature", 0.0),
+        ("temperature", "cold"),
+        ("negatives", 0),
+        ("negatives", 2**16 + 1),
+        ("negatives", 1.5),
+        ("negative_sampling", "popular"),
+        ("loss", "softmax"),
+        ("optimizer", "adma"),
+        ("weights", "logarithm"),
         ("model", "ligthgcn"),
         ("init", "xaviar"),
         ("split", "randm"),
@@ -44,6 +66,16 @@ from lthjax.settings import DataSettings, Settings, SplitSettings, flag, from_re
         ("rewind", "epoch:-1"),
         ("rewind", "epoch:²"),
         ("rewind", "rewind"),
+        ("metrics", "recal"),
+        ("metrics", ""),
+        ("metrics", "recall,recall"),
+        ("metrics", "coverage,recall"),
+        ("at", "0"),
+        ("at", 2.5),
+        ("at", "5,5"),
+        ("at", "5;10"),
+        ("evaluate_users", -1),
+        ("evaluate_users", 0.5),
     ],
 )
 def test_out_of_range(name, value):
@@ -56,6 +88,16 @@ def test_out_of_range(name, value):
 def test_near_names_are_offered():
     with pytest.raises(SettingsError, match="did you mean lightgcn"):
         Settings(model="ligthgcn")
+
+
+def test_metrics_that_choose_and_judge():
+    assert Settings().main_metric == "recall@20"
+    settings = Settings(metrics=["ndcg", "coverage"], at=(10, 5))
+    assert (settings.metrics, settings.at, settings.main_metric) == ("ndcg,coverage", "10,5", "ndcg@10")
+    assert settings == Settings(metrics="ndcg, coverage", at=" 10,05")
+    assert (settings.metric_names, settings.lengths) == (("ndcg", "coverage"), (10, 5))
+    with pytest.raises(SettingsError, match=r"--metrics: wanted first one of recall, .*map, .*; got gini"):
+        Settings(metrics="gini,recall")
 
 
 def test_the_rewind_epoch():
@@ -84,6 +126,17 @@ def test_settings_that_exclude_each_other():
         Settings(prune_parent="dense", rewind="none")
 
 
+def test_a_temperature_wants_a_loss_on_cosines():
+    with pytest.raises(SettingsError, match="--temperature: wanted --loss sampled-softmax or cosine-bpr; got bpr"):
+        Settings(temperature=0.1)
+    assert Settings(temperature=0.1, loss="cosine-bpr").temperature == 0.1
+
+
+def test_losses_and_optimizers_are_those_of_their_modules():
+    assert set(get_args(StepSettings.__annotations__["loss"])) == set(losses.LOSSES)
+    assert set(get_args(StepSettings.__annotations__["optimizer"])) == set(OPTIMIZERS)
+
+
 GROUPS = Settings.__mro__[1:-1]
 
 
@@ -93,6 +146,17 @@ def test_every_field_has_a_help_text():
         for field in group.__annotations__:
             after = source.split(f"    {field}: ", 1)[1].split("\n", 1)[1]
             assert after.startswith('    """'), field
+
+
+def test_help_from_python_says_what_the_flags_do():
+    texts = field_docs(Settings)
+    assert set(texts) == {*names(Settings)}
+    assert texts["dim"] == "Numbers per user and per item (F)."
+    shown = pydoc.plain(pydoc.render_doc(Settings))
+    for name, text in texts.items():
+        assert f"{name} (default {getattr(Settings(), name)!r}):" in shown
+        assert text in " ".join(shown.replace("\n |", "\n").split())
+    assert Settings.__doc__.startswith("What is trained, on what")
 
 
 def test_every_setting_is_in_one_group_and_the_order_is_that_of_the_help():
@@ -111,10 +175,12 @@ def test_a_record_comes_back():
     assert from_record(record | {"data": "<DataFrame>"}).data is None  # as older versions wrote it
     assert from_record(record | {"data": "yelp2018"}).data == "yelp2018"
     assert from_record({"dim": 8}) == Settings(dim=8)
+    assert from_record(record | {"optimizer": "given, 000755a8dc20"}) == settings  # likewise: its fingerprint
+    assert from_record(record | {"optimizer": "lion"}).optimizer == "lion"
     with pytest.raises(SettingsError, match="--dim"):
         from_record(record | {"dim": 0})
 
 
-def test_split_methods_are_those_of_the_splits_module():
-    assert set(get_args(SplitSettings.__annotations__["split"])) == set(splits.METHODS)
+def test_split_methods_are_those_of_the_rules():
+    assert set(get_args(SplitSettings.__annotations__["split"])) == set(rules.METHODS)
     assert set(get_args(DataSettings.__annotations__["format"])) == {"auto", *FORMATS}

@@ -122,11 +122,20 @@ def text_of(study: Study, rows: Sequence[Row]) -> str:
     return f"## Epochs to the dense model's best\n\n{table}\n\n{with_warning(note, rows)}"
 
 
-def drawing_of(rows: Sequence[Row]) -> "Callable[[Figure], None]":
-    """A panel for each data set, a line for each model and size; the dense model at 1."""
+def drawing_of(rows: Sequence[Row]) -> "Callable[[Figure], None] | None":
+    """A panel for each data set, a line for each model and size; the dense model at 1.
+
+    Data sets on which no ticket gets there with all seeds have no panel; where there is none, there is no picture.
+    """
+    of_panels = {
+        data: of_panel
+        for data, of_panel in grouped(rows, "data").items()
+        if any(row["seeds_that_reach"] == row["seeds"] for row in of_panel)
+    }
+    if not of_panels:
+        return None
 
     def draw(figure: "Figure") -> None:
-        of_panels = grouped(rows, "data")
         titles = [[data for (data,) in of_panels]]
         (axes,) = panels.titled_grid(figure, titles, (5 * len(of_panels) + 1, 4))
         for of_panel, ax in zip(of_panels.values(), axes, strict=True):

@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.paper.rows import Row
 from lthjax import plots
+from lthjax.plots.style import MOST_BANDS, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,11 +58,12 @@ def with_deviations(label: str, rows: Sequence[Row], metric: str) -> Curve:
 
 
 def draw_curves(ax: "Axes", curves: Iterable[Curve]) -> None:
-    """Curves with their bands, each with the colour and the marker of its place."""
+    """Curves with their bands (or error bars, if many), each with the colour and the marker of its name or place."""
+    curves = list(curves)
     for number, curve in enumerate(curves):
         line = plots.style(curve.label, number)
         if curve.low is not None:
-            ax.fill_between(curve.x, curve.low, curve.high, color=line["color"], alpha=0.15, linewidth=0)
+            spread(ax, (curve.x, curve.y, curve.low, curve.high), line["color"], len(curves) <= MOST_BANDS)
         ax.plot(curve.x, curve.y, label=curve.label, **line)
 
 

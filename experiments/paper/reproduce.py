@@ -84,7 +84,7 @@ class Reproduction(Study):
 
 def main(config: Reproduction) -> Path:
     """Run the parts, write the report; returns its path."""
-    out = Path(config.out) / f"{config.scale}-{config.seeds}-seeds"
+    out = Path(config.out) / scales.of_scale(config)
     for data, model in itertools.product(config.data, config.models):
         folder = out / f"{Path(data).stem}-{model}"
         flags = {name: getattr(config, name) for name in ("scale", "seeds", "out")}
@@ -213,9 +213,9 @@ def section(done: Done, out: Path) -> list[str]:
     if done.about["error"]:
         return [f"Not run: {done.about['error']}"]
     lines = [_below(done.folder.joinpath("table.md").read_text(encoding="utf-8"))]
-    picture = done.folder / "figure.png"
-    if picture.exists():
-        lines.append(f"![{done.part}]({picture.relative_to(out).as_posix()})")
+    for picture in sorted(done.folder.glob("figure.*")):
+        shown = "" if picture.suffix == ".pdf" else "!"  # which Markdown cannot show
+        lines.append(f"{shown}[{done.part}]({picture.relative_to(out).as_posix()})")
     return lines
 
 

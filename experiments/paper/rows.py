@@ -6,8 +6,9 @@ A row is a dict from column to value, as `results.csv` has it. For the modules b
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from experiments.paper import scales
 from experiments.paper.scales import Study
 from lthjax import plots
 from lthjax.evaluation.verdict import WINNING
@@ -112,30 +113,42 @@ def with_warning(text: str, rows: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join([text, *warnings])
 
 
-def write_study(study: Study, name: str, rows: Sequence[Row], text: str, draw: "Callable[[Figure], None]") -> None:
-    """Leave `results.csv`, `table.md` and `figure.png` of a study in its folder, and print the table.
+def write_study(
+    study: Study, name: str, rows: Sequence[Row], text: str, draw: "Callable[[Figure], None] | None"
+) -> None:
+    """Leave `results.csv`, `table.md` and the figure of a study in its folder, and print the table.
 
     Args:
       study: the flags.
       name: of the figure or table.
       rows: all of them, for the csv.
       text: the Markdown.
-      draw: fills the figure.
+      draw: fills the figure; None where there is nothing to draw.
     """
-    write_results(Path(study.results or study.out) / name, rows, text, draw)
+    write_results(scales.results_folder(study, name), rows, text, draw, study.picture)
 
 
-def write_results(folder: Path, rows: Sequence[Row], text: str, draw: "Callable[[Figure], None]") -> None:
+def write_results(
+    folder: Path,
+    rows: Sequence[Row],
+    text: str,
+    draw: "Callable[[Figure], None] | None",
+    picture: plots.Picture = "png",
+) -> None:
     """The same in any folder.
 
     Args:
       folder: where to.
       rows: all of them, for the csv.
       text: the Markdown.
-      draw: fills the figure.
+      draw: fills the figure; None where there is nothing to draw.
+      picture: format of the figure.
     """
     files.write_table(folder / "results.csv", list(rows))
     files.write_text(folder / "table.md", text + "\n")
-    plots.save(folder / "figure.png", draw)
+    for kind in get_args(plots.Picture):  # one of other rows, or in another format
+        folder.joinpath(f"figure.{kind}").unlink(missing_ok=True)
+    if draw is not None:
+        plots.save(folder / f"figure.{picture}", draw)
     print(text)
     print(f"results: {folder}")

@@ -1,7 +1,7 @@
 """The flags that every figure and table takes, and the settings that a scale stands for.
 
-`quick` takes seconds, `cpu` is what the results in this repository were made with, `paper` are the settings of the
-paper's own code. For the modules beside this one; it is no command.
+`quick` takes seconds to minutes, `cpu` is what the results in this repository were made with, `paper` are the settings
+of the paper's own code. For the modules beside this one; it is no command.
 """
 
 import dataclasses
@@ -45,14 +45,16 @@ class Study:
     models: tuple[Literal["mf", "lightgcn"], ...] = ("mf", "lightgcn")
     """Backbones."""
     scale: Literal["quick", "cpu", "paper"] = "quick"
-    """Seconds, to see that it works; the defaults of find_tickets, in fewer levels where they would take hours; or the
-    settings of the paper's code (for a GPU)."""
+    """Seconds to minutes, to see that it works; the defaults of find_tickets, in fewer levels where they would take
+    hours; or the settings of the paper's code (for a GPU)."""
     seeds: int = 1
     """Runs of each variant, that differ in their seed."""
     out: str = "runs/paper"
     """Folder of all runs and results; studies that are given the same one share what they train."""
     results: str | None = None
-    """Another folder for tables and figures."""
+    """Another folder for tables and figures; by default one under --out for each scale and number of seeds."""
+    picture: plots.Picture = "png"
+    """Format of the picture."""
 
     def __post_init__(self):
         if self.seeds < 1:
@@ -62,6 +64,25 @@ class Study:
         names = [Path(data).stem for data in self.data]  # what rows and folders call them
         if len(set(names)) < len(names):
             raise SettingsError(f"--data: wanted data sets with different names; got {', '.join(self.data)}.")
+
+
+def of_scale(study: Study) -> str:
+    """The folder of a scale and a number of seeds: no study writes over one of another."""
+    return f"{study.scale}-{study.seeds}-seeds"
+
+
+def results_folder(study: Study, name: str) -> Path:
+    """Where a study leaves table and picture; of other data or models than by default, these are in its name.
+
+    Args:
+      study: the flags.
+      name: of the figure or table.
+    """
+    if study.results:
+        return Path(study.results) / name
+    data = [Path(one).stem for one in study.data if study.data != Study.data]
+    models = [model for model in study.models if study.models != Study.models]
+    return Path(study.out) / of_scale(study) / "-".join([name, *data, *models])
 
 
 def settings_of(study: Study, data: str, model: str, **changes: Any) -> Settings:

@@ -178,7 +178,8 @@ def panel(rows: Sequence[Row], metric: str, published: Sequence[float], theirs: 
         line = {"color": "0.4", "marker": "D", "linestyle": "--", "markersize": 4, "markerfacecolor": "white"}
         ax.plot([100 * value / published[0] for value in published], label=f"the paper's, {theirs}", **line)
     ax.axhline(100, **baseline(), linewidth=1)
-    ax.set_xticks(range(len(SPARSITIES)), [f"{100 * sparsity:g}" for sparsity in SPARSITIES])
+    shown = range(len(SPARSITIES)) if published else sorted(reached)
+    ax.set_xticks(shown, [f"{100 * SPARSITIES[number]:g}" for number in shown])
     return finish(ax, panels.PRUNED, f"{METRICS[metric]} (% of dense)")
 
 

@@ -14,6 +14,7 @@ from experiments.paper.runs import rows_of_variants
 from experiments.paper.scales import Study
 from lthjax import plots
 from lthjax.evaluation.verdict import sparsest_winner
+from lthjax.plots.style import legend_below
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,6 +91,6 @@ def drawing_of(of_panels: Panels) -> "Callable[[Figure], None]":
         titles = [[scales.title(name, model) for name in data] for model in models]
         grid = panels.titled_grid(figure, titles, (5 * len(data) + 1, 3.8 * len(models)))
         for (name, model), of_variants in of_panels.items():
-            plots.several(of_variants, grid[models.index(model), data.index(name)])
+            legend_below(plots.several(of_variants, grid[models.index(model), data.index(name)]))
 
     return draw

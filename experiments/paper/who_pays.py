@@ -31,7 +31,7 @@ from experiments.paper.runs import Runs
 from experiments.paper.scales import Study
 from lthjax import plots
 from lthjax.errors import SettingsError
-from lthjax.plots.style import finish
+from lthjax.plots.style import finish, legend_above
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,7 +145,7 @@ def measured(ticket: "Ticket", problem: "Problem", groups: Groups) -> Iterator[R
     recall = breakdown.mean_by_group(ticket.per_user[f"recall@{K}"], groups.group.user[ticket.users], NUM_GROUPS)
     yield from _numbers("recall of group", "user", recall)
     final = problem.program.embed(ticket.trained, problem.graph)
-    top, test = served(final, problem, groups.degree.item), problem.split.test
+    top, test = served(final, problem), problem.split.test
     hits = breakdown.are_hits(*top, test)
     recall = breakdown.mean_by_group(hits, groups.group.item[test[:, 1]], NUM_GROUPS)
     yield from _numbers("recall of group", "item", recall)
@@ -156,28 +156,17 @@ def measured(ticket: "Ticket", problem: "Problem", groups: Groups) -> Iterator[R
     yield _number("degree of test interactions", "item", groups.degree.item[test[:, 1]].mean())
 
 
-def served(final: "Embeddings", problem: "Problem", degree: np.ndarray) -> "TopItems":
+def served(final: "Embeddings", problem: "Problem") -> "TopItems":
     """The lists of the test users as they are served: among equal scores the item with more interactions comes first.
 
     Args:
       final: final embeddings.
       problem: with the parts, and what is left out of the lists.
-      degree: [N] training interactions of each item.
     """
     from lthjax.evaluation.ranking import top_items
     from lthjax.search.problem import test_task
 
-    # Equal scores rank by number, so items are numbered from the most popular one for this.
-    popular = np.argsort(-degree, kind="stable").astype(np.int32)
-    number = np.argsort(popular).astype(np.int32)
-    split = problem.split
-    parts = {
-        name: np.stack([pairs[:, 0], number[pairs[:, 1]]], axis=1)
-        for name, pairs in (("train", split.train), ("valid", split.valid), ("test", split.test))
-    }
-    task = test_task(dataclasses.replace(split, **parts), problem.settings)
-    top = top_items(final._replace(item=final.item[popular]), task, K)
-    return top._replace(items=np.where(top.items >= 0, popular[top.items], -1))
+    return top_items(final, test_task(problem.split, problem.settings, ("coverage",)), K)
 
 
 def _number(quantity: str, side: str, value: float, place: int = 0) -> Row:
@@ -339,8 +328,9 @@ def _draw_six(part: "SubFigure", panel: "pd.DataFrame") -> None:
         kept_by.set_ylim(bottom=0)
         finish(kept_by, x_label, f"entries kept by {side}s (%)")
         finish(hit, x_label, f"Recall@{K} of {side}s,\nchange (percentage points)")
-    for ax in (kept_items, hit_items):
-        ax.get_legend().remove()  # items' lines are those of the users beside them
+    for ax in (kept_items, hit_users, hit_items):
+        ax.get_legend().remove()  # their lines are those of the first panel
+    legend_above(kept_users, ncols=2)
     _draw_kept(kept, panel)
     _draw_lists(lists, panel)
 
@@ -362,10 +352,11 @@ def _draw_kept(ax: "Axes", panel: "pd.DataFrame") -> None:
         for edge in (low, high):
             ax.plot(edge.index, edge, color=line["color"], linestyle=line["linestyle"], linewidth=0.7)
         density = _by_percent(panel, "density", side)
-        curves.append(_curve(f"{side}s (emptiest to fullest dimension)", density["mean"], density["std"]))
+        curves.append(_curve(f"{side}s", density["mean"], None))
     panels.draw_curves(ax, curves)
     ax.set_ylim(bottom=0)
     finish(ax, panels.PRUNED, "entries kept (%)")
+    legend_above(ax, title="shaded: emptiest to fullest dimension", title_fontsize="x-small")
 
 
 def _draw_lists(ax: "Axes", panel: "pd.DataFrame") -> None:
@@ -379,7 +370,8 @@ def _draw_lists(ax: "Axes", panel: "pd.DataFrame") -> None:
         curves.append(_curve(name, numbers["mean"] / dense, numbers["std"] / dense))
     panels.draw_curves(ax, curves)
     ax.set_ylim(bottom=0)
-    finish(ax, panels.PRUNED, f"top-{K} lists (% of the dense model's)")
+    finish(ax, panels.PRUNED, f"top-{K} lists\n(% of the dense model's)")
+    legend_above(ax)
 
 
 def _by_percent(panel: "pd.DataFrame", quantity: str, side: str) -> "pd.DataFrame":
@@ -388,9 +380,9 @@ def _by_percent(panel: "pd.DataFrame", quantity: str, side: str) -> "pd.DataFram
     return numbers.set_axis(100 * numbers.index, axis="index").sort_index()
 
 
-def _curve(label: str, mean: "pd.Series", spread: "pd.Series") -> panels.Curve:
-    """A curve over the index, with a band where there are several seeds."""
-    return panels.with_spread(label, mean.index, mean, spread if spread.notna().any() else None)
+def _curve(label: str, mean: "pd.Series", spread: "pd.Series | None") -> panels.Curve:
+    """A curve over the index, with its spread where there are several seeds."""
+    return panels.with_spread(label, mean.index, mean, spread if spread is not None and spread.notna().any() else None)
 
 
 if __name__ == "__main__":

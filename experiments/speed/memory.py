@@ -26,6 +26,14 @@ def added_bytes(run: Callable[[], None], num_before: int) -> tuple[int, str]:
     return max(_max_resident() - before, 0), "peak of the process before and after: may be too little"
 
 
+def peak_resident() -> int:
+    """Most bytes of this process that were resident at any time.
+
+    Linux tells it of the program alone; elsewhere what the process was before it became this program may count.
+    """
+    return _status("VmHWM") if Path("/proc/self/status").exists() else _max_resident()
+
+
 def _added_resident(run: Callable[[], None]) -> int:
     _give_back()
     _reset_peak()

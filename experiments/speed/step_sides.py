@@ -215,7 +215,7 @@ def _sampling(sampler: Sampler) -> Callable[..., jax.Array]:
     @jax.jit
     def run(key, graph, num_steps):
         def body(step, total):
-            return total + sum(jnp.sum(part) for part in sampler.sample(key, step, graph))
+            return total + sum(jnp.sum(part) for part in jax.tree.leaves(sampler.sample(key, step, graph)))
 
         return jax.lax.fori_loop(0, num_steps, body, jnp.float32(0))
 

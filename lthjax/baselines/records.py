@@ -17,6 +17,7 @@ import optax
 from lthjax.baselines import lcm as linear_maps
 from lthjax.baselines import magprune
 from lthjax.baselines import pep as thresholds
+from lthjax.errors import SettingsError
 from lthjax.model.tables import Draw
 from lthjax.pruning import masks as masking
 from lthjax.pruning.schedule import at_sparsity
@@ -25,6 +26,7 @@ from lthjax.tickets.result import Result, in_words, is_cut_short
 from lthjax.tickets.ticket import Ticket
 from lthjax.training.fit import Evaluation, FitState, Hooks, Member, begin, fit
 from lthjax.training.keys import Purpose
+from lthjax.training.optimizer import OPTIMIZERS
 from lthjax.training.step import Program, make_program
 
 Report = Callable[[str, float, float, Evaluation | None], None]  # (what trains, epoch, loss, evaluation, if any)
@@ -71,7 +73,10 @@ def pep(
 
     Raises:
       TrainingError: a target is not reached; the results of lower ones have been yielded by then.
+      SettingsError: the dense model is a table that was trained elsewhere, whose first values are not known.
     """
+    if "dense" in dense.given:
+        raise SettingsError("PEP: wanted a dense model with first values; got a table that was trained elsewhere.")
     search = search or Search()
     program = search_program(problem, search, lambda key, num_users, num_items, dim: dense.start)
     key = problem.key(Purpose.PEP_SEARCH)
@@ -128,11 +133,13 @@ def lcm(
       problem: of the dense model, the teacher.
       dense: level 0 of the same problem.
       sparsities: shares of the dimensions that are dropped.
-      optimizer: of the maps; by default the problem's Adam.
+      optimizer: of the maps; by default the one that the problem's settings name.
       report: called while it trains.
     """
     split = problem.split
-    optimizer = linear_maps.only_maps(optimizer or optax.adam(problem.settings.learning_rate))
+    optimizer = linear_maps.only_maps(
+        optimizer or OPTIMIZERS[problem.settings.optimizer](problem.settings.learning_rate)
+    )
     parts = problem.parts._replace(table=linear_maps.table(dense.trained), optimizer=optimizer)
     for sparsity in sparsities:
         number, count = _number(sparsity), linear_maps.student_dim(problem.settings.dim, sparsity)
@@ -152,7 +159,7 @@ def magnitude_pruning(problem: Problem, dense: Ticket, sparsities: Sequence[floa
       dense: level 0 of the same problem.
       sparsities: shares of the entries that are pruned.
     """
-    program = problem.program
+    program, plan = problem.program, problem.plan
 
     def embed(layer0: Any) -> Any:
         return program.embed(layer0, problem.graph)
@@ -160,7 +167,7 @@ def magnitude_pruning(problem: Problem, dense: Ticket, sparsities: Sequence[floa
     for sparsity in sparsities:
         notes = [at_sparsity(sparsity, part.size).note for part in dense.trained]
         clock = time.monotonic()
-        pruned = magprune.best(dense.trained, sparsity, embed, problem.selection, problem.plan.ks)
+        pruned = magprune.best(dense.trained, sparsity, embed, problem.selection, plan.ks, plan.metrics)
         state = begin(program.start(pruned.params, pruned.masks), dense.best_epoch)
         state = state.replace(seconds=time.monotonic() - clock)
         about = {"method": "MagPrune", "num_kept": masking.num_kept(pruned.masks)}
@@ -195,7 +202,7 @@ def _result(problem: Problem, program: Program, state: FitState, dense: Ticket, 
       about: method, entries kept, sparsity and note.
     """
     best_epoch = int(state.best_epoch)
-    measured = measure(problem, program, state.best.params, best_epoch, dense)
+    measured = measure(problem, program, state.best.params, best_epoch, dense, state.best_means)
     return Result(
         level=None,
         metrics=measured.metrics,

@@ -19,6 +19,7 @@ from lthjax.evaluation.ranking import RankingMetrics, RankingTask, evaluate_scor
 from lthjax.search.problem import Problem, measure_ranking
 from lthjax.tickets.result import Result, in_words
 from lthjax.tickets.ticket import Ticket
+from lthjax.training.fit import Plan
 
 DIMS = (16, 32, 64, 128)  # F of PureSVD, beside the dense model's
 L2 = (30.0, 100.0, 300.0, 1000.0)  # of EASE
@@ -66,15 +67,15 @@ def results(problem: Problem, dense: Ticket | Result) -> Iterator[Result]:
         )
 
 
-def _ranked_by(model: Model, num_items: int) -> Callable[[RankingTask, tuple[int, ...]], RankingMetrics]:
+def _ranked_by(model: Model, num_items: int) -> Callable[[RankingTask, Plan], RankingMetrics]:
     """How good a model ranks, as `measure_ranking` asks for it."""
-    return lambda task, ks: evaluate_scores(model.scores, task, num_items, ks)
+    return lambda task, plan: evaluate_scores(model.scores, task, num_items, plan.ks, metrics=plan.metrics)
 
 
 def _methods(problem: Problem) -> Iterator[tuple[str, Callable[[], Model], str]]:
     """Name, maker and note of each method."""
     split, dim, of = problem.split, problem.settings.dim, functools.partial
-    pairs = sparse.csr_array((np.ones(len(split.train)), tuple(split.train.T)), (split.num_users, split.num_items))
+    pairs = sparse.csr_array(split.matrix(), dtype=np.float64)
     yield "popularity", of(popularity, pairs), ""
     svds = {f"F = {size}": of(pure_svd, pairs, size) for size in sorted({*DIMS, dim})}
     best, note = _best(problem, svds)
@@ -88,14 +89,14 @@ def _methods(problem: Problem) -> Iterator[tuple[str, Callable[[], Model], str]]
 
 
 def _best(problem: Problem, makers: Mapping[str, Callable[[], Model]]) -> tuple[str, str]:
-    """The name with the highest Recall on the selection part, of equals the first; and a note that says so."""
-    clock, ks = time.monotonic(), problem.plan.ks[:1]
+    """The name with the best main metric on the selection part, of equals the first; and a note that says so."""
+    clock, plan = time.monotonic(), problem.plan
 
-    def recall(name):
+    def value(name):
         rank = _ranked_by(makers[name](), problem.split.num_items)
-        return rank(problem.selection, ks).means()[f"recall@{ks[0]}"]
+        return rank(problem.selection, plan).means()[plan.main_metric]
 
-    best, part = max(makers, key=recall), problem.settings.selection
+    best, part = max(makers, key=value), problem.settings.selection
     tried = ", ".join(name.split()[-1] for name in makers)
     return best, f"{best} is best of {tried} on the {part} part; choosing took {time.monotonic() - clock:.1f} s"
 

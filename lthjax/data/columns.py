@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lthjax.data.filters import Event
 from lthjax.data.ids import Column, is_missing, to_float
 from lthjax.errors import DataError
 
@@ -23,7 +24,11 @@ NAMES = {  # as `plain` gives them
     "rating": {"rating", "ratings", "score", "stars", "overall", "bookrating", "userrating", "starrating"},
     "label": {"label", "labels", "target", "click", "clicked", "isclick", "like", "liked", "islike"},
     "time": {"time", "timestamp", "date", "datetime", "ts", "timems", "unixreviewtime", "reviewtime", "eventdate"},
+    "event": {"event", "eventtype", "eventname", "behavior", "behaviour", "behaviortype", "behaviourtype", "action"},
+    "value": {"value", "weight", "weights", "count", "counts", "plays", "playcount", "watchratio", "hours", "quantity"},
 }
+NAMES["time"] |= {"eventtime", "createdat", "unixtime", "timestampms", "timesec", "reviewdate", "checkintime"}
+NAMES["event"] |= {"actiontype", "type", "interaction", "interactiontype", "feedback", "feedbacktype"}
 NAMES["user"] |= {f"{person}id" for person in _PEOPLE.split()}
 NAMES["item"] |= {"parentasin", "isbn", "sku", "stockcode"} | {f"{thing}id" for thing in _THINGS.split()}
 _TIME = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d\d?/\d\d?/\d{2,4}( .*)?|(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")
@@ -38,9 +43,13 @@ class Options(NamedTuple):
     """How sources are to be read."""
 
     format: str = "auto"  # of formats.FORMATS
-    columns: Any = None  # user,item[,rating] by name or place: "a,b,c" or a sequence
+    columns: Any = None  # user,item[,rating[,time]] by name or place: "a,b,c" or a sequence; rating may be empty
     min_rating: float | None = None
     encoding: str | None = None  # of text
+    event: Event | None = None
+    times: str = "unread"  # or "if any", or "required"
+    values: bool = False  # whether ratings, counts and the like are kept
+    dislikes: bool = False  # whether rows below min_rating are kept
 
 
 class Sheet(NamedTuple):
@@ -56,6 +65,7 @@ class Sheet(NamedTuple):
     empty_users: tuple[str, ...] = ()  # listed without an item
     is_lists: bool = False
     quoted: Sequence[tuple[int, list[str]]] = ()  # line and fields within quotes that look like rows
+    is_loose: bool = False  # rows may lack columns, as records of JSON do
 
     def name(self, position: int) -> str:
         """A column's name, or its place."""
@@ -70,6 +80,9 @@ class Roles(NamedTuple):
     value: int | None  # rating or label
     is_label: bool  # 1 is a positive
     assumed: bool  # by place alone: wants `require_evidence`
+    time: int | None = None  # where times are read
+    event: int | None = None  # where they are asked for
+    kept: int | None = None  # what the values of interactions are taken from
 
 
 def plain(name: str) -> str:
@@ -99,19 +112,20 @@ def _kind(field: str) -> str:
 
 
 def choose(sheet: Sheet, options: Options) -> Roles:
-    """The columns of users, items, ratings or labels.
+    """The columns of users, items, ratings or labels; of times, events and values where they are wanted.
 
     Raises:
-      DataError: no column or several columns of one side, names that are none, no rating where one is needed.
+      DataError: no column or several columns of one side, names that are none, no rating or time where one is needed.
     """
     header, width, rated = sheet.header, len(sheet.header or sheet.rows[0]), options.min_rating is not None
-    asked = [str(position) for position in range(width)] if options.format == "pairs" else _asked(options.columns)
-    if options.format == "pairs" and width > 3:
-        raise DataError(f"wanted `user item [weight]`, got {width} fields ({sheet.source}).")
+    asked, times = _places_of_pairs(sheet, width) if options.format == "pairs" else _asked(options.columns), []
     if asked:
-        if len(asked) not in (2, 3) or len(set(asked)) != len(asked):
-            raise DataError(f"wanted columns as user,item[,rating], all different, got {asked} ({sheet.source}).")
-        user, item, *values = (_position(name, sheet, width) for name in asked)
+        names = [name for name in asked if name]
+        if len(asked) not in (2, 3, 4) or not all(asked[:2]) or len(set(names)) != len(names):
+            wanted = "user,item[,rating[,time]], all different (only the rating may be empty)"
+            raise DataError(f"wanted columns as {wanted}, got {asked} ({sheet.source}).")
+        places = [[_position(name, sheet, width)] if name else [] for name in (*asked, "", "")]
+        (user,), (item,), values, times = places[:4]
     elif header is not None:
         (user,), (item,) = (_known(sheet, side, 1, 1) for side in ("user", "item"))
         values = _known(sheet, "rating", 0, 1) if rated else []
@@ -125,7 +139,62 @@ def choose(sheet: Sheet, options: Options) -> Roles:
     if rated and not values:
         raise DataError(f"--min-rating wants a rating: name it, --columns user,item,rating ({sheet.source}).")
     is_label = header is not None and bool(values) and plain(header[values[0]]) in NAMES["label"]
-    return Roles(user, item, values[0] if values else None, is_label, not asked and header is None)
+    if options.dislikes and not rated and not is_label:
+        raise DataError(f"--dislikes wants --min-rating, or a column of labels, got neither ({sheet.source}).")
+    value, taken = values[0] if values else None, {user, item, *values}
+    event = None if options.event is None else _of_event(sheet, options.event, width)
+    time = None if options.times == "unread" else times[0] if times else _of_time(sheet, taken, options, width)
+    kept = _of_values(sheet, value, len(asked) > 2 or rated) if options.values else None
+    return Roles(user, item, value, is_label, not asked and header is None, time, event, kept)
+
+
+def _places_of_pairs(sheet: Sheet, width: int) -> list[str]:
+    """Columns of `user item [weight] [time]` as `--columns` has them."""
+    is_time = width > 2 and all(_is_time(row[width - 1]) for row in sheet.rows)
+    if width > 3 + is_time:
+        raise DataError(f"wanted `user item [weight] [time]`, got {width} fields ({sheet.source}).")
+    places = [str(place) for place in range(width)]
+    return [*places[:2], "", places[2]] if is_time and width == 3 else places
+
+
+def _of_event(sheet: Sheet, event: Event, width: int) -> int:
+    if event.column is not None:
+        return _position(event.column, sheet, width)
+    named = [place for place, name in enumerate(sheet.header or ()) if plain(name) in NAMES["event"]]
+    if len(named) != 1:
+        came = f"{len(named) or 'none'} of a known name among {sheet.header or f'{width} columns without names'}"
+        kinds = ",".join(event.kinds)
+        raise DataError(f"--event: wanted one column of events, got {came}: say COLUMN={kinds} ({sheet.source}).")
+    return named[0]
+
+
+def _of_time(sheet: Sheet, taken: set[int], options: Options, width: int) -> int | None:
+    """The column of times: the one of a known name, or the one that looks like it; of several of these, neither."""
+    named = [p for p in range(width) if p not in taken and sheet.header and plain(sheet.header[p]) in NAMES["time"]]
+    alike = [p for p in named or range(width) if p not in taken and all(_is_time(row[p]) for row in sheet.rows)]
+    found = named if len(named) == 1 else alike if named or not sheet.header else []
+    if len(found) == 1:
+        return found[0]
+    if options.times == "required":
+        came = f"{len(found) or 'none'} among {sheet.header or f'{width} columns without names'}"
+        remedy = "name it, --columns user,item,,time, or take --split random or leave-one-out-random"
+        raise DataError(f"a split by time wants one column of times, got {came}: {remedy} ({sheet.source}).")
+    return None
+
+
+def _of_values(sheet: Sheet, value: int | None, is_asked: bool) -> int | None:
+    """The column of values: the one that was asked for, else counts and the like before ratings; None: rows count."""
+    if value is not None and (is_asked or sheet.header is None):
+        return value
+    for side in ("value", "rating"):
+        named = [place for place, name in enumerate(sheet.header or ()) if plain(name) in NAMES[side]]
+        if len(named) > 1:
+            came = [sheet.header[place] for place in named]
+            remedy = "say which, --columns user,item,value"
+            raise DataError(f"--weights: wanted one column of values, got {came}: {remedy} ({sheet.source}).")
+        if named:
+            return named[0]
+    return None
 
 
 def _asked(columns) -> list[str]:
@@ -180,8 +249,14 @@ def note(sheet: Sheet, roles: Roles, options: Options) -> str:
     what = "label" if roles.is_label else "rating"
     read = f"user {sheet.name(roles.user)}, item {sheet.name(roles.item)}"
     if roles.value is not None:
-        unused = options.min_rating is None and not roles.is_label
-        read += f", {what} {sheet.name(roles.value)}" + " not used (every row is a positive)" * unused
+        read += f", {what} {sheet.name(roles.value)}"
+        if options.min_rating is None and not roles.is_label:
+            read += " not used" * (roles.value != roles.kept) + " (every row is a positive)"
+    for role, position in (("time", roles.time), ("event", roles.event)):
+        read += f", {role} {sheet.name(position)}" if position is not None else ""
+    if options.values:
+        kept = "the number of rows" if roles.kept is None else sheet.name(roles.kept)
+        read += f", value {kept}"
     row, rest = sheet.rows[0], []
     for position, field in enumerate(row):
         is_time = plain(sheet.header[position]) in NAMES["time"] if sheet.header else _is_time(field)

@@ -25,6 +25,7 @@ _KINDS = (  # first bytes, name, what to do where it is not read
     (rb"PAR1", "parquet", None),
     (rb"%%?MatrixMarket", "mtx", None),
     (rb"\s*\[\s*\{", "json", None),
+    (rb"\s*\{\s*u?'", "literals", None),
     (rb"\s*\{", "jsonl", None),
     (rb"version https://git-lfs", "a Git LFS pointer, not the file", "fetch it with git lfs pull"),
     (rb"\s*<(?i:!doctype|html|\?xml|head)\b", "a web page (HTML or XML)", "download the file itself"),
@@ -41,7 +42,7 @@ _KINDS = (  # first bytes, name, what to do where it is not read
 
 
 def read(path, encoding: str | None = None) -> tuple[str, bytes]:
-    """What a file is (npy, npz, parquet, mtx, json, jsonl or text), and what it holds.
+    """What a file is (npy, npz, parquet, mtx, json, jsonl, literals of Python or text), and what it holds.
 
     Args:
       path: pathlib.Path or a resource of importlib.
@@ -75,11 +76,13 @@ def _unpacked(path) -> bytes:
         raise DataError(f"wanted a file, got {came} ({path}).")
     try:
         with path.open("rb") as file:
-            start, size = file.read(8), file.seek(0, io.SEEK_END)
-            file.seek(0)
-            if start.startswith(b"PK\x03\x04"):
-                return _unzipped(file, size, path)
+            start = file.read(8)
             opener = next((opener for magic, opener in _PACKED if start.startswith(magic)), None)
+            is_zip = start.startswith(b"PK\x03\x04")
+            size = file.seek(0, io.SEEK_END) if is_zip or opener else 0
+            file.seek(0)
+            if is_zip:
+                return _unzipped(file, size, path)
             return file.read() if opener is None else _bounded(opener(file), size, path)
     except DataError:
         raise

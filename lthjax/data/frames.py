@@ -1,5 +1,6 @@
-"""Sheets of pandas DataFrames, arrays, JSON, parquet and sparse matrices."""
+"""Sheets of pandas DataFrames, arrays, JSON and sparse matrices."""
 
+import ast
 import io
 import itertools
 import json
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lthjax.data import arrow
 from lthjax.data.columns import NAMES, Options, Sheet, plain
 from lthjax.errors import DataError
 
@@ -24,18 +26,19 @@ def read(kind: str, data: bytes, source: str, options: Options) -> Sheet:
       source: for errors.
       options: how to read it.
     """
-    if kind == "jsonl":
-        return frames(_json_lines(data, source), source, unit="line")
+    if kind == "parquet":
+        return arrow.parquet(data, source)
+    if kind in ("jsonl", "literals"):
+        parts = _json_lines(data, source) if kind == "jsonl" else _literal_lines(data, source)
+        return frames(parts, source, unit="line")._replace(is_loose=True)
     try:
         loaded = _loaded(kind, data)
-    except ImportError:
-        raise DataError(f"wanted pyarrow to read parquet, got none: pip install pyarrow ({source}).") from None
     except Exception as error:  # NumPy, SciPy and pandas raise whatever comes of damaged headers
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise DataError(f"wanted whole {kind} data, got: {reason} ({source}).") from None
     if kind in ("mtx", "npz"):
         return matrix(loaded, source, options)
-    return array(loaded, source) if kind == "npy" else frames(iter([loaded]), source)
+    return array(loaded, source) if kind == "npy" else frames(iter([loaded]), source)._replace(is_loose=True)
 
 
 def _loaded(kind: str, data: bytes):
@@ -53,7 +56,7 @@ def _loaded(kind: str, data: bytes):
         return scipy.sparse.load_npz(file)
     if kind == "npy":
         return np.load(file, allow_pickle=False)
-    return pd.read_parquet(file) if kind == "parquet" else pd.read_json(file, orient="records", dtype=False)
+    return pd.read_json(file, orient="records", dtype=False)
 
 
 def _json_lines(data: bytes, source: str) -> Iterator:
@@ -68,6 +71,30 @@ def _json_lines(data: bytes, source: str) -> Iterator:
             except (ValueError, RecursionError):
                 raise DataError(f"wanted JSON in every line, got {line[:40]!r} ({source}, line {number}).") from None
         raise DataError(f"wanted JSON lines, got: {error} ({source}).") from None
+
+
+def _literal_lines(data: bytes, source: str) -> Iterator:
+    """Lines such as {u'user': u'x'}, in Python's notation; read as literals, never run."""
+    import pandas as pd
+
+    records = []
+    for number, line in enumerate(io.BytesIO(data), 1):
+        if line.isspace():
+            continue
+        try:
+            record = ast.literal_eval(line.decode().strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            record = None
+        if not isinstance(record, dict):
+            raise DataError(
+                f"wanted a Python literal {{...}} in every line, got {line[:40]!r} ({source}, line {number})."
+            )
+        records.append(record)
+        if len(records) == _RECORDS_AT_ONCE:
+            yield pd.DataFrame(records, dtype=object)
+            records = []
+    if records:
+        yield pd.DataFrame(records, dtype=object)
 
 
 def frames(parts: Iterator, source: str, reading: str = "records", unit: str = "row") -> Sheet:
@@ -110,7 +137,7 @@ def _refuse_index(frame, header: list[str], source: str) -> None:
 
 
 def array(values: np.ndarray, source: str) -> Sheet:
-    """The sheet of an array of pairs, [E, 2], or [E, 3] with weights."""
+    """The sheet of an array of pairs, [E, 2], or [E, 3] with weights or times."""
     import pandas as pd
 
     if values.ndim != 2 or values.shape[1] not in (2, 3) or values.dtype.kind not in "iuf":

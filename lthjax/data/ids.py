@@ -54,7 +54,7 @@ def columns(blocks: Iterable, number: int, source: str) -> list[Column]:
         for position, seen in enumerate(words):
             try:
                 block_codes, uniques = pd.factorize(block.iloc[:, position])
-            except TypeError:
+            except (TypeError, NotImplementedError):  # pandas' and Arrow's
                 raise DataError(f"wanted one id in a cell, got a list: write a row for each ({source}).") from None
             known = [seen.setdefault(str(word), len(seen)) for word in uniques]
             codes[position].append(np.array([*known, -1], np.int32)[block_codes])

@@ -4,16 +4,22 @@ Letters: E interactions (of a part), M users, N items.
 """
 
 import hashlib
-import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lthjax.data.catalog import PARTS, TEST, TRAIN, VALID
+from lthjax.data import rules
+from lthjax.data import times as timing
+from lthjax.data.catalog import PARTS, TEST, TRAIN
 from lthjax.data.interactions import Interactions
+from lthjax.data.rules import BY_TIME
 from lthjax.errors import DataError, nearest
 
-METHODS = ("auto", "random", "files", "cut")
+if TYPE_CHECKING:
+    from scipy import sparse
+
+RATIOS = (0.7, 0.1, 0.2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +37,8 @@ class Split:
     train: np.ndarray  # [E_train, 2] int32, user and item, sorted by user then item
     valid: np.ndarray  # [E_valid, 2]
     test: np.ndarray  # [E_test, 2]
+    train_values: np.ndarray | None = None  # [E_train] float32, of each row of train: a rating, count or watch ratio
+    dislikes: np.ndarray | None = None  # [D, 2] int32, sorted: known to be unwanted, in no part; train knows both sides
 
     def __post_init__(self):
         for what, ids in (("user_ids", self.user_ids), ("item_ids", self.item_ids)):
@@ -49,9 +57,23 @@ class Split:
         """N."""
         return len(self.item_ids)
 
+    def matrix(self, part: str = "train") -> "sparse.csr_matrix":
+        """[M, N] float32, 1 where a part has an interaction: what implicit and LightFM are fitted on.
+
+        Raises:
+          DataError: there is no such part.
+        """
+        if part not in ("train", "valid", "test"):
+            raise DataError(f"wanted train, valid or test; got {part!r}{nearest(part, ('train', 'valid', 'test'))}.")
+        from scipy import sparse  # here: reading does without
+
+        user, item = getattr(self, part).T
+        # A matrix, no array: implicit asks for one.
+        return sparse.csr_matrix((np.ones(len(user), np.float32), (user, item)), (self.num_users, self.num_items))
+
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change with any pair, its part, or any original id."""
+        """16 hexadecimal digits that change with any pair, its part or value, any dislike, or any original id."""
         digest = hashlib.sha256()
         for part in (self.train, self.valid, self.test):
             digest.update(f"{part.shape}".encode())
@@ -60,97 +82,83 @@ class Split:
             is_text = ids.dtype.kind == "U"
             digest.update(f"{ids.dtype.kind}{ids.shape}".encode())
             digest.update("\n".join(ids.tolist()).encode() if is_text else np.ascontiguousarray(ids, "<i8").tobytes())
+        for name, kind in (("train_values", "<f4"), ("dislikes", "<i4")):
+            if (values := getattr(self, name)) is not None:  # without them, what it was before there were any
+                digest.update(f"{name}{values.shape}".encode() + np.ascontiguousarray(values, kind).tobytes())
         return digest.hexdigest()[:16]
 
 
-def split(interactions: Interactions, *, method="auto", ratios=(0.7, 0.1, 0.2), seed=0) -> Split:
+def split(interactions: Interactions, *, method="auto", ratios=RATIOS, seed=0, times=None) -> Split:
     """Split interactions into train, valid and test.
 
     Args:
-      interactions: from `data.load`.
-      method: auto: files where the source has all three parts, else random, so that nobody's test part is pooled
-        unseen. random: per user at random, whatever parts the source has. files: the source's own parts.
+      interactions: from `data.load`, with times where the method goes by them.
+      method: auto: files where the source has all three parts, else random.
+        random: per user at random, whatever parts the source has.
+        user-time: per user, the last ones to test, those before to valid.
+        time: at two moments for all; users who begin behind the first are left out.
+        leave-one-out: of each user the last one to test, the one before to valid; one always stays in train.
+        leave-one-out-random: likewise any two.
+        files: the source's own parts.
         cut: the source's test part; valid is cut per user at random from the rest.
       ratios: shares of train, valid and test (scaled to sum 1). Per user, floor(share n + 1/2) of n interactions go to
         test and to valid, but one at least stays in train. cut takes ratios[1] / (ratios[0] + ratios[1]) for valid.
-      seed: of the random draws; the same seed gives the same split, whatever the order of the source's rows.
+        time: the moments are those of the first interaction behind each share of all.
+      seed: of the random draws, and of the order of equal times within a user; the same seed gives the same split,
+        whatever the order of the source's rows.
+      times: the two moments of method time, "2015-01-01,2016-01-01": valid begins with the first, test with the second.
 
     Raises:
-      DataError: unknown method, ratios that are not positive, missing parts, no training interactions.
+      DataError: unknown method, ratios that are not positive, missing parts or times, no training interactions.
     """
-    ratios = _checked(method, ratios, seed)
-    pairs, parts = interactions.pairs, interactions.parts
+    plan = rules.plan(method, ratios, seed, times)
+    parts, pooled = interactions.parts, ()
     if method == "auto":
-        method = "files" if parts is not None and np.isin(PARTS, parts).all() else "random"
-    if method != "random":
-        if parts is None:
-            raise DataError(
-                f"method {method!r} wants train and test parts, got data without parts ({interactions.name})."
-            )
-        if not (parts == TEST).any():
-            raise DataError(f"method {method!r} wants a test part, got none ({interactions.name}).")
-        _require_train(pairs[parts == TRAIN] if method == "files" else pairs[parts != TEST], parts, interactions.name)
-    if method == "random":
-        part = _draw(pairs[:, 0], interactions.num_users, (ratios[1], ratios[2]), seed)
-        shares = ":".join(f"{share:g}" for share in ratios)
-        note = f"split per user at random, train:valid:test {shares}, seed {seed}"
-    elif method == "files":
-        part, note = parts, "split as in the source's files"
-        if not (parts == VALID).any():
-            note += " (no valid part)"
-    else:
-        rest, share = parts != TEST, ratios[1] / (ratios[0] + ratios[1])
-        part = np.full(len(pairs), TEST, np.int8)
-        part[rest] = _draw(pairs[rest, 0], interactions.num_users, (share, 0.0), seed)
-        note = f"test as in the source's files, valid cut per user at random ({share:g} of the rest), seed {seed}"
-    train, valid, test = (pairs[part == code] for code in (TRAIN, VALID, TEST))
+        has_all = parts is not None and np.isin(PARTS, parts).all()
+        if has_all and plan.shares != rules.plan(method, RATIOS, seed, None).shares:
+            came = f"auto, which takes the three parts of the source as they are ({interactions.name})"
+            raise DataError(f"--ratios: wanted --split random or another one that draws, got {came}.")
+        if not has_all and parts is not None and TEST in parts:
+            pooled = ("the source's own parts are pooled; --split cut keeps its test part",)
+        plan = plan._replace(method="files" if has_all else "random")
+    if plan.method in BY_TIME:
+        _require_times(interactions, plan.method)
+    interactions, part, note = rules.RULES[plan.method](interactions, plan)
+    train, valid, test = (interactions.pairs[part == code] for code in PARTS)
     sizes = f"{len(train):,} train, {len(valid):,} valid, {len(test):,} test"
-    notes = (*interactions.notes, note, sizes, *_cold(interactions, train, method))
-    return Split(interactions.name, interactions.user_ids, interactions.item_ids, notes, train, valid, test)
+    notes = (*interactions.notes, *pooled, note, sizes, *_few(interactions, plan.method), *_cold(interactions, train))
+    values = None if interactions.values is None else interactions.values[part == TRAIN]
+    dislikes = interactions.dislikes
+    if dislikes is not None:
+        dislikes = dislikes[np.isin(dislikes[:, 0], train[:, 0]) & np.isin(dislikes[:, 1], train[:, 1])]
+    numbered = interactions.user_ids, interactions.item_ids
+    return Split(interactions.name, *numbered, notes, train, valid, test, values, dislikes)
 
 
-def _draw(users: np.ndarray, num_users: int, shares: tuple[float, float], seed: int) -> np.ndarray:
-    """[E] int8 part codes for `users` [E], ascending; shares of valid and test per user."""
-    count = np.bincount(users, minlength=num_users)
-    num_test = np.minimum(_rounded(shares[1], count), np.maximum(count - 1, 0))
-    num_valid = np.minimum(_rounded(shares[0], count), np.maximum(count - 1 - num_test, 0))
-    order = np.lexsort((np.random.default_rng(seed).random(users.size), users))  # a random order within each user
-    rank = np.arange(users.size) - np.repeat(np.cumsum(count) - count, count)
-    part = np.empty(users.size, np.int8)
-    part[order] = np.where(rank < num_test[users], TEST, np.where(rank < (num_test + num_valid)[users], VALID, TRAIN))
-    return part
+def _require_times(interactions: Interactions, method: str) -> None:
+    times, name = interactions.times, interactions.name
+    if times is None:
+        raise DataError(f"--split {method}: wanted interactions with times, got none of them ({name}).")
+    if (times == times[0]).all():
+        came = f"{timing.shown(times[0])} for all {len(times):,} interactions"
+        raise DataError(f"--split {method}: wanted times that differ, got {came} ({name}).")
 
 
-def _rounded(share: float, count: np.ndarray) -> np.ndarray:
-    return np.floor(share * count + 0.5 + 1e-9).astype(np.int64)  # 0.1 * 35 is a half whatever its last bit says
+def _few(interactions: Interactions, method: str) -> list[str]:
+    """Notes on users with too few interactions for a test or valid part of their own."""
+    if method in ("files", "cut", "time"):
+        return []
+    counts = np.bincount(interactions.pairs[:, 0], minlength=interactions.num_users)
+    single, double = (np.count_nonzero(counts == number) for number in (1, 2))
+    notes = [f"{single:,} users with one interaction: it stays in train"] if single else []
+    if double and method.startswith("leave-one-out"):
+        notes.append(f"{double:,} users with two interactions: one in train, one in test, none in valid")
+    return notes
 
 
-def _checked(method, ratios, seed) -> tuple[float, float, float]:
-    if method not in METHODS:
-        raise DataError(f"wanted a split method of {', '.join(METHODS)}, got {method!r}{nearest(method, METHODS)}.")
-    try:
-        shares = [float(ratio) for ratio in ratios]
-    except (TypeError, ValueError):
-        shares = []
-    if len(shares) != 3 or not all(0 < share < math.inf for share in shares):
-        raise DataError(f"wanted three positive ratios (train, valid, test), got {ratios!r}.")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise DataError(f"wanted an integer seed from 0, got {seed!r}.")
-    return tuple(round(share / sum(shares), 12) for share in shares)
-
-
-def _require_train(train: np.ndarray, parts: np.ndarray, name: str):
-    if not len(train):
-        where = "the test part" if (parts == TEST).all() else "the valid and test parts"
-        raise DataError(f"wanted training interactions, got none: all interactions are in {where} ({name}).")
-
-
-def _cold(interactions: Interactions, train: np.ndarray, method: str) -> list[str]:
+def _cold(interactions: Interactions, train: np.ndarray) -> list[str]:
     """Notes on users and items that training does not see."""
     notes = []
-    single = np.count_nonzero(np.bincount(interactions.pairs[:, 0], minlength=interactions.num_users) == 1)
-    if single and method == "random":
-        notes.append(f"{single:,} users with one interaction: it stays in train")
     for what, column, total in (("users", 0, interactions.num_users), ("items", 1, interactions.num_items)):
         unseen = total - np.unique(train[:, column]).size
         if unseen:

@@ -4,6 +4,8 @@ In NumPy. Letters: M users, N items, R rows (users or items), F dimensions, E pa
 items, K items per list.
 """
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
 from lthjax.embeddings import Embeddings
@@ -107,3 +109,30 @@ def gini(counts: np.ndarray) -> float:
     num_items, total = len(ordered), ordered.sum()
     weights = 2 * np.arange(1, num_items + 1) - num_items - 1
     return float(weights @ ordered / (num_items * total)) if total else float("nan")
+
+
+OF_CATALOG: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {  # by the names of --metrics
+    "coverage": lambda exposed, popularity: coverage(exposed),
+    "popularity": mean_popularity,
+    "gini": lambda exposed, popularity: gini(exposed),
+}
+
+
+def of_lists(lists: np.ndarray, popularity: np.ndarray, ks: Iterable[int], metrics: Iterable[str]) -> dict[str, float]:
+    """Metrics of the catalog, "coverage@20" and so on: what the first K of all lists together are made of.
+
+    coverage: share of the N items that stand in somebody's first K (Ge, Delgado-Battenfeld and Jannach 2010).
+    popularity: mean training interactions of a recommended item (Abdollahpouri, Burke and Mobasher 2019).
+    gini: of how often each item is recommended, the never recommended ones too (Fleder and Hosanagar 2009).
+
+    The lists are those that are served, with equal scores in the order of popularity, and no expectation over it:
+    these metrics are about what users see, and who has only equal scores is shown the most popular items.
+
+    Args:
+      lists: [U, K] items, -1 where a list is shorter than K.
+      popularity: [N] training interactions of each item.
+      ks: list lengths.
+      metrics: names of `OF_CATALOG`.
+    """
+    exposed = {k: exposure(lists[:, :k], len(popularity)) for k in ks}
+    return {f"{name}@{k}": OF_CATALOG[name](counts, popularity) for k, counts in exposed.items() for name in metrics}

@@ -15,10 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from lthjax import metric_names
 from lthjax.data.id_lists import IdLists
 from lthjax.embeddings import Embeddings
-from lthjax.evaluation import metrics
+from lthjax.errors import SettingsError
+from lthjax.evaluation import breakdown
+from lthjax.evaluation import metrics as definitions
 from lthjax.graph import id_sets
+from lthjax.runtime import forks
 
 _USERS_PER_BLOCK = 64  # on a CPU at most: their scores stay in its cache, up to some 100,000 items
 _SCORES_PER_BLOCK = {"cpu": 2**24, "other": 2**26}  # float32: 64 and 256 MiB, and about as much again for the top-K
@@ -36,23 +40,37 @@ class RankingTask:
     users: np.ndarray
     seen: IdLists  # M rows: items that are not ranked
     relevant: IdLists  # M rows: held-out items
+    # [N] training interactions of each item, where lists matter and not only what they are worth: then items stand in
+    # `seen` and `relevant` by their place in `_places`, so that of equal scores the more popular item comes first.
+    popularity: np.ndarray | None = None
 
 
 class RankingMetrics(NamedTuple):
     """Values per user, kept for statistics; the mean over users is the published number."""
 
     users: np.ndarray  # [U] int32
-    recall: dict[int, np.ndarray]  # K -> [U] float32
-    ndcg: dict[int, np.ndarray]  # K -> [U] float32
+    per_user: dict[str, np.ndarray]  # "recall@20" -> [U] float32
     tied: dict[int, np.ndarray]  # K -> [U] bool, do two of the best K + 1 items score alike?
+    of_catalog: dict[str, float]  # "coverage@20" -> one number for the lists of all users together
 
     def means(self) -> dict[str, float]:
-        """{"recall@20": ..., "ndcg@20": ...} for every K, averaged in float64."""
-        return {
-            f"{name}@{k}": float(np.mean(values[k], dtype=np.float64))
-            for k in self.recall
-            for name, values in (("recall", self.recall), ("ndcg", self.ndcg))
-        }
+        """{"recall@20": ..., "ndcg@20": ...} for every K, averaged in float64; then metrics of the catalog."""
+        means = {name: float(np.mean(values, dtype=np.float64)) for name, values in self.per_user.items()}
+        return means | self.of_catalog
+
+    def of(self, metric: str) -> dict[int, np.ndarray]:
+        """K -> [U] float32, of a metric by its name.
+
+        Raises:
+          SettingsError: it was not measured.
+        """
+        named = {name: values for name, values in self.per_user.items() if name.split("@")[0] == metric}
+        if not named:
+            raise SettingsError(f"metrics: wanted one of {', '.join(self.per_user)}; got {metric!r}.")
+        return {int(name.split("@")[1]): values for name, values in named.items()}
+
+    recall = property(lambda self: self.of("recall"), doc="K -> [U] float32.")
+    ndcg = property(lambda self: self.of("ndcg"), doc="K -> [U] float32.")
 
 
 class TopItems(NamedTuple):
@@ -62,14 +80,21 @@ class TopItems(NamedTuple):
     items: np.ndarray  # [U, min(K, N)] int32, best first; -1 at the end where a user has fewer unseen items
 
 
-def ranking_task(seen: np.ndarray, held_out: np.ndarray, num_users: int) -> RankingTask:
+def ranking_task(
+    seen: np.ndarray, held_out: np.ndarray, num_users: int, popularity: np.ndarray | None = None
+) -> RankingTask:
     """Task from pairs (user, item) in any order, without duplicates.
 
     Args:
       seen: [., 2] pairs that are not ranked.
       held_out: [., 2] pairs that count as hits.
       num_users: M.
+      popularity: [N] training interactions of each item, where the lists themselves are wanted, as `recommend` serves
+        them: of equal scores the more popular item first. Metrics of users are the same with it and without.
     """
+    if popularity is not None:
+        place = np.argsort(_places(popularity)).astype(np.int32)  # of each item
+        seen, held_out = (np.stack([pairs[:, 0], place[pairs[:, 1]]], axis=1) for pairs in (seen, held_out))
     seen, held_out = (pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))] for pairs in (seen, held_out))
     users = np.unique(held_out[:, 0]).astype(np.int32)
     num_seen = np.bincount(seen[:, 0], minlength=num_users)
@@ -77,7 +102,28 @@ def ranking_task(seen: np.ndarray, held_out: np.ndarray, num_users: int) -> Rank
         users=users[np.argsort(num_seen[users], kind="stable")],
         seen=id_sets.from_pairs(seen, num_users),
         relevant=id_sets.from_pairs(held_out, num_users),
+        popularity=popularity,
     )
+
+
+def sample_of(task: RankingTask, num_users: int, seed: int) -> RankingTask:
+    """The task for a fixed random sample of its users; the same one wherever the users and the seed are the same.
+
+    Args:
+      task: of U users.
+      num_users: of the sample; from U on, all are in it.
+      seed: of the sample.
+    """
+    if num_users >= len(task.users):
+        return task
+    draw = np.random.default_rng((seed, 1))  # not the numbers that the split was drawn with
+    chosen = draw.choice(np.sort(task.users), num_users, replace=False)
+    return task.replace(users=task.users[np.isin(task.users, chosen)])
+
+
+def _places(popularity: np.ndarray) -> np.ndarray:
+    """[N] int32, the items from the most popular one on, of equals the lower number first."""
+    return np.argsort(-popularity, kind="stable").astype(np.int32)
 
 
 def _unseen_scores(user: jax.Array, num_chunks: jax.Array, final: Embeddings, task: RankingTask) -> jax.Array:
@@ -133,28 +179,34 @@ def _tied_with(user: jax.Array, scores: jax.Array, bound: jax.Array, task: Ranki
     return (scores == bound).sum(dtype=jnp.int32), jax.lax.fori_loop(0, num_chunks, count, jnp.int32(0))
 
 
-def _measure(users: jax.Array, scores: jax.Array, num_items: int, task: RankingTask, ks: tuple[int, ...]):
-    """(recall, ndcg, tied) [B, len(ks)] of a block of users, from their scores without seen items.
+class _Asked(NamedTuple):
+    """What a compiled evaluator gives for each user."""
+
+    ks: tuple[int, ...]
+    of_users: tuple[str, ...] = metric_names.DEFAULT  # metrics
+    of_catalog: tuple[str, ...] = ()  # metrics, for which the lists are wanted too
+
+
+def _measure(users: jax.Array, scores: jax.Array, num_items: int, task: RankingTask, asked: _Asked):
+    """Each metric, then `tied`, [B, len(ks)] of a block of users, from their scores without seen items; then lists.
 
     Args:
       users: [B].
       scores: [B, N, filled up to whole groups], -inf for seen items and the filling.
       num_items: N.
       task: with the held-out items.
-      ks: list lengths.
+      asked: list lengths and metrics; with those of the catalog, the lists [B, K] are given too.
     """
-    k = max(ks)
+    ks, k = asked.ks, max(asked.ks)
 
     def measure(user, best, top, tied_size, tied_hits):
         hits = id_sets.contains(task.relevant, jnp.broadcast_to(user, top.shape), top)
-        chance = metrics.chances(best[:k], hits[:k], tied_size, tied_hits)
+        ranks = definitions.ranks(best[:k], hits[:k], tied_size, tied_hits)
         num_relevant = task.relevant.starts[user + 1] - task.relevant.starts[user]
         is_tied = (best[1:] == best[:-1]) & (best[1:] > -jnp.inf)
-        return (
-            jnp.stack([metrics.recall_at(k, chance, num_relevant) for k in ks]),
-            jnp.stack([metrics.ndcg_at(k, chance, num_relevant) for k in ks]),
-            jnp.stack([is_tied[:k].any() for k in ks]),
-        )
+        of_metrics = [[definitions.OF_USERS[name](k, ranks, num_relevant) for k in ks] for name in asked.of_users]
+        lists = [jnp.where(best[:k] > -jnp.inf, top[:k], -1)] if asked.of_catalog else []
+        return (*map(jnp.stack, of_metrics), jnp.stack([is_tied[:k].any() for k in ks]), *lists)
 
     best, top = jax.vmap(functools.partial(_top, k=min(k + 1, num_items)))(scores)
     last = best[:, min(k, num_items) - 1]
@@ -169,25 +221,25 @@ def _measure(users: jax.Array, scores: jax.Array, num_items: int, task: RankingT
     return jax.vmap(measure)(users, best, top, jnp.where(goes_on, size, 0), hits)
 
 
-@functools.partial(jax.jit, static_argnames="ks")
-def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, ks: tuple[int, ...]):
-    """(recall, ndcg, tied) [G, B, len(ks)] of [G, B] users, one block after the other."""
+@functools.partial(jax.jit, static_argnames="asked")
+def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, asked: _Asked):
+    """Of [G, B] users, one block after the other, what `_measure` gives of a block."""
 
     def rank(block):
         users, num_chunks = block
         scores = jax.vmap(_unseen_scores, in_axes=(0, None, None, None))(users, num_chunks, final, task)
-        return _measure(users, scores, final.item.shape[0], task, ks)
+        return _measure(users, scores, final.item.shape[0], task, asked)
 
     return jax.lax.map(rank, (users, num_chunks))
 
 
-@functools.partial(jax.jit, static_argnames="ks")
-def _rank_scores(users: jax.Array, scores: jax.Array, task: RankingTask, num_chunks: jax.Array, ks: tuple[int, ...]):
+@functools.partial(jax.jit, static_argnames="asked")
+def _rank_scores(users: jax.Array, scores: jax.Array, task: RankingTask, num_chunks: jax.Array, asked: _Asked):
     """The same of one block, [1, B] users with [B, N] scores that were made elsewhere."""
     num_items = scores.shape[1]
     scores = jnp.pad(scores, ((0, 0), (0, -num_items % _GROUP)), constant_values=-jnp.inf)
     scores = jax.vmap(_without_seen, in_axes=(0, None, 0, None))(users[0], num_chunks[0], scores, task)
-    return jax.tree.map(lambda values: values[None], _measure(users[0], scores, num_items, task, ks))
+    return jax.tree.map(lambda values: values[None], _measure(users[0], scores, num_items, task, asked))
 
 
 @functools.partial(jax.jit, static_argnames="k")
@@ -214,21 +266,28 @@ def evaluate(
     ks: tuple[int, ...] = (20,),
     block_size: int | None = None,
     between_dispatches: Callable[[], None] = lambda: None,
+    metrics: tuple[str, ...] = metric_names.DEFAULT,
 ) -> RankingMetrics:
-    """Recall@K and NDCG@K of every user of the task, for several K at once; expected values where scores tie.
+    """Metrics of every user of the task, for several K at once; expected values where scores tie.
 
     Args:
       final: final embeddings.
-      task: users, seen and held-out items.
+      task: users, seen and held-out items; with popularity where a metric of the catalog is asked for.
       ks: list lengths K.
       block_size: B, which bounds the memory to B x N float32 scores; by default as suits the device.
       between_dispatches: called about every half second, so that an interrupt need not wait for the whole ranking.
+      metrics: names of `metric_names`.
     """
+    asked = _asked(ks, metrics, task)
+    plain, places = _as_served(task)
+    final = final if places is None else final._replace(item=final.item[places])
 
     def rank(users, num_chunks):
-        return _rank_blocks(users, final, task, num_chunks, ks)
+        return _rank_blocks(users, final, plain, num_chunks, asked)
 
-    return _by_k(ks, *_in_blocks(rank, final.item.shape[0], task, block_size, between_dispatches=between_dispatches))
+    num_items = final.item.shape[0]
+    found = _in_blocks(rank, num_items, plain, block_size, between_dispatches=between_dispatches)
+    return _named(asked, found, task, places)
 
 
 def evaluate_scores(
@@ -237,40 +296,85 @@ def evaluate_scores(
     num_items: int,
     ks: tuple[int, ...] = (20,),
     block_size: int | None = None,
+    metrics: tuple[str, ...] = metric_names.DEFAULT,
 ) -> RankingMetrics:
     """As `evaluate`, of any model: its scores are made on the host, for one block of users at a time.
 
     Args:
       score_block: [B] users -> [B, N] scores; some users come twice.
-      task: users, seen and held-out items.
+      task: users, seen and held-out items; with popularity where a metric of the catalog is asked for.
       num_items: N.
       ks: list lengths K.
       block_size: B; by default as suits the device.
+      metrics: names of `metric_names`.
     """
+    asked = _asked(ks, metrics, task)
+    plain, places = _as_served(task)
 
     def rank(users, num_chunks):
         scores = np.asarray(score_block(users[0]), np.float32)
         if scores.shape != (users.size, num_items):
             raise ValueError(f"score_block: wanted scores of shape {(users.size, num_items)}; got {scores.shape}.")
-        return _rank_scores(users, scores, task, num_chunks, ks)
+        if places is not None:
+            scores = scores[:, places]
+        return _rank_scores(users, scores, plain, num_chunks, asked)
 
-    return _by_k(ks, *_in_blocks(rank, num_items, task, block_size, most_per_dispatch=1))
+    return _named(asked, _in_blocks(rank, num_items, plain, block_size, most_per_dispatch=1), task, places)
 
 
-def _by_k(
-    ks: tuple[int, ...], users: np.ndarray, recall: np.ndarray, ndcg: np.ndarray, tied: np.ndarray
-) -> RankingMetrics:
-    """Metrics of [U] users from [U, len(ks)] values."""
+def _asked(ks: tuple[int, ...], metrics: tuple[str, ...], task: RankingTask) -> _Asked:
+    """What is asked for; refuses a metric of the catalog with a task that knows no popularity."""
+    of_users, of_catalog = (
+        tuple(name for name in metrics if name in known) for known in (definitions.OF_USERS, breakdown.OF_CATALOG)
+    )
+    if len(of_users) + len(of_catalog) < len(metrics):
+        raise ValueError(f"metrics: wanted names of `metric_names`; got {metrics}.")
+    if of_catalog and task.popularity is None:
+        raise ValueError(f"wanted a task with popularity for {', '.join(of_catalog)}; got one without.")
+    return _Asked(ks, of_users, of_catalog)
+
+
+def _as_served(task: RankingTask) -> tuple[RankingTask, np.ndarray | None]:
+    """The task without popularity, and the items in the order of the numbers that it gives them; None: their own."""
+    if task.popularity is None:
+        return task, None
+    return task.replace(popularity=None), _places(task.popularity)
+
+
+def _named(asked: _Asked, found: list[np.ndarray], task: RankingTask, places: np.ndarray | None) -> RankingMetrics:
+    """What `_in_blocks` found, by name.
+
+    Args:
+      asked: of the evaluator.
+      found: [U] users, [U, len(ks)] values of each metric, `tied`, and the lists where a metric of the catalog needs
+        them.
+      task: with the popularity.
+      places: item at each place, where lists hold places.
+    """
+    users, *values = found
+    of_catalog: dict[str, float] = {}
+    if asked.of_catalog:
+        lists = values.pop()
+        of_catalog = breakdown.of_lists(
+            np.where(lists >= 0, places[lists], -1), task.popularity, asked.ks, asked.of_catalog
+        )
+    *values, tied = values
     return RankingMetrics(
         users=users,
-        recall={k: recall[:, column] for column, k in enumerate(ks)},
-        ndcg={k: ndcg[:, column] for column, k in enumerate(ks)},
-        tied={k: tied[:, column] for column, k in enumerate(ks)},
+        per_user={
+            f"{name}@{k}": of_metric[:, column]
+            for column, k in enumerate(asked.ks)
+            for name, of_metric in zip(asked.of_users, values, strict=True)
+        },
+        tied={k: tied[:, column] for column, k in enumerate(asked.ks)},
+        of_catalog=of_catalog,
     )
 
 
 def top_items(final: Embeddings, task: RankingTask, k: int = 20, block_size: int | None = None) -> TopItems:
     """The lists that `evaluate` measures: the best unseen items of every user of the task.
+
+    Of equal scores the lower number comes first; with the popularity in the task the more popular item does.
 
     Args:
       final: final embeddings.
@@ -278,11 +382,14 @@ def top_items(final: Embeddings, task: RankingTask, k: int = 20, block_size: int
       k: list length.
       block_size: as in `evaluate`.
     """
+    plain, places = _as_served(task)
+    final = final if places is None else final._replace(item=final.item[places])
 
     def recommend(users, num_chunks):
-        return _top_blocks(users, final, task, num_chunks, k)
+        return _top_blocks(users, final, plain, num_chunks, k)
 
-    return TopItems(*_in_blocks(recommend, final.item.shape[0], task, block_size))
+    users, items = _in_blocks(recommend, final.item.shape[0], plain, block_size)
+    return TopItems(users, items if places is None else np.where(items >= 0, places[items], -1))
 
 
 def _in_blocks(
@@ -302,7 +409,11 @@ def _in_blocks(
       block_size: B, or None.
       most_per_dispatch: G at most; by default as many as make about half a second.
       between_dispatches: called before each.
+
+    Raises:
+      ForkError: JAX would hang in this process.
     """
+    forks.check()
     num_users = len(task.users)
     block_size = min(block_size or _users_per_block(num_items, jax.default_backend()), num_users)
     num_blocks = -(-num_users // block_size)

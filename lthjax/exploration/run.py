@@ -5,6 +5,7 @@
     run.tickets[7].masks.user                      # [M, F] bool
     run.sparsest_winner.recommend([user_id], k=10)
 
+A folder of several seeds answers the same; `run.seeds[3]` is one of them.
 A run tells what stood in its folder when it was first looked at; of a run that is still at work that is the finished
 part, and `load_run` called again shows what came since.
 """
@@ -20,19 +21,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lthjax import metric_names
 from lthjax.data import resolve
 from lthjax.data.split import Split
-from lthjax.errors import CheckpointError, LthjaxError
+from lthjax.errors import CheckpointError, DataError, LthjaxError
 from lthjax.evaluation.verdict import sparsest_winner
-from lthjax.exploration.ticket import FoundTicket
+from lthjax.exploration.ticket import FoundTicket, LevelOfSeeds
 from lthjax.model.backbones import Backbone
 from lthjax.runtime import files
 from lthjax.settings import Settings, from_record
+from lthjax.tickets import extension, report, seeds
 from lthjax.tickets import folder as folders
-from lthjax.tickets import report, seeds
 from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.result import Result
-from lthjax.tickets.ticket import load_ticket
+from lthjax.tickets.ticket import Ticket, load_ticket
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +119,12 @@ class Run:
     @functools.cached_property
     def _result_of(self) -> Callable[[int], Result]:
         """The result of a level, read once from its ticket, whose arrays are not kept."""
-        return functools.cache(lambda level: ticketing.result(load_ticket(folders.ticket_place(self.path, level))))
+        return functools.cache(lambda level: ticketing.result(self._ticket(level)))
+
+    def _ticket(self, level: int) -> Ticket:
+        """The ticket of a level; one that was made before the run was added to has the settings of the run."""
+        ticket = load_ticket(folders.ticket_place(self.path, level))
+        return extension.as_of(ticket, self.settings) if self.config.get("extended") else ticket
 
     @functools.cached_property
     def _results(self) -> "pd.DataFrame":
@@ -150,8 +157,7 @@ class Run:
         """
 
         def found(row: Mapping[str, Any]) -> FoundTicket:
-            place = folders.ticket_place(self.path, row["level"])
-            return FoundTicket(row, lambda: load_ticket(place), lambda: self.split, self.backbone)
+            return FoundTicket(row, lambda: self._ticket(row["level"]), lambda: self.split, self.backbone)
 
         return tuple(found(row) for row in self._results.to_dict("records"))
 
@@ -176,6 +182,8 @@ class Run:
             f"sparsest winner{unsure} level {best.level}, {best.sparsity:.1%} pruned" if best else "no winning ticket"
         )
         about = f"{self.config['data']['name']}, {self.settings.model}, F = {self.settings.dim}"
+        label = self.config.get("optimizer_label")
+        about = ", ".join([about, *report.unusual(self.settings), *([f"optimizer {label}"] if label else [])])
         return f"{self.path}: {about}; {levels}, {winner}"
 
     def __repr__(self) -> str:
@@ -189,7 +197,9 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class SeedRuns:
-    """Runs that differ in their seed only: `runs.seeds[0].tickets[7]`.
+    """Runs that differ in their seed only; what `Run` answers, of all of them: `runs.seeds[0]` is one.
+
+    Levels are those that every seed has finished.
 
     Attributes:
       path: the folder that holds seed_0, seed_1, ...
@@ -203,14 +213,64 @@ class SeedRuns:
     def _results(self) -> "pd.DataFrame":
         import pandas as pd
 
-        num_levels = min(len(run.tickets) for run in self.seeds.values())  # those that every seed has finished
-        if not num_levels:
-            return _no_results()
-        return pd.DataFrame(seeds.combine([run.results(num_levels) for run in self.seeds.values()]))
+        runs = self.results()
+        return pd.DataFrame(seeds.combine(runs)) if runs[0] else _no_results()
+
+    def results(self) -> list[list[Result]]:
+        """What tables and statistics need of each seed, level by level; arrays are not kept."""
+        num_levels = min(len(run.tickets) for run in self.seeds.values())
+        return [run.results(num_levels) for run in self.seeds.values()]
+
+    @property
+    def _first(self) -> Run:
+        return next(iter(self.seeds.values()))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the runs were made with; the seed among them is the first one."""
+        return self._first.settings
+
+    @property
+    def split(self) -> Split:
+        """Train, validation and test part that all tickets were found on.
+
+        Raises:
+          DataError: the data are not at hand, or are not those of the runs.
+        """
+        of_seeds = {seed: run.config["data"]["fingerprint"] for seed, run in self.seeds.items()}
+        for seed, fingerprint in of_seeds.items():
+            if fingerprint != of_seeds[next(iter(of_seeds))]:
+                raise DataError(f"{self.path}: wanted one split; that of seed {seed} is another.")
+        return self._first.split
 
     def table(self) -> "pd.DataFrame":
-        """One row a level that every seed has finished: means, standard deviations, verdicts over users and seeds."""
+        """One row a level: means, standard deviations, verdicts over users and seeds."""
         return self._results.copy()
+
+    def log(self) -> "pd.DataFrame":
+        """The logs of all seeds, one after the other, with a column `seed` before the others."""
+        import pandas as pd
+
+        logs = {seed: run.log() for seed, run in self.seeds.items()}
+        logs = [log.assign(seed=seed)[["seed", *log.columns]] for seed, log in logs.items() if len(log)]
+        return pd.concat(logs, ignore_index=True) if logs else pd.DataFrame()
+
+    @functools.cached_property
+    def tickets(self) -> tuple[LevelOfSeeds, ...]:
+        """The levels, the dense models first: row, metrics and verdict are over all seeds, arrays the first one's."""
+
+        def level(row: Mapping[str, Any]) -> LevelOfSeeds:
+            of_seeds = {seed: run.tickets[row["level"]] for seed, run in self.seeds.items()}
+            first = of_seeds[next(iter(of_seeds))]
+            return LevelOfSeeds(row, lambda: first.ticket, lambda: self.split, self._first.backbone, of_seeds)
+
+        return tuple(level(row) for row in self._results.to_dict("records"))
+
+    @property
+    def sparsest_winner(self) -> LevelOfSeeds | None:
+        """The sparsest level that wins over users and seeds, or None."""
+        best = sparsest_winner(self._results.to_dict("records"))
+        return None if best is None else next(found for found in self.tickets if found.level == best["level"])
 
     def _title(self) -> str:
         return f"{self.path}: seeds {', '.join(map(str, self.seeds))}; {len(self._results)} levels of all of them"
@@ -247,10 +307,13 @@ def _says_the_same(kept: "pd.DataFrame", rows: list[dict[str, Any]]) -> bool:
     """Whether results.csv has the values of the tickets, as far as it goes: of a run at work it may be behind."""
     if not 0 < len(kept) <= len(rows):
         return False
-    told = kept[["level", "recall@20", "verdict"]].itertuples(index=False, name=None)
+    main = metric_names.main_of(rows[0])
+    if main not in kept:
+        return False
+    told = kept[["level", main, "verdict"]].itertuples(index=False, name=None)
     return all(
-        (level, verdict) == (row["level"], row["verdict"]) and abs(recall - row["recall@20"]) < 1e-6
-        for (level, recall, verdict), row in zip(told, rows, strict=False)
+        (level, verdict) == (row["level"], row["verdict"]) and abs(value - row[main]) < 1e-6
+        for (level, value, verdict), row in zip(told, rows, strict=False)
     )
 
 

@@ -10,26 +10,30 @@ Letters: M users, N items, F dimensions, B ids asked for, K places, U users with
 import dataclasses
 import functools
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lthjax import metric_names
 from lthjax.data import resolve
 from lthjax.data.split import Split
 from lthjax.embeddings import Embeddings
-from lthjax.errors import DataError
+from lthjax.errors import DataError, SettingsError
 from lthjax.evaluation import ranking as evaluate
+from lthjax.evaluation import verdict as verdicts
 from lthjax.evaluation.ranking import RankingMetrics
+from lthjax.evaluation.verdict import Verdict
 from lthjax.model.backbones import Backbone, mf
 from lthjax.pruning import masks as masking
-from lthjax.search.problem import backbone_of_ticket, test_task
+from lthjax.search.problem import backbone_of_ticket, check_lengths, test_task
 from lthjax.search.retrain import retrain
 from lthjax.serving import export as exporting
 from lthjax.serving import fold_in as folding
-from lthjax.serving.compressed import CompressedTicket
+from lthjax.serving.compressed import By, CompressedTicket
 from lthjax.serving.ids import Ranked
+from lthjax.serving.item_index import ItemIndex, Kind
 from lthjax.settings import DataSettings, Settings, SplitSettings, names
 from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.ticket import Ticket
@@ -92,6 +96,11 @@ class FoundTicket:
     def _serving(self) -> CompressedTicket:
         return exporting.serving(self.ticket, self._split(), backbone=self._backbone)
 
+    @functools.cached_property
+    def _propagating(self) -> CompressedTicket:
+        """The same, with what LightGCN gives a new user."""
+        return dataclasses.replace(self._serving, item_layers=exporting.item_layers(self.ticket, self._split()))
+
     def embeddings(self) -> Embeddings:
         """Final embeddings, whose inner products are the scores: MF's table, LightGCN's propagated layers."""
         return self._final
@@ -120,30 +129,64 @@ class FoundTicket:
             data = self._split()
         return retrain(self.ticket, data, **{"backbone": self._backbone} | changes)
 
-    def evaluate(self, data: Any = None, ks: tuple[int, ...] = (20,)) -> RankingMetrics:
-        """Recall@K and NDCG@K of every user with test items; `.means()` are the published numbers.
+    def evaluate(
+        self,
+        data: Any = None,
+        ks: Any = None,
+        *,
+        metrics: str | Iterable[str] | None = None,
+        at: str | int | Iterable[int] | None = None,
+        **unknown: Any,
+    ) -> RankingMetrics:
+        """Recall, NDCG or other metrics of every user with test items; `.means()` are the published numbers.
 
         Args:
           data: another split of the same users and items, whose test part counts and whose other parts are left out of
             the ranking (LightGCN propagates over its training part); by default the ticket's own.
-          ks: list lengths K.
+          ks: the older name of `at`.
+          metrics: as the setting, "recall,map,coverage"; by default the ticket's own.
+          at: list lengths, as the setting: "5,20", 5 or (5, 20); by default the ticket's own.
+          **unknown: refused, with the right name.
 
         Raises:
           DataError: the data do not have the ticket's users and items.
+          SettingsError: an unknown metric or name, or a length that no list can have.
         """
-        if data is None:
-            return evaluate.evaluate(self._final, test_task(self._split(), self.settings), ks)
-        split = _other(self._split(), data, self.settings)
-        final = exporting.final_embeddings(self.ticket, split, self._backbone)
-        return evaluate.evaluate(final, test_task(split, self.settings), ks)
+        if unknown:
+            name, value = next(iter(unknown.items()))
+            hint = f"at={value!r}" if name in ("k", "K", "top_k", "topk", "cutoff") else "at=20 or metrics='recall,map'"
+            raise SettingsError(f"evaluate: wanted data, metrics or at, such as {hint}; got {name}={value!r}.")
+        if ks is not None and at is not None:
+            raise SettingsError(f"evaluate: wanted at alone, whose older name is ks; got at={at!r} and ks={ks!r}.")
+        at, split, final = ks if at is None else at, self._split(), self._final
+        chosen = self.settings.metric_names if metrics is None else metric_names.metrics_of(metrics, "metrics")
+        lengths = self.settings.lengths if at is None else metric_names.lengths_of(at, "at")
+        if data is not None:
+            split = _other(split, data, self.settings)
+            final = exporting.final_embeddings(self.ticket, split, self._backbone)
+        check_lengths(lengths, split.num_items)
+        return evaluate.evaluate(final, test_task(split, self.settings, chosen), lengths, metrics=chosen)
 
     def fold_in(self, interactions: Any, side: folding.Side = "user", **options: Any) -> folding.Folded:
         """Give new users, or items, an embedding inside the ticket; as `lthjax.fold_in`, on the data of the run."""
         return folding.fold_in(self.ticket, self._split(), interactions, side, **options)
 
-    def recommend(self, user_ids: Any, k: int = 20, exclude_seen: bool = True, items: Any = None) -> Ranked:
+    def recommend(
+        self, user_ids: Any, k: int = 20, exclude_seen: bool = True, items: Any = None, candidates: Any = None
+    ) -> Ranked:
         """The k best items for each user, by original ids; as `CompressedTicket.recommend`."""
-        return self._serving.recommend(user_ids, k, exclude_seen, items)
+        return self._serving.recommend(user_ids, k, exclude_seen, items, candidates)
+
+    def recommend_users(self, item_ids: Any, k: int = 20, exclude_seen: bool = True, users: Any = None) -> Ranked:
+        """The k best users for each item, by original ids; as `CompressedTicket.recommend_users`."""
+        return self._serving.recommend_users(item_ids, k, exclude_seen, users)
+
+    def recommend_for_basket(
+        self, baskets: Any, k: int = 20, exclude_basket: bool = True, items: Any = None, by: By = "ridge"
+    ) -> Ranked:
+        """The k best items for each basket of items without a user; as `CompressedTicket.recommend_for_basket`."""
+        served = self._propagating if by == "propagation" else self._serving
+        return served.recommend_for_basket(baskets, k, exclude_basket, items, by)
 
     def similar_items(self, item_ids: Any, k: int = 20) -> Ranked:
         """The k items with the highest cosine to each item, itself left out, by original ids."""
@@ -153,8 +196,12 @@ class FoundTicket:
         """The k users with the highest cosine to each user, themselves left out, by original ids."""
         return self._serving.similar_users(user_ids, k)
 
+    def index(self, kind: Kind = "faiss", **options: Any) -> ItemIndex:
+        """The items as an index of FAISS or hnswlib, to be searched by original ids; as `CompressedTicket.index`."""
+        return self._serving.index(kind, **options)
+
     def export(self, path: str | Path, **options: Any) -> Path:
-        """Write one small file that `lthjax.load_compressed` serves without JAX; options as in `lthjax.export`."""
+        """Write one file: for `lthjax.load_compressed`, or as safetensors or SciPy's; options as in `lthjax.export`."""
         return exporting.export(self.ticket, self._split(), path, backbone=self._backbone, **options)
 
     def __repr__(self) -> str:
@@ -162,13 +209,40 @@ class FoundTicket:
         return f"FoundTicket({self._title()})"
 
     def _title(self) -> str:
-        scores = ", ".join(f"{name} {self.row[name]:.4f}" for name in ("recall@20", "ndcg@20") if name in self.row)
+        scores = metric_names.in_words(self.row)
         kept = f"{self.row['num_kept']:,} entries kept"
         return f"level {self.level}, {self.sparsity:.1%} pruned, {kept}, {scores}, {self.row['verdict']}"
 
     def _repr_html_(self) -> str:
         """The line, for notebooks."""
         return f"<b>Ticket</b> {html.escape(self._title())}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class LevelOfSeeds(FoundTicket):
+    """A level of runs that differ in their seed: row, metrics and verdict are over all seeds.
+
+    Whatever needs one table (masks, weights, recommendations, exports, evaluations) is the first seed's, at every
+    level, so that levels can be compared; `seeds[3]` is the same level of seed 3.
+
+    Attributes:
+      seeds: seed -> its ticket, ascending.
+    """
+
+    seeds: Mapping[int, FoundTicket] = dataclasses.field(default_factory=dict)
+
+    metrics = property(
+        lambda self: {name: self.row[name] for name in next(iter(self.seeds.values())).metrics},
+        doc="Means over users and seeds of test and, as `valid_...`, validation.",
+    )
+    verdict = property(
+        lambda self: Verdict(*(self.row[name] for name in verdicts.DENSE.columns())),
+        doc="Against the dense models of all seeds.",
+    )
+
+    def _title(self) -> str:
+        first, *_ = self.seeds
+        return f"{super()._title()}; mean of {len(self.seeds)} seeds, arrays of seed {first}"
 
 
 def _other(own: Split, data: Any, settings: Settings) -> Split:

@@ -10,6 +10,7 @@ from jax.experimental import sparse
 
 from lthjax.data.id_lists import IdLists
 from lthjax.graph import id_sets
+from lthjax.graph.popularity import Popularity
 from lthjax.graph.weights import edge_weights
 
 
@@ -23,6 +24,9 @@ class Graph:
     positives: IdLists  # M rows of training items
     pair_users: jax.Array  # [E] int32, the user of each entry of positives.ids
     active_users: jax.Array  # [M'] int32, users with at least one training item
+    weights: jax.Array | None = None  # [E] float32, importance of each interaction, mean 1; None: all alike
+    popularity: Popularity | None = None  # how negatives are drawn by degree; None: uniformly
+    dislikes: IdLists | None = None  # M rows of items that are negatives first; None: nobody has any
 
     @property
     def num_users(self) -> int:

@@ -29,7 +29,7 @@ def from_pairs(pairs: np.ndarray, num_rows: int) -> IdLists:
     return on_device(id_lists.from_pairs(pairs, num_rows))
 
 
-def _count_prefix(sets: IdLists, row: jax.Array, holds: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
+def count_prefix(sets: IdLists, row: jax.Array, holds: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
     """How many leading ids of a row satisfy `holds(id, position)`, which must be true first and false after."""
     start, stop = sets.starts[row], sets.starts[row + 1]
 
@@ -51,7 +51,7 @@ def contains(sets: IdLists, row: jax.Array, ids: jax.Array) -> jax.Array:
       row: [...] int32.
       ids: [...] int32, of the same shape; ids out of range are in no row.
     """
-    position = sets.starts[row] + _count_prefix(sets, row, lambda member, _: member < ids)
+    position = sets.starts[row] + count_prefix(sets, row, lambda member, _: member < ids)
     return (position < sets.starts[row + 1]) & (sets.ids.at[position].get(mode="clip") == ids)
 
 
@@ -67,7 +67,7 @@ def nth_absent(sets: IdLists, row: jax.Array, n: jax.Array) -> jax.Array:
       row: [...] int32.
       n: [...] int32, of the same shape, less than the number of absent ids; else the result is N or more.
     """
-    return n + _count_prefix(sets, row, lambda member, position: member - position <= n)
+    return n + count_prefix(sets, row, lambda member, position: member - position <= n)
 
 
 def chunk(sets: IdLists, row: jax.Array, number: jax.Array, width: int, fill: int) -> jax.Array:

@@ -4,17 +4,19 @@
 pruning, evaluation.
 """
 
-from lthjax.plots.curves import recall_vs_sparsity, save_recall_vs_sparsity, several, training_curves
-from lthjax.plots.style import MODELS, TICKET, WINNER, plain, readable, save, style
+from lthjax.plots.curves import recall_vs_sparsity, save_comparison, save_recall_vs_sparsity, several, training_curves
+from lthjax.plots.style import MODELS, TICKET, WINNER, Picture, plain, readable, save, style
 
 __all__ = [
     "MODELS",
     "TICKET",
     "WINNER",
+    "Picture",
     "plain",
     "readable",
     "recall_vs_sparsity",
     "save",
+    "save_comparison",
     "save_recall_vs_sparsity",
     "several",
     "style",

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from lthjax.errors import CheckpointError
-from lthjax.runtime import array_files, files
+from lthjax.runtime import array_files, files, forks
 
 FORMAT_VERSION = 1
 
@@ -71,7 +71,9 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
     Raises:
       CheckpointError: there is none, it is of a newer format, or it was truncated or altered.
+      ForkError: JAX would hang in this process.
     """
+    forks.check()
     if not path.is_dir():
         raise CheckpointError(f"{path}: wanted the folder of a checkpoint; there is none.")
     record = files.read_json(path / "facts.json")

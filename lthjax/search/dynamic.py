@@ -61,7 +61,9 @@ def dynamic(problem: Problem) -> Generator[Iterable[Item], list[Any], None]:
         state = problem.program.start(first.params, masks)
         return _Carry(number_of(level), number_of(0), masks, state, np.zeros(()), found)
 
-    (carry,) = yield [Progress(begin(0, nothing(problem, first)))]
+    (carry,) = yield [Progress(begin(0, nothing(problem, first)), grows=True)]
+    if not carry.epoch:  # the last of a run that has more levels now did not begin another
+        carry = begin(int(carry.level), carry.found)
     while (level := int(carry.level)) < len(kept):
         key = problem.key(Purpose.SEARCH_BATCHES, level)
         (stretched,) = yield [Stretch(carry.masks, carry.state, key, 1, sum_gradients=True)]

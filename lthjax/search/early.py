@@ -20,7 +20,7 @@ from lthjax.training.step import TrainState
 
 STILL = 0.1  # share of the kept entries that may differ between the masks of any two of the last epochs
 _NUM_EPOCHS = 5  # last ones that are compared
-_MOST_EPOCHS = 60  # though the masks may still move
+MOST_EPOCHS = 60  # though the masks may still move
 
 
 class _Carry(NamedTuple):
@@ -52,7 +52,7 @@ def early(problem: Problem) -> Generator[Iterable[Item], list[Any], None]:
         )
         for level in np.flatnonzero(found.steps == 0):
             before = [of_epoch[level] for of_epoch in carry.recent]
-            if fixed or epoch == _MOST_EPOCHS or (epoch > _NUM_EPOCHS and _stand_still([*before, masks[level]])):
+            if fixed or epoch == MOST_EPOCHS or (epoch > _NUM_EPOCHS and _stand_still([*before, masks[level]])):
                 found = found.with_level(level, masks[level], stretched.state, effort)
         recent = (*carry.recent[1:], masks) if carry.recent else ()
         carry = _Carry(number_of(epoch), stretched.state, seconds, recent, found)

@@ -1,7 +1,7 @@
 """What carries searches out: answers their requests from disk or by training, saves every ticket before it is given.
 
-One search or several that differ in their seed go through it at a time. It alone knows folders, snapshots, progress
-bars and Ctrl-C, and keeps account of what was spent.
+One search or several that differ in their seed go through it at a time. It alone knows folders, snapshots and Ctrl-C,
+and keeps account of what was spent; `telling` tells of it.
 """
 
 import contextlib
@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 from lthjax.errors import SettingsError
 from lthjax.evaluation import verdict
+from lthjax.events import OnEvent
 from lthjax.pruning import masks as masking
 from lthjax.runtime import interrupts
 from lthjax.search import checks
 from lthjax.search.problem import Problem, measure
 from lthjax.search.steps import Item, Progress, Request, Search, Stretch, Stretched, first_state
+from lthjax.search.telling import Teller
 from lthjax.tickets import folder as folders
 from lthjax.tickets.effort import Cost, Effort
 from lthjax.tickets.folder import RunFolder
@@ -27,6 +29,7 @@ from lthjax.training import progress
 from lthjax.training.fit import FitState, Hooks, Member, Plan, begin, fit
 from lthjax.training.keys import Purpose
 from lthjax.training.step import TrainState
+from lthjax.training.time_left import TimeLeft
 
 _MOST_TOGETHER = 16  # tickets in one program; each brings its table, gradient, moments and best epoch
 
@@ -37,6 +40,8 @@ class Options(NamedTuple):
     together: bool = False  # train as one program what does not wait for one another
     show_progress: bool | None = None  # None shows bars on a terminal
     save_seconds: float = 30.0  # between two snapshots of the level in work
+    on_event: OnEvent | None = None  # is told what happens
+    time_left: TimeLeft | None = None  # of all searches that are carried out one after the other; None: of this one
 
 
 @dataclasses.dataclass
@@ -87,6 +92,7 @@ def execute(
       options: how it is carried out.
     """
     with contextlib.ExitStack() as stack:
+        check_folders(problems, paths)
         runs = []
         for problem, path in zip(problems, paths, strict=True):
             run = _Run(problem, _begun(search, problem), given_dense.get(problem.settings.seed))
@@ -96,9 +102,12 @@ def execute(
             runs.append(run)
         settings, plan = problems[0].settings, problems[0].plan
         num_tickets = (settings.num_levels + 1) * len(runs)
-        bars = stack.enter_context(progress.bars(num_tickets, plan, options.show_progress, settings.selection))
+        bars = stack.enter_context(progress.bars(num_tickets, plan, options.show_progress, problems[0].selection_name))
+        teller = Teller(bars, options.time_left or TimeLeft(num_tickets), options.on_event)
+        for run in runs:
+            stack.enter_context(teller.run(run.problem, run.folder))
         try:
-            yield from _rounds(runs, bars, options)
+            yield from _rounds(runs, teller, options)
         except KeyboardInterrupt:
             for run in runs:
                 _save_progress(run)
@@ -108,7 +117,22 @@ def execute(
                 run.folder.write_results(list(run.rows.values()))
 
 
-def _rounds(runs: list[_Run], bars: progress.Bars, options: Options) -> Iterator[Ticket]:
+def check_folders(problems: Sequence[Problem], paths: Sequence[Path | None]) -> None:
+    """Look into the run folders of all problems before the first goes on.
+
+    Args:
+      problems: one after the other.
+      paths: the run folder of each, or None.
+
+    Raises:
+      SettingsError: one was made with another setting.
+    """
+    for problem, path in zip(problems, paths, strict=True):
+        if path is not None:
+            folders.check_folder(path, _description(problem))
+
+
+def _rounds(runs: list[_Run], teller: Teller, options: Options) -> Iterator[Ticket]:
     """Ask all searches for requests, answer these, and send the tickets back, until the searches end."""
     asked = {number: _next(run, None) for number, run in enumerate(runs)}
     while asked := {number: requests for number, requests in asked.items() if requests is not None}:
@@ -116,7 +140,7 @@ def _rounds(runs: list[_Run], bars: progress.Bars, options: Options) -> Iterator
         for numbered in _portions(asked, _MOST_TOGETHER if options.together else 1):
             tasks = [_Task(runs[number], request) for number, request in numbered]
             with interrupts.held_back():  # a level that has trained is saved before Ctrl-C is heard
-                tickets = _answer(tasks, bars, options)
+                tickets = _answer(tasks, teller, options)
             for (number, _), answer in zip(numbered, tickets, strict=True):
                 answers[number].append(answer)
             yield from (answer for answer in tickets if isinstance(answer, Ticket))
@@ -157,7 +181,7 @@ def _portions(asked: dict[int, Iterator[Item]], most: int) -> Iterator[list[tupl
         yield portion
 
 
-def _answer(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Any]:
+def _answer(tasks: list[_Task], teller: Teller, options: Options) -> list[Any]:
     """What searches are sent for what they ask: tickets, stretched states, progress."""
     answers: dict[int, Any] = {}
     for number, task in enumerate(tasks):
@@ -170,12 +194,12 @@ def _answer(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[A
         {number: task for number, task in enumerate(tasks) if isinstance(task.item, kind)}
         for kind in (Stretch, Request)
     )
-    answers |= zip(stretches, _stretch([*stretches.values()], bars), strict=True)
-    answers |= zip(requests, _tickets([*requests.values()], bars, options), strict=True)
+    answers |= zip(stretches, _stretch([*stretches.values()], teller), strict=True)
+    answers |= zip(requests, _tickets([*requests.values()], teller, options), strict=True)
     return [answers[number] for number in range(len(tasks))]
 
 
-def _tickets(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ticket]:
+def _tickets(tasks: list[_Task], teller: Teller, options: Options) -> list[Ticket]:
     """The tickets of requests: from disk, or the dense model that was given, or trained, measured and saved."""
     for task in tasks:
         _save_progress(task.run)  # what tickets are made of is not searched for again
@@ -183,7 +207,7 @@ def _tickets(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[
     waiting = [number for number in range(len(tasks)) if number not in tickets]
     for _, alike in itertools.groupby(waiting, key=lambda number: tasks[number].plan):
         numbers = list(alike)
-        tickets |= zip(numbers, _train([tasks[number] for number in numbers], bars, options), strict=True)
+        tickets |= zip(numbers, _train([tasks[number] for number in numbers], teller, options), strict=True)
     for number, task in enumerate(tasks):
         run, ticket = task.run, tickets[number]
         run.rows[ticket.level], run.costs[ticket.level] = result(ticket).row(), ticket.cost
@@ -192,11 +216,13 @@ def _tickets(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[
     for run in {id(tasks[number].run): tasks[number].run for number in waiting}.values():
         if run.folder:
             run.folder.write_results(list(run.rows.values()))
-    bars.levels_done(len(tasks))
+    for number, task in enumerate(tasks):  # all are saved by now: who is told may raise
+        ticket = tickets[number]
+        teller.found(task.run.problem, ticket, task.run.rows[ticket.level], resumed=number not in waiting)
     return [tickets[number] for number in range(len(tasks))]
 
 
-def _stretch(tasks: list[_Task], bars: progress.Bars) -> list[Stretched]:
+def _stretch(tasks: list[_Task], teller: Teller) -> list[Stretched]:
     """Train stretches, those of one length together; nothing of them is saved or measured."""
     stretched: dict[int, Stretched] = {}
 
@@ -208,8 +234,7 @@ def _stretch(tasks: list[_Task], bars: progress.Bars) -> list[Stretched]:
         first = tasks[numbers[0]]
         steps_per_epoch = first.run.problem.program.steps_per_epoch
         epoch = int(first.item.start.step) // steps_per_epoch
-        show = bars.stretch(masking.sparsity(first.item.masks), epoch, plan.epochs)
-        hooks = Hooks(report=lambda _, epoch, loss, evaluation, show=show: show(epoch, loss, evaluation))
+        hooks = Hooks(report=teller.search_report(masking.sparsity(first.item.masks), epoch, plan.epochs))
         members = []
         for number in numbers:
             run, item = tasks[number]
@@ -225,7 +250,7 @@ def _stretch(tasks: list[_Task], bars: progress.Bars) -> list[Stretched]:
 def _settle_progress(run: _Run, item: Progress, options: Options) -> Any:
     """Keep how far a search is, on disk now and then; the first is answered by the last one that lies there."""
     is_first = run.progress is None
-    if is_first and run.folder and (saved := run.folder.load_progress(item.carry)) is not None:
+    if is_first and run.folder and (saved := run.folder.load_progress(*item)) is not None:
         run.num_progress, item = saved[0], Progress(saved[1])
         run.saved_progress = run.num_progress, time.monotonic()
     run.progress, run.num_progress = item, run.num_progress + (not is_first)
@@ -288,19 +313,23 @@ def own_effort(problem: Problem, request: Request, epochs: int, seconds: float) 
     return Effort((epochs - began) * steps_per_epoch, evaluations, seconds)
 
 
-def _train(tasks: list[_Task], bars: progress.Bars, options: Options) -> list[Ticket]:
+def _train(tasks: list[_Task], teller: Teller, options: Options) -> list[Ticket]:
     """Train requests of one plan, going on from their snapshots if there are any; measure and save them."""
     begun = [_begin(task) for task in tasks]
     steps_per_epoch = tasks[0].run.problem.program.steps_per_epoch
     epoch = min(int(state.train.step) for state in begun) // steps_per_epoch
     first = tasks[0].item
-    show = bars.level(first.level, masking.sparsity(first.masks), epoch)
+    show = teller.bars.level(first.level, masking.sparsity(first.masks), epoch)
+    for (run, request), state in zip(tasks, begun, strict=True):
+        start, stands = (int(step) // steps_per_epoch for step in (request.start.step, state.train.step))
+        teller.level_begun(run.problem, request.level, masking.sparsity(request.masks), start, stands, tasks[0].plan)
 
     def report(number, epoch, loss, evaluation):
         show(epoch, loss, evaluation)
         run, request = tasks[number]
         if evaluation and run.folder:
-            run.folder.log(request.level, evaluation, run.problem.settings.selection)
+            run.folder.log(request.level, evaluation, run.problem.selection_name)
+        teller.trained(run.problem, request.level, epoch, loss, evaluation)
 
     def save(states):
         for (run, request), state in zip(tasks, states, strict=True):
@@ -353,7 +382,7 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
       cost: of the search and of the training.
     """
     settings, best_epoch = problem.settings, int(state.best_epoch)
-    measured = measure(problem, problem.program, state.best.params, best_epoch, dense)
+    measured = measure(problem, problem.program, state.best.params, best_epoch, dense, state.best_means)
     if request.level == 0 and dense is None:
         measured = measured._replace(verdict=verdict.DENSE)
     origin = None
@@ -377,6 +406,7 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
         parent=request.parent,
         settings=settings,
         optimizer=problem.optimizer_name,
+        optimizer_label=problem.optimizer_label,
         given=problem.given,
         fingerprint=problem.split.fingerprint,
         origin=origin,
@@ -385,4 +415,6 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
 
 
 def _description(problem: Problem) -> dict[str, Any]:
-    return folders.describe(problem.settings, problem.split, problem.optimizer_name, problem.given)
+    return folders.describe(
+        problem.settings, problem.split, problem.optimizer_name, problem.given, problem.optimizer_label
+    )

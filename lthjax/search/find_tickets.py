@@ -12,20 +12,24 @@ from lthjax import presets
 from lthjax.data import resolve
 from lthjax.data.split import Split
 from lthjax.errors import SettingsError
+from lthjax.events import OnEvent
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
 from lthjax.pruning.rules import Score
+from lthjax.search import from_dense
 from lthjax.search.dynamic import dynamic
 from lthjax.search.early import early
-from lthjax.search.executor import Options, execute
+from lthjax.search.executor import Options, check_folders, execute
 from lthjax.search.gradual import gradual
 from lthjax.search.imp import imp
 from lthjax.search.one_shot import one_shot
 from lthjax.search.problem import Given, Problem, prepare
 from lthjax.search.short import short
-from lthjax.search.steps import Search
-from lthjax.settings import MOST_SEEDS, PruningSettings, Settings, names
-from lthjax.tickets.ticket import Ticket
+from lthjax.search.steps import Search, first_state
+from lthjax.settings import MOST_SEEDS, FitSettings, PruningSettings, Settings, StepSettings, names
+from lthjax.tickets import extension
+from lthjax.tickets.ticket import Ticket, with_states
+from lthjax.training.time_left import TimeLeft
 
 SEARCHES: dict[str, Search] = {  # by the names of --search
     "imp": imp,
@@ -43,8 +47,9 @@ def find_tickets(
     search: Search | str | None = None,
     score: Score | None = None,
     backbone: Backbone | None = None,
-    loss: Loss | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    loss: Loss | str | None = None,
+    optimizer: optax.GradientTransformation | str | None = None,
+    optimizer_name: str | None = None,
     out: str | Path | None = None,
     settings: Settings | None = None,
     seeds: int | Iterable[int] | None = None,
@@ -52,6 +57,7 @@ def find_tickets(
     together: bool | None = None,
     show_progress: bool | None = None,
     save_seconds: float = 30.0,
+    on_event: OnEvent | None = None,
     **changes: Any,
 ) -> Iterator[Ticket]:
     """Find winning tickets: yields the dense model as level 0, then one ticket per pruning.
@@ -63,73 +69,128 @@ def find_tickets(
     that seed. Trained together they come level by level, in turn they come seed by seed.
 
     Args:
-      data: name, path, SciPy sparse matrix, pandas DataFrame, Interactions or Split; by default `settings.data`.
+      data: name, path, pattern such as "logs/*.csv", SciPy sparse matrix, pandas or polars frame, Arrow table, list of
+        paths or of frames, Interactions or Split; by default `settings.data`.
       search: a name, as the setting; or a generator function, see `lthjax.search.steps`.
       score: (parameters, key) -> a score for each entry, the lowest are pruned; in place of `prune_by`.
       backbone: (layer-0 embeddings, graph) -> final embeddings; in place of `model`.
-      loss: (final embeddings, layer-0 embeddings, batch) -> number; in place of BPR with `l2`.
-      optimizer: any Optax transformation; by default Adam with `settings.learning_rate`.
+      loss: a name, as the setting; or (final embeddings, layer-0 embeddings, batch) -> number, where the batch has
+        negatives [B], or [B, n] with `negatives` above 1.
+      optimizer: a name, as the setting; or any Optax transformation, which has a learning rate of its own.
+      optimizer_name: what that is called in tables, such as "lion, 1e-3"; by default what it tells of itself.
       out: run folder; with `seeds` each has its own in there, `seed_0` and so on. With one, the same call again goes on
-        where it was stopped, if it is given the same functions; without one nothing is written.
-      settings: where to start from; by default `Settings()`, or `presets.lightgcn` with `model="lightgcn"`.
+        where it was stopped, if it is given the same functions, and one with more levels, sparser sparsities or more
+        seeds adds them (`lthjax.tickets.extension`); without one nothing is written.
+      settings: where to start from; by default `Settings()`, or `presets.lightgcn` with `model="lightgcn"`, or those of
+        a table that was trained elsewhere.
       seeds: a number of runs that start from `settings.seed` and count up, or the seeds themselves.
       dense: finished dense models (level 0), each for the run with its seed, which then trains none of its own: runs
-        that differ in how they prune can share it.
+        that differ in how they prune can share it, in memory or from `load_ticket`. Or a table that was trained
+        elsewhere, of `lthjax.from_dense`: one serves every seed, and what searches train starts from it.
       together: train as one program what does not wait for one another: seeds, and levels that are all pruned from the
         dense model; None does so but on a CPU, where it is not faster (`experiments.speed.population`).
       show_progress: progress bars; None shows them on a terminal.
       save_seconds: time between two snapshots of the level in work.
+      on_event: a function that is told what happens, see `lthjax.events`; `lthjax.trackers` has some.
       **changes: single settings, such as `dim=64`.
 
     Raises:
       LthjaxError: one line that says what was wanted, what came, and where. Settings and data are checked at the call,
         a run folder when the first ticket that goes there is asked for.
     """
-    if isinstance(search, str):
-        changes["search"], search = search, None
+    named = {"search": search, "loss": loss, "optimizer": optimizer}
+    named = {name: value for name, value in named.items() if isinstance(value, str)}
+    search, loss, optimizer = (None if isinstance(x, str) else x for x in (search, loss, optimizer))
+    changes |= named
     if isinstance(data, Split) and settings is None:
         changes["data"] = None
+    finished = [dense] if isinstance(dense, Ticket) else list(dense)
+    tables = [ticket for ticket in finished if "dense" in ticket.given]
+    if settings is None and tables:
+        settings = tables[0].settings
     of_model = presets.for_model("none", changes.get("model", "mf"))
     settings, split = resolve.settle(data, settings or presets.find(of_model), changes)
-    problem = prepare(split, settings, Given(search, score, backbone, loss, optimizer))
-    given_dense = {ticket.settings.seed: ticket for ticket in ([dense] if isinstance(dense, Ticket) else dense)}
-    for ticket in given_dense.values():
-        _check_dense(ticket, problem)
+    problem = prepare(split, settings, Given(search, score, backbone, loss, optimizer, optimizer_name))
+    if tables:
+        from_dense.check_search(problem)
+    finished = [_checked_dense(ticket, problem) for ticket in finished]
     together = jax.default_backend() != "cpu" if together is None else together
-    options = Options(together, show_progress, save_seconds)
+    if on_event is not None and not callable(on_event):
+        raise SettingsError(f"on_event: wanted a function of one event; got {on_event!r:.60}.")
+    options = Options(together, show_progress, save_seconds, on_event)
     search, out = search or SEARCHES[settings.search_name], None if out is None else Path(out)
+    chosen = [settings.seed] if seeds is None else _seeds(seeds, settings.seed)
+    given_dense = _by_seed(finished, tables, chosen)
+    problems = [problem.with_seed(seed) for seed in chosen]
+    if tables:
+        problems = [one.with_table(given_dense[one.settings.seed]) for one in problems]
     if seeds is None:
-        return execute(search, [problem], [out], given_dense, options)
-    problems = [problem.with_seed(seed) for seed in _seeds(seeds, settings.seed)]
+        return execute(search, problems, [out], given_dense, options)
     paths = [None if out is None else out / f"seed_{problem.settings.seed}" for problem in problems]
     if together:
         return execute(search, problems, paths, given_dense, options)
-    in_turn = (execute(search, [one], [path], given_dense, options) for one, path in zip(problems, paths, strict=True))
-    return (ticket for tickets in in_turn for ticket in tickets)
+    options = options._replace(time_left=TimeLeft((settings.num_levels + 1) * len(problems)))
+    return _in_turn(search, problems, paths, given_dense, options)
+
+
+def _in_turn(search: Search, problems: list[Problem], paths: list[Path | None], *rest: Any) -> Iterator[Ticket]:
+    """Seed after seed, once all folders are known to be theirs."""
+    check_folders(problems, paths)
+    for problem, path in zip(problems, paths, strict=True):
+        yield from execute(search, [problem], [path], *rest)
+
+
+def _by_seed(finished: list[Ticket], tables: list[Ticket], seeds: list[int]) -> dict[int, Ticket]:
+    """The dense model of each seed; a table that was trained elsewhere has none, and serves all."""
+    if tables and len(finished) == 1:
+        return dict.fromkeys(seeds, tables[0])
+    by_seed = {ticket.settings.seed: ticket for ticket in finished}
+    if tables and (len(tables) < len(finished) or not by_seed.keys() >= set(seeds)):
+        raise SettingsError(
+            f"dense: wanted one table for all seeds, or one, trained elsewhere too, for each of {seeds}; "
+            f"got {len(finished)} models, {len(tables)} of them tables from elsewhere, of the seeds {sorted(by_seed)}."
+        )
+    return by_seed
 
 
 _MAY_DIFFER = {"preset", "data", "split", "seed", *names(PruningSettings)}  # a fingerprint tells data and split apart
+# What a table that was trained elsewhere was not trained with.
+_OF_TRAINING = {"init", "optimizer", "loss", "selection", *names(FitSettings), *names(StepSettings)}
 
 
-def _check_dense(ticket: Ticket, problem: Problem) -> None:
-    """Raise SettingsError where a dense model is not the one that the run would train."""
-    settings = problem.settings
-    wanted = {name: (getattr(settings, name), getattr(ticket.settings, name)) for name in names(Settings)}
-    wanted |= {"optimizer": (problem.optimizer_name, ticket.optimizer)}
-    wanted |= {kind: (problem.given.get(kind), ticket.given.get(kind)) for kind in ("backbone", "loss")}
-    for name, (value, came) in wanted.items():
-        if name not in _MAY_DIFFER and value != came:
+def _checked_dense(ticket: Ticket, problem: Problem) -> Ticket:
+    """A dense model with its states restored; raises SettingsError where it is not the one that the run would train."""
+    settings, elsewhere = problem.settings, "dense" in ticket.given
+    may_differ = {*_MAY_DIFFER, "optimizer", *(_OF_TRAINING if elsewhere else ())}
+    if _ends_alike(ticket, settings):
+        may_differ |= {"epochs", "patience"}
+    wanted = [(name, getattr(settings, name), getattr(ticket.settings, name)) for name in names(Settings)]
+    wanted = [told for told in wanted if told[0] not in may_differ]
+    if not elsewhere:
+        wanted += [("optimizer", problem.optimizer_name, ticket.optimizer)]
+        wanted += [("loss", problem.given.get("loss"), ticket.given.get("loss"))]
+    wanted += [("backbone", problem.given.get("backbone"), ticket.given.get("backbone"))]
+    for name, value, came in wanted:
+        if value != came:
             raise SettingsError(f"dense: wanted a model with {name} {value}; got {came}.")
     if ticket.level or ticket.fingerprint != problem.split.fingerprint:
         raise SettingsError(f"dense: wanted level 0 on {problem.split.name}; got level {ticket.level}, or other data.")
-    before = ticket.settings
+    ticket, before = with_states(ticket, first_state(problem)), ticket.settings
     needs_final = "last" in (settings.prune_from, before.prune_from) or settings.rewind == "none"
     lacks_origin = settings.rewind_epoch is not None and settings.rewind != before.rewind
-    if lacks_origin or (needs_final and ticket.final is None):
+    if not elsewhere and (lacks_origin or (needs_final and ticket.final is None)):
         raise SettingsError(
             f"dense: wanted a model that kept what --rewind {settings.rewind} and --prune-from {settings.prune_from} "
             f"need; got one of --rewind {before.rewind} and --prune-from {before.prune_from}."
         )
+    return ticket
+
+
+def _ends_alike(ticket: Ticket, settings: Settings) -> bool:
+    """Whether a model that was trained with shorter epochs or patience would be the same with these."""
+    before = ticket.settings
+    grows = all(extension.obstacle(name, before, settings, False) is None for name in ("epochs", "patience"))
+    return grows and not extension.trains_on(ticket.best_epoch, ticket.epochs, settings)
 
 
 def _seeds(seeds: int | Iterable[int], first: int) -> list[int]:

@@ -3,31 +3,36 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
+from lthjax import metric_names
 from lthjax.data.split import Split
+from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError, SettingsError
 from lthjax.evaluation import breakdown, ranking
 from lthjax.evaluation.ranking import RankingMetrics, RankingTask
 from lthjax.evaluation.verdict import UNJUDGED, Verdict, compare
-from lthjax.graph import graph as graphs
 from lthjax.graph.graph import Graph
+from lthjax.graph.training_graph import training_graph
 from lthjax.model import backbones, losses, tables
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
 from lthjax.pruning.rules import SCORES, Score
 from lthjax.pruning.schedule import num_kept_at
+from lthjax.runtime import forks
 from lthjax.settings import ModelSettings, Settings, StepSettings, values
-from lthjax.tickets.result import Result, per_user_of
+from lthjax.tickets.result import Result
 from lthjax.tickets.ticket import Ticket
-from lthjax.training import fingerprint
+from lthjax.training import fingerprint, labels
 from lthjax.training.fit import Plan, Trainer
 from lthjax.training.keys import Purpose, key_of
+from lthjax.training.optimizer import OPTIMIZERS
 from lthjax.training.sampling import SAMPLERS
 from lthjax.training.step import Parts, Program, make_program
 
@@ -40,30 +45,52 @@ class Given(NamedTuple):
     backbone: Backbone | None = None
     loss: Loss | None = None
     optimizer: optax.GradientTransformation | None = None
+    optimizer_label: str | None = None  # what that is called in tables; None is what its closures tell
 
-    @property
-    def optimizer_name(self) -> str:
-        """The name "adam", or a fingerprint."""
-        return "adam" if self.optimizer is None else fingerprint.of_optimizer(self.optimizer)
-
-    def names(self) -> dict[str, str]:
+    def names(self, num_negatives: int = 1) -> dict[str, str]:
         """Fingerprints of all but the optimizer, by what they are.
+
+        Args:
+          num_negatives: that a loss is given of each positive.
 
         Raises:
           SettingsError: one is no function.
         """
-        functions = {kind: function for kind, function in self._asdict().items() if function is not None}
-        functions.pop("optimizer", None)
+        kinds = ("search", "score", "backbone", "loss")
+        functions = {kind: function for kind in kinds if (function := getattr(self, kind)) is not None}
         for kind, function in functions.items():
             if not callable(function):
                 raise SettingsError(f"{kind}: wanted a function; got {function!r:.60}.")
-        return {kind: getattr(fingerprint, f"of_{kind}")(function) for kind, function in functions.items()}
+        namers = {kind: getattr(fingerprint, f"of_{kind}") for kind in functions}
+        if "loss" in namers:
+            namers["loss"] = functools.partial(fingerprint.of_loss, num_negatives=num_negatives)
+        return {kind: namers[kind](function) for kind, function in functions.items()}
+
+    def optimizer_names(self, settings: Settings) -> tuple[str, str]:
+        """(the name that settings have, or a fingerprint; the label, "" of what settings name or nothing tells).
+
+        Raises:
+          SettingsError: a label without an optimizer, or one that is no line of text.
+        """
+        label = self.optimizer_label
+        if label is not None and (not isinstance(label, str) or not label.isprintable() or not label.strip()):
+            raise SettingsError(f"optimizer_name: wanted a line of text; got {label!r:.60}.")
+        if self.optimizer is None:
+            if label is not None:
+                raise SettingsError(
+                    f"optimizer_name: wanted optimizer=... that it is the name of; got {label!r} alone."
+                )
+            return settings.optimizer, ""
+        return fingerprint.of_optimizer(self.optimizer), label or labels.of_optimizer(self.optimizer)
 
 
 def _named() -> dict[str, Any]:
     """The functions that names in the settings stand for, by where they stand."""
-    functions = {"losses.bpr": losses.bpr, "backbones.mf": backbones.mf, "backbones.lightgcn": backbones.lightgcn}
-    for name, choices in {"SCORES": SCORES, "SAMPLERS": SAMPLERS, "DRAWS": tables.DRAWS}.items():
+    functions = {"losses.bpr": losses.bpr, "losses.sampled_softmax": losses.sampled_softmax}
+    functions |= {"losses.cosine_bpr": losses.cosine_bpr}
+    functions |= {"backbones.mf": backbones.mf, "backbones.lightgcn": backbones.lightgcn}
+    registries = {"SCORES": SCORES, "SAMPLERS": SAMPLERS, "DRAWS": tables.DRAWS}
+    for name, choices in (registries | {"LOSSES": losses.LOSSES, "OPTIMIZERS": OPTIMIZERS}).items():
         functions |= {f"{name}[{choice!r}]": function for choice, function in choices.items()}
     return functions
 
@@ -93,18 +120,31 @@ class Problem:
     split: Split
     parts: Parts  # what the program is made of
     score: Score  # the entries with the lowest are pruned
-    optimizer_name: str  # "adam", or the fingerprint of one that was given in code
+    optimizer_name: str  # of the settings, or the fingerprint of one that was given in code
+    optimizer_label: str  # what one that was given in code is called in tables
     given: dict[str, str]  # fingerprints of other functions that were given in code
     program: Program
     graph: Graph  # training interactions
     valid: RankingTask | None  # None where the split has no validation part
     test: RankingTask
     plan: Plan
+    table: Any = None  # trained elsewhere, that the run starts from; None where it draws first values
 
     @property
     def selection(self) -> RankingTask:
-        """The part whose Recall@20 chooses the best epoch."""
+        """The part whose `settings.main_metric` chooses the best epoch, and among models."""
         return self.test if self.settings.selection == "test" else self.valid
+
+    @functools.cached_property
+    def sample(self) -> RankingTask:
+        """The users of that part who are ranked while a model trains: all, or as many as `evaluate_users` says."""
+        settings = self.settings
+        return ranking.sample_of(self.selection, settings.evaluate_users or sys.maxsize, settings.split_seed)
+
+    @property
+    def selection_name(self) -> str:
+        """How values of that part are called: "valid", "test", or, of some users only, "valid_sample"."""
+        return self.settings.selection + ("" if self.sample is self.selection else "_sample")
 
     @property
     def levels(self) -> range:
@@ -114,7 +154,7 @@ class Problem:
     @property
     def trainer(self) -> Trainer:
         """What all tickets of the run are trained with."""
-        return Trainer(self.program, self.graph, self.selection, self.plan)
+        return Trainer(self.program, self.graph, self.sample, self.plan)
 
     def key(self, purpose: Purpose, level: int = 0) -> jax.Array:
         """The random key of a purpose and level, from the run's seed."""
@@ -123,6 +163,10 @@ class Problem:
     def with_seed(self, seed: int) -> "Problem":
         """The same with another seed; data, graph and program are shared."""
         return dataclasses.replace(self, settings=dataclasses.replace(self.settings, seed=seed))
+
+    def with_table(self, dense: Ticket) -> "Problem":
+        """The same, pruning the table of a dense model that was trained elsewhere (`from_dense`)."""
+        return dataclasses.replace(self, table=dense.trained, given=self.given | {"dense": dense.given["dense"]})
 
 
 def prepare(split: Split, settings: Settings, given: Given | None = None) -> Problem:
@@ -137,14 +181,18 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
       SettingsError: a level would prune nothing, the machine cannot hold or count it, or a named function of the
         package was replaced.
       DataError: a part of the split that is needed is empty.
+      ForkError: JAX would hang in this process.
     """
+    forks.check()
     _check_named()
     given = given or Given()
-    optimizer_name, names = given.optimizer_name, given.names()  # raises where a function cannot be used
+    optimizer_name, optimizer_label = given.optimizer_names(settings)  # raises where a function cannot be used
+    names = given.names(settings.negatives)
     num_users, num_items = split.num_users, split.num_items
     num_kept_at(settings, (num_users + num_items) * settings.dim)  # raises where a level would prune nothing
     _check_size(settings, num_users + num_items, len(split.train))
-    test = test_task(split, settings)
+    check_lengths(settings.lengths, num_items)
+    test = test_task(split, settings, settings.metric_names)
     if len(split.valid) == 0 and settings.selection == "valid":
         raise DataError(
             f"{split.name}: wanted a validation part to choose the best epoch on; it is empty. "
@@ -160,12 +208,19 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
         parts=parts,
         score=given.score or _named_score(settings, split),
         optimizer_name=optimizer_name,
+        optimizer_label=optimizer_label,
         given=names,
         program=program,
-        graph=graphs.from_pairs(split.train, num_users, num_items),
-        valid=ranking.ranking_task(split.train, split.valid, num_users) if len(split.valid) else None,
+        graph=training_graph(split, settings),
+        valid=_task(split, split.train, split.valid, settings.metric_names) if len(split.valid) else None,
         test=test,
-        plan=Plan(epochs=settings.epochs, patience=settings.patience, eval_every=settings.eval_every),
+        plan=Plan(
+            epochs=settings.epochs,
+            patience=settings.patience,
+            eval_every=settings.eval_every,
+            ks=settings.lengths,
+            metrics=settings.metric_names,
+        ),
     )
 
 
@@ -176,8 +231,40 @@ def _named_score(settings: Settings, split: Split) -> Score:
     return score
 
 
-def test_task(split: Split, settings: Settings) -> RankingTask:
+def check_lengths(lengths: tuple[int, ...], num_items: int) -> None:
+    """Raise SettingsError where a list is asked to be longer than there are items; the default never is."""
+    longest = max(lengths)
+    if longest > num_items and lengths != Settings().lengths:
+        raise SettingsError(f"--at: wanted at most {num_items:,}, the number of items; got {longest:,}.")
+
+
+def sample_note(split: Split, settings: Settings) -> str:
+    """What `--evaluate-users` comes to, in a line; empty where it is not used."""
+    part = split.test if settings.selection == "test" else split.valid
+    asked, num_users = settings.evaluate_users, len(np.unique(part[:, 0]))
+    name = {"valid": "validation"}.get(settings.selection, settings.selection)
+    if not asked:
+        return ""
+    if asked >= num_users:
+        return f"--evaluate-users {asked:,}: there are {num_users:,} users with {name} items, and all are ranked."
+    return (
+        f"--evaluate-users {asked:,}: best epochs are chosen by the {metric_names.label(settings.main_metric)} of a "
+        f"fixed sample, {asked:,} of the {num_users:,} users with {name} items ({settings.selection}_sample_... in "
+        "log.jsonl); results are of all users."
+    )
+
+
+def test_task(
+    split: Split,
+    settings: Settings,
+    metrics: tuple[str, ...] = metric_names.DEFAULT,  # noqa: PT028 - this is no test
+) -> RankingTask:
     """Whom the test part is ranked for, and which items are left out then.
+
+    Args:
+      split: with the parts.
+      settings: what is left out.
+      metrics: that it is ranked for.
 
     Raises:
       DataError: it is empty.
@@ -185,7 +272,15 @@ def test_task(split: Split, settings: Settings) -> RankingTask:
     if len(split.test) == 0:
         raise DataError(f"{split.name}: wanted interactions in the test part; it is empty.")
     seen = split.train if settings.test_mask == "train" else np.concatenate([split.train, split.valid])
-    return ranking.ranking_task(seen, split.test, split.num_users)
+    return _task(split, seen, split.test, metrics)
+
+
+def _task(split: Split, seen: np.ndarray, held_out: np.ndarray, metrics: tuple[str, ...]) -> RankingTask:
+    """The task of some held-out pairs, with what the metrics need."""
+    popularity = None
+    if any(name in metric_names.OF_CATALOG for name in metrics):
+        popularity = np.bincount(split.train[:, 1], minlength=split.num_items)
+    return ranking.ranking_task(seen, held_out, split.num_users, popularity)
 
 
 class Measured(NamedTuple):
@@ -198,7 +293,14 @@ class Measured(NamedTuple):
     verdict: Verdict
 
 
-def measure(problem: Problem, program: Program, params: Any, best_epoch: int, dense: Ticket | None) -> Measured:
+def measure(
+    problem: Problem,
+    program: Program,
+    params: Any,
+    best_epoch: int,
+    dense: Ticket | None,
+    on_selection: Mapping[str, float] | None = None,
+) -> Measured:
     """Rank the test and the validation part, and judge the result against the dense model of the same seed.
 
     Args:
@@ -207,40 +309,57 @@ def measure(problem: Problem, program: Program, params: Any, best_epoch: int, de
       params: its trained parameters.
       best_epoch: when they stood.
       dense: the dense model; None where there is none to compare with.
+      on_selection: means on the users that chose the epoch, as they were found then: where those are all of the
+        validation part, it is not ranked again.
     """
     final = jax.block_until_ready(program.embed(params, problem.graph))
-    return measure_ranking(problem, functools.partial(ranking.evaluate, final), best_epoch, dense)
+    return measure_ranking(problem, functools.partial(_rank, final), best_epoch, dense, on_selection)
+
+
+def _rank(final: Embeddings, task: RankingTask, plan: Plan) -> RankingMetrics:
+    return ranking.evaluate(final, task, plan.ks, metrics=plan.metrics)
 
 
 def measure_ranking(
     problem: Problem,
-    rank: Callable[[RankingTask, tuple[int, ...]], RankingMetrics],
+    rank: Callable[[RankingTask, Plan], RankingMetrics],
     best_epoch: int,
     dense: Ticket | Result | None,
+    on_selection: Mapping[str, float] | None = None,
 ) -> Measured:
     """The same of any model.
 
     Args:
       problem: with both parts.
-      rank: (task, list lengths) -> how good the model ranks for the task.
+      rank: (task, plan) -> how good the model ranks for the task, by the plan's metrics and list lengths.
       best_epoch: of the model, 0 where it was not trained.
       dense: the dense model, or its result; None where there is none to compare with.
+      on_selection: as in `measure`.
     """
-    measured = rank(problem.test, problem.plan.ks)
+    plan, main = problem.plan, problem.plan.main_metric
+    measured = rank(problem.test, plan)
     metrics = measured.means()
     if problem.valid is not None:
-        on_valid = rank(problem.valid, problem.plan.ks).means()
-        metrics |= {f"valid_{name}": value for name, value in on_valid.items()}
-    per_user, main = per_user_of(measured), f"recall@{problem.plan.ks[0]}"
+        is_known = problem.sample is problem.valid and (on_selection or {}).keys() == metrics.keys()
+        on_valid = on_selection if is_known else rank(problem.valid, plan).means()
+        metrics |= {f"valid_{name}": on_valid[name] for name in measured.means()}
     verdict = UNJUDGED
     if dense is not None:
-        verdict = compare(dense.per_user[main], per_user[main], dense.best_epoch, best_epoch)
-    return Measured(metrics, measured.users, per_user, int(measured.tied[problem.plan.ks[0]].sum()), verdict)
+        # A table that was trained elsewhere has no epoch to be later than.
+        dense_epoch = dense.best_epoch if dense.epochs else best_epoch
+        verdict = compare(dense.per_user[main], measured.per_user[main], dense_epoch, best_epoch)
+    return Measured(metrics, measured.users, measured.per_user, int(measured.tied[plan.ks[0]].sum()), verdict)
 
 
 def backbone_of(settings: Settings) -> Backbone:
     """The backbone that the settings name."""
     return backbones.named(settings.model, settings.layers, settings.combine)
+
+
+def loss_of(settings: Settings) -> Loss:
+    """The loss that the settings name."""
+    of_l2 = {"l2": settings.l2, "l2_form": settings.l2_form, "l2_on": settings.l2_on}
+    return losses.named(settings.loss, settings.temperature, **of_l2)
 
 
 def backbone_of_ticket(ticket: Ticket, backbone: Backbone | None = None) -> Backbone:
@@ -277,9 +396,9 @@ def _program(
     parts = Parts(
         table=tables.dense(tables.DRAWS[settings.init]),
         backbone=backbone or backbone_of(settings),
-        loss=loss or functools.partial(losses.bpr, l2=settings.l2, l2_form=settings.l2_form, l2_on=settings.l2_on),
-        sampler=SAMPLERS[settings.sampler](settings.batch_size),
-        optimizer=optimizer or optax.adam(settings.learning_rate),
+        loss=loss or loss_of(settings),
+        sampler=SAMPLERS[settings.sampler](settings.batch_size, settings.negatives),
+        optimizer=optimizer or OPTIMIZERS[settings.optimizer](settings.learning_rate),
     )
     return parts, make_program(parts, (num_users, num_items, settings.dim), num_interactions)
 
@@ -294,6 +413,12 @@ def _check_size(settings: Settings, num_rows: int, num_train: int) -> None:
     # Weights, gradients, updates, two moments, and once more what the best epoch keeps.
     needed = 10 * 4 * num_rows * settings.dim
     present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    rows = 3 * 4 * settings.batch_size * settings.negatives * settings.dim  # gathered, their gradients, a product
+    if settings.negatives > 1 and rows > present:
+        raise SettingsError(
+            f"--negatives: wanted rows of a batch that fit this machine's {present / 2**30:.0f} GiB of memory; got "
+            f"{settings.negatives:,} for each of {settings.batch_size:,} positives, about {rows / 2**30:,.0f} GiB."
+        )
     if needed > present:
         raise SettingsError(
             f"--dim: wanted a table that can be trained in this machine's {present / 2**30:.0f} GiB of memory; "

@@ -22,9 +22,10 @@ def retrain(
     ticket: Ticket,
     data: Any = None,
     *,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: optax.GradientTransformation | str | None = None,
+    optimizer_name: str | None = None,
     backbone: Backbone | None = None,
-    loss: Loss | None = None,
+    loss: Loss | str | None = None,
     show_progress: bool | None = None,
     **changes: Any,
 ) -> Ticket:
@@ -35,8 +36,10 @@ def retrain(
     Args:
       ticket: what is kept and where it starts.
       data: as in `find_tickets`; by default what the ticket was found on.
-      optimizer: any Optax transformation; by default Adam. A ticket found with a given optimizer does not know it. It
-        starts afresh, unless it is Adam again and the ticket started with Adam's moments (rewind epoch:K, none).
+      optimizer: a name, as the setting, or any Optax transformation; by default what the settings name. A ticket found
+        with a given optimizer does not know it. It starts afresh, unless it is the one that the settings of the ticket
+        name, and the ticket started with its moments (rewind epoch:K, none).
+      optimizer_name: what a given one is called in tables; by default what it tells of itself.
       backbone: in place of what the settings name; a ticket found with a given one does not know it either.
       loss: likewise.
       show_progress: progress bars; None shows them on a terminal.
@@ -49,8 +52,13 @@ def retrain(
       DataError: the data do not have the ticket's users and items, or are not those that its settings name.
     """
     ticket = ticketing.whole(ticket)
+    changes |= {name: x for name, x in (("loss", loss), ("optimizer", optimizer)) if isinstance(x, str)}
+    loss, optimizer = (None if isinstance(x, str) else x for x in (loss, optimizer))
     settings, split = resolve.settle(data, ticket.settings, changes)
-    problem = prepare(split, settings, Given(backbone=backbone, loss=loss, optimizer=optimizer))
+    given = Given(backbone=backbone, loss=loss, optimizer=optimizer, optimizer_label=optimizer_name)
+    problem = prepare(split, settings, given)
+    if "dense" in ticket.given:  # what it is made of was trained elsewhere still
+        problem = dataclasses.replace(problem, given=problem.given | {"dense": ticket.given["dense"]})
     _check_shapes(ticket, problem)
     same_data = ticket.fingerprint == split.fingerprint
     if data is None and not same_data:
@@ -58,7 +66,7 @@ def retrain(
             f"{split.name}: wanted the data that the ticket was found on; got others (fingerprints differ)."
         )
     start = problem.program.start(ticket.start, ticket.masks)
-    if ticket.level and problem.optimizer_name == ticket.optimizer == "adam":
+    if ticket.level and optimizer is None and problem.optimizer_name == ticket.optimizer:
         ticket = ticketing.with_states(ticket, start)
         start = ticket.origin or start
     plan = problem.plan
@@ -66,7 +74,7 @@ def retrain(
         plan = dataclasses.replace(plan, keep_epoch=settings.rewind_epoch)
     request = Request(ticket.level, ticket.masks, start, parent=ticket.level, plan=plan)
     state = begin(start, int(start.step) // problem.program.steps_per_epoch)
-    with progress.bars(1, plan, show_progress, settings.selection) as bars:
+    with progress.bars(1, plan, show_progress, problem.selection_name) as bars:
         show = bars.level(ticket.level, ticket.sparsity, int(state.best_epoch))
         hooks = Hooks(report=lambda _, epoch, loss, evaluation: show(epoch, loss, evaluation))
         (state,) = fit(problem.trainer._replace(plan=plan), [member(problem, request, state)], hooks)

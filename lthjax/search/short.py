@@ -41,7 +41,7 @@ def short(problem: Problem) -> Generator[Iterable[Item], list[Any], None]:
     ways = rungs(targets(problem), masking.num_entries(all_entries), settings.prune_rate)
     ends = dict(zip(itertools.accumulate(map(len, ways)), range(len(ways)), strict=True))  # rung -> level, from 0
     kept = list(itertools.chain(*ways))
-    (carry,) = yield [Progress(_Carry(number_of(0), all_entries, np.zeros(()), nothing(problem, first)))]
+    (carry,) = yield [Progress(_Carry(number_of(0), all_entries, np.zeros(()), nothing(problem, first)), grows=True)]
     for rung in range(int(carry.rung), len(kept)):
         start = problem.program.start(first.params, carry.masks)
         key = problem.key(Purpose.SEARCH_BATCHES, rung)

@@ -77,6 +77,7 @@ class Progress(NamedTuple):
     """How far a search is; the first one that a run yields is answered by the last one that was saved, if any."""
 
     carry: Any  # a pytree of arrays, of the same shapes each time
+    grows: bool = False  # of the first: one of fewer levels may be gone on from, what it lacks being as in this one
 
 
 Item = Request | Stretch | Progress  # what searches yield
@@ -84,8 +85,9 @@ Search = Callable[[Problem], Generator[Iterable[Item], list[Any], None]]
 
 
 def first_state(problem: Problem) -> TrainState:
-    """The first values of the run's seed, nothing pruned."""
-    params = problem.program.init(problem.key(Purpose.FIRST_VALUES))
+    """The first values of the run's seed, or the table that it was given; nothing pruned."""
+    drawn = problem.table is None
+    params = problem.program.init(problem.key(Purpose.FIRST_VALUES)) if drawn else problem.table
     return problem.program.start(params, masking.all_kept(params))
 
 

@@ -1,5 +1,4 @@
 """Tickets at work: files of a few bytes, recommendations with NumPy and SciPy alone, rows for new users and items.
 
-`compressed`, `file_format`, `packing`, `top_k`, `ids` and `scipy_lightgcn` load no JAX. May import: search and all
-below.
+All but `export`, `fold_in` and `new_rows` load no JAX. May import: search and all below.
 """

@@ -1,7 +1,7 @@
 """From a ticket and its split to what serves: a file (`export`) or an object in memory (`serving`)."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -14,8 +14,9 @@ from lthjax.graph import graph as graphs
 from lthjax.model import backbones
 from lthjax.model.backbones import Backbone
 from lthjax.pruning.rules import prune_to_sparsity
+from lthjax.runtime import forks
 from lthjax.search.problem import backbone_of_ticket
-from lthjax.serving import compressed, file_format
+from lthjax.serving import compressed, file_format, safetensors_file, scipy_file, scipy_lightgcn
 from lthjax.serving.compressed import CompressedTicket
 from lthjax.serving.file_format import Contents, Tables
 from lthjax.serving.packing import Layout, Values
@@ -24,6 +25,8 @@ from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.ticket import Ticket
 
 Store = Literal["final", "layer0"]
+Format = Literal["auto", "lthjax", "safetensors", "scipy"]
+_WRITERS = {"lthjax": file_format.write, "safetensors": safetensors_file.write, "scipy": scipy_file.write}
 
 
 def export(
@@ -37,8 +40,9 @@ def export(
     seen: bool = True,
     layout: Layout = "auto",
     backbone: Backbone | None = None,
+    format: Format = "auto",
 ) -> Path:
-    """Write a ticket as a file that `lthjax.load_compressed` serves without JAX; returns its path.
+    """Write a ticket as a file that `lthjax.load_compressed` serves without JAX, or for others; returns its path.
 
     What is stored of LightGCN, whose final embeddings are dense however sparse its layer-0 table is:
 
@@ -54,21 +58,37 @@ def export(
       ticket: what to write.
       split: that it was found on, for ids and seen items.
       path: of the file.
-      values: float32 (bit by bit), float16, or int8 with a scale a row.
+      values: float32 (bit by bit), float16, or int8 with a scale a row; safetensors has the first two, SciPy float32.
       store: see above.
       final_sparsity: share of the entries of LightGCN's final tables that is written as 0.
       seen: whether to write training and validation pairs, so that seen items can be left out.
       layout: where the zeros are; auto takes what is smallest.
       backbone: that the ticket was found with, where it was given in code; only final tables can be stored of it.
+      format: "lthjax"; "safetensors", see `safetensors_file`; "scipy", a matrix that `scipy.sparse.load_npz` opens,
+        see `scipy_file`. "auto" is safetensors where the name ends in .safetensors, else lthjax.
 
     Raises:
       DataError: the split is not the ticket's, or values are not finite.
-      SettingsError: choices that contradict one another.
+      SettingsError: choices that contradict one another, or a package that is not installed.
       CheckpointError: the file cannot be written.
     """
-    stored = Stored(store, final_sparsity, seen)
-    file_format.write(path, contents_of(ticket, split, stored, backbone), values=values, layout=layout)
+    write = _WRITERS[_format_of(Path(path), format)]
+    write(path, contents_of(ticket, split, Stored(store, final_sparsity, seen), backbone), values=values, layout=layout)
     return Path(path)
+
+
+def _format_of(path: Path, format: str) -> str:
+    """The format of a file; SettingsError where its name says another."""
+    if format not in get_args(Format):
+        raise SettingsError(f"format: wanted {', '.join(get_args(Format))}; got {format!r}.")
+    is_safetensors = path.suffix.lower() == ".safetensors"
+    if format == "auto":
+        return "safetensors" if is_safetensors else "lthjax"
+    if format == "scipy" and path.suffix != ".npz":
+        raise SettingsError(f"format scipy: wanted a name that ends in .npz; got {path.name}.")
+    if is_safetensors != (format == "safetensors") and (is_safetensors or path.suffix == ".npz"):
+        raise SettingsError(f"format {format}: wanted a name that does not say another; got {path.name}.")
+    return format
 
 
 class Stored(NamedTuple):
@@ -112,7 +132,7 @@ def contents_of(
     """
     ticket, stored = ticketing.whole(ticket), stored or Stored()
     settings = ticket.settings
-    propagates = settings.model == "lightgcn" and settings.layers > 0 and "backbone" not in ticket.given
+    propagates = _propagates(ticket)
     _check(ticket, split, stored, propagates)
     at_load = stored.store == "layer0" and propagates
     table = ticket.trained if at_load else final_embeddings(ticket, split, backbone)
@@ -171,8 +191,23 @@ def final_embeddings(ticket: Ticket, split: Split, backbone: Backbone | None = N
 
     Raises:
       SettingsError: the backbone is not the ticket's.
+      ForkError: JAX would hang in this process.
     """
+    forks.check()
     embed = backbone_of_ticket(ticket, backbone)
     if embed is backbones.mf:
         return ticket.trained
     return jax.jit(embed)(ticket.trained, graphs.from_pairs(split.train, split.num_users, split.num_items))
+
+
+def item_layers(ticket: Ticket, split: Split) -> np.ndarray | None:
+    """[N, F] of LightGCN, see `baskets.propagate`; None for other models."""
+    if not _propagates(ticket):
+        return None
+    settings, tables = ticket.settings, (np.asarray(side) for side in ticket.trained)
+    return scipy_lightgcn.lightgcn(*tables, split.train, settings.layers, settings.combine).item_layers
+
+
+def _propagates(ticket: Ticket) -> bool:
+    settings = ticket.settings
+    return settings.model == "lightgcn" and settings.layers > 0 and "backbone" not in ticket.given

@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import sparse
 
 from lthjax.data import resolve
 from lthjax.data.split import Split
@@ -22,8 +21,9 @@ from lthjax.evaluation import breakdown
 from lthjax.graph import id_sets
 from lthjax.graph.propagate import propagate
 from lthjax.search.problem import prepare
-from lthjax.serving import ids, new_rows
+from lthjax.serving import ids, new_rows, scipy_lightgcn
 from lthjax.serving.new_rows import Side
+from lthjax.settings import flag
 from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.ticket import Ticket
 from lthjax.training.keys import Purpose, key_of
@@ -31,6 +31,7 @@ from lthjax.training.keys import Purpose, key_of
 Keep = Literal["mean", "degree", "dense"]
 
 _STEPS = 300  # of MF
+_AS_FOLDED = {"loss": "bpr", "negative_sampling": "uniform", "weights": "none", "dislikes": False}
 _PEERS = 50  # rows of about as many interactions, that say how much a new row keeps
 
 
@@ -66,9 +67,10 @@ def fold_in(
 
     x_u^(0) is found by Adam, on the loss that the ticket was trained with as a function of this row alone. Triples of a
     new user are an item of S_u and any other item. Those of a new item are, in the proportion that training would have,
-    its users preferring it to items they have not, and users who have it not preferring theirs to it. The loss is
-    convex in the row, so no first value is drawn: it starts at 0. For its mask the row is trained whole; its largest
-    entries stay, and it is trained again from 0. How many stay:
+    its users preferring it to items they have not, and users who have it not preferring theirs to it. Each has one
+    negative: several, as the ticket's `negatives` may say, have the same mean. The loss is convex in the row, so no
+    first value is drawn: it starts at 0. For its mask the row is trained whole; its largest entries stay, and it is
+    trained again from 0. How many stay:
 
     * "mean": as many as the ticket's rows of that side keep on average, so that new rows are as sparse as old ones;
     * "degree": as many as rows with about as many interactions keep on average;
@@ -90,7 +92,8 @@ def fold_in(
 
     Raises:
       DataError: ids that the split does not have, or not the data of the ticket.
-      SettingsError: a choice out of its range.
+      SettingsError: a choice out of its range; or steps are to be made, and the ticket was trained with another loss
+        than BPR, with negatives by popularity or dislikes, or with weights, which say nothing of new rows.
     """
     ticket = ticketing.whole(ticket)
     settings, split = resolve.settle(split, ticket.settings, {})
@@ -110,7 +113,7 @@ def fold_in(
     final = np.zeros((met.shape[0], settings.dim), np.float32)
     if num_layers:
         layers = getattr(_sum_of_layers(problem.graph, ticket.trained, num_layers - 1), other)
-        final += weight * propagated(met, np.asarray(layers), others_degree)
+        final += weight * scipy_lightgcn.new_rows(met, np.asarray(layers), others_degree)
     layer0 = masks = None
     if steps:
         pairs = np.stack([np.repeat(np.arange(len(met_degree)), met_degree), met.indices], axis=1)
@@ -143,11 +146,13 @@ def _check_ticket(ticket: Ticket, split: Split, steps: int) -> None:
         raise DataError(
             f"{split.name}: wanted the data that the ticket was found on; got others (fingerprints differ)."
         )
+    wanted = "fold_in: wanted a ticket of MF or LightGCN, trained with BPR"
     for kind in ("backbone", "loss") if steps else ("backbone",):
         if kind in ticket.given:
-            raise SettingsError(
-                f"fold_in: wanted a ticket of MF or LightGCN, trained with BPR; got one with a {kind} given in code."
-            )
+            raise SettingsError(f"{wanted}; got one with a {kind} given in code.")
+    for name, value in _AS_FOLDED.items() if steps else ():
+        if (came := getattr(ticket.settings, name)) != value:
+            raise SettingsError(f"{wanted} on uniform negatives without weights; got one with {flag(name)} {came}.")
 
 
 def _check(side: str, keep: str, learning_rate: float, whole: dict[str, tuple[int, int]]) -> None:
@@ -163,19 +168,6 @@ def _check(side: str, keep: str, learning_rate: float, whole: dict[str, tuple[in
 
 
 _sum_of_layers = jax.jit(propagate, static_argnums=2)
-
-
-def propagated(met: sparse.csr_array, layers: np.ndarray, degree: np.ndarray) -> np.ndarray:
-    """[R, F], layers 1 to K of new rows, summed: one product, since propagation is linear.
-
-    Args:
-      met: [R, N], 1 where they have met.
-      layers: [N, F], layers 0 to K - 1 of the known rows, summed.
-      degree: [N], of the known rows, in training; positive wherever `met` is.
-    """
-    met_degree = np.diff(met.indptr)
-    values = 1 / np.sqrt(np.repeat(met_degree, met_degree).astype(np.float64) * degree[met.indices])
-    return sparse.csr_array((values.astype(np.float32), met.indices, met.indptr), shape=met.shape) @ layers
 
 
 def entries_to_keep(masks: np.ndarray, degree: np.ndarray, new_degree: np.ndarray, keep: Keep) -> np.ndarray:

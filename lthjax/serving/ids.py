@@ -3,12 +3,14 @@
 Letters: B queries, K results per query, R new rows, N known ids.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
+from lthjax.data import id_lists
+from lthjax.data.id_lists import IdLists
 from lthjax.errors import DataError
 from lthjax.serving.top_k import Best
 
@@ -135,6 +137,31 @@ def rows_of(ids: Any, known: np.ndarray, what: str) -> np.ndarray:
             f"got {len(missing):,} unknown {what} id{'s' if len(missing) > 1 else ''}: {_some(missing)}."
         )
     return rows
+
+
+def lists_of(lists: Any, known: np.ndarray, what: str) -> IdLists:
+    """Lists of original ids as lists of rows; an id that comes twice in a list counts once.
+
+    Args:
+      lists: of lists, arrays or columns of ids.
+      known: as in `rows_of`.
+      what: likewise.
+
+    Raises:
+      DataError: no lists of ids, or unknown ids.
+    """
+    wanted = f"wanted a list of lists of {what} ids"
+    if isinstance(lists, str | Mapping) or not isinstance(lists, Iterable):
+        raise DataError(f"{wanted}; got {type(lists).__name__}.")
+    each = []
+    for number, ids in enumerate(lists):
+        if isinstance(ids, str | Mapping) or not isinstance(ids, Iterable) or getattr(ids, "ndim", 1) != 1:
+            raise DataError(f"{wanted}; got {ids!r:.60} as number {number}.")
+        each.append(ids.tolist() if isinstance(ids, np.ndarray) else list(ids))
+    rows = rows_of([value for ids in each for value in ids], known, what)
+    return id_lists.from_pairs(
+        np.stack([np.repeat(np.arange(len(each)), [len(ids) for ids in each]), rows], 1), len(each)
+    )
 
 
 def named(best: Best, asked: np.ndarray, known: np.ndarray, is_popularity: np.ndarray | None = None) -> Ranked:

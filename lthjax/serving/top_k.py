@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from scipy import sparse
 
+from lthjax.data.id_lists import IdLists
 from lthjax.errors import DataError, SettingsError
 
 try:
@@ -31,6 +32,8 @@ MOST_RESULTS = 2**26  # queries times K of one call: 768 MiB
 _BREAK_EVEN = 0.0033
 _ROWS_PER_BLOCK = 64  # their scores stay in a CPU's cache, up to some 100,000 items
 _SCORES_PER_BLOCK = 2**24  # 64 MiB of float32
+_PAIRS_PER_BLOCK = 2**20  # of a query and a candidate
+_NUMBERS_PER_BLOCK = 2**22  # that pairs gather: 16 MiB of float32 for each side
 _GROUP = 64  # items, at most, of which the best are compared first
 
 
@@ -57,7 +60,7 @@ def recommend(
     k: int = 20,
     *,
     seen: Any = None,
-    candidates: np.ndarray | Sequence[int] | None = None,
+    candidates: np.ndarray | Sequence[int] | IdLists | None = None,
     counts: np.ndarray | None = None,
     scoring: Scoring = "auto",
 ) -> Best:
@@ -76,7 +79,8 @@ def recommend(
       k: list length; K is smaller where every user has fewer items left.
       seen: items to leave out, M rows: a SciPy sparse matrix [M, N] (each stored entry is seen, whatever its value), or
         `starts` and `ids` as in `lthjax.data.id_lists.IdLists`; None leaves nothing out.
-      candidates: [C] the only items to rank, in any order; all by default.
+      candidates: [C] the only items to rank, in any order; or B rows of such items, for each user its own; all by
+        default.
       counts: [N] training interactions of each item, from 0 to below 2^31; all 0 by default.
       scoring: "dense" multiplies whole tables, "sparse" stored entries only; "auto" asks `choose`.
 
@@ -96,6 +100,8 @@ def recommend(
     def seen_by(row: int) -> np.ndarray:
         return ids[starts[row] : starts[row + 1]]
 
+    if isinstance(candidates, IdLists):
+        return _rank_lists(_Ranking(users, items, places, seen_by), rows, candidates, k, scoring)
     if candidates is None:
         return _rank(_Ranking(users, items, places, seen_by), rows, k, scoring)
     candidates = np.unique(_indices(candidates, num_items, "candidates"))
@@ -184,18 +190,10 @@ _one_blas_thread = _OneBlasThread()
 def _rank(ranking: _Ranking, rows: np.ndarray, k: int, scoring: Scoring) -> Best:
     """The best rows of the table for some rows of the queries."""
     queries, table, places, excluded = ranking
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise SettingsError(f"k: wanted a whole number from 1; got {k!r}.")
     check_scoring(scoring)
-    if queries.ndim != 2 or table.ndim != 2 or queries.shape[1] != table.shape[1]:
-        raise DataError(f"wanted two tables with as many dimensions; got {queries.shape} and {table.shape}.")
     num_rows = table.shape[0]
-    k = min(int(k), num_rows)
-    if len(rows) * k > MOST_RESULTS:
-        raise SettingsError(
-            f"k: wanted at most {MOST_RESULTS:,} results in one call; got {len(rows):,} lists of {k:,}. "
-            f"Ask in portions of at most {MOST_RESULTS // k:,}."
-        )
+    k = check_results(len(rows), k, num_rows)
+    _check_dimensions(queries, table)
     if scoring == "auto":
         scoring = choose(queries, table)
     queries, table = _floats(queries), _floats(table)
@@ -216,6 +214,75 @@ def _rank(ranking: _Ranking, rows: np.ndarray, k: int, scoring: Scoring) -> Best
                 found[number, : len(ids)], scores[number, : len(ids)] = ids, values
                 longest = max(longest, len(ids))
     return Best(found[:, :longest], scores[:, :longest])
+
+
+def check_results(num_queries: int, k: int, longest: int) -> int:
+    """K, no longer than the longest list.
+
+    Raises:
+      SettingsError: it is no whole number from 1, or the results would be more than `MOST_RESULTS`.
+    """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise SettingsError(f"k: wanted a whole number from 1; got {k!r}.")
+    k = min(int(k), longest)
+    if num_queries * k > MOST_RESULTS:
+        raise SettingsError(
+            f"k: wanted at most {MOST_RESULTS:,} results in one call; got {num_queries:,} lists of {k:,}. "
+            f"Ask in portions of at most {MOST_RESULTS // k:,}."
+        )
+    return k
+
+
+def _rank_lists(ranking: _Ranking, rows: np.ndarray, lists: IdLists, k: int, scoring: Scoring) -> Best:
+    """The best of each query's own list of rows of the table; pairs are scored one by one, in blocks."""
+    check_scoring(scoring)
+    starts, ids = np.asarray(lists.starts), np.asarray(lists.ids)
+    num_rows = ranking.table.shape[0]
+    if lists.num_rows != len(rows):
+        raise DataError(f"candidates: wanted a list for each of {len(rows):,} users; got {lists.num_rows:,}.")
+    k = check_results(len(rows), k, int(np.diff(starts).max(initial=0)))
+    _check_dimensions(ranking.queries, ranking.table)
+    _indices(ids, num_rows, "candidates")
+    queries, table = _by_rows(ranking.queries), _by_rows(ranking.table)
+    found = np.full((len(rows), k), -1, np.int64)
+    scores = np.full((len(rows), k), -np.inf, np.result_type(queries.dtype, table.dtype))
+    first = 0
+    while first < len(rows):
+        last = max(first + 1, int(np.searchsorted(starts, starts[first] + _PAIRS_PER_BLOCK, "right")) - 1)
+        lengths = np.diff(starts[first : last + 1])
+        owners, listed = np.repeat(np.arange(last - first), lengths), ids[starts[first] : starts[last]].astype(np.int64)
+        left_out = [ranking.excluded(row) for row in rows[first:last]]
+        _check_items(np.concatenate(left_out), num_rows)
+        seen = np.repeat(np.arange(last - first), [len(some) for some in left_out]) * num_rows + np.concatenate(
+            left_out
+        )
+        is_new = ~np.isin(owners * num_rows + listed, seen)
+        owners, listed = owners[is_new], listed[is_new]
+        values = _scores_of_pairs(queries, table, rows[first:last][owners], listed)
+        order = np.lexsort((ranking.places[listed], -values, owners))
+        owners, listed, values = owners[order], listed[order], values[order]
+        place = np.arange(len(owners)) - np.searchsorted(owners, owners)
+        is_first = place < k
+        into = first + owners[is_first], place[is_first]
+        found[into], scores[into] = listed[is_first], values[is_first]
+        first = last
+    longest = int((found >= 0).sum(axis=1).max(initial=0))
+    return Best(found[:, :longest], scores[:, :longest])
+
+
+def _scores_of_pairs(queries: Table, table: Table, rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """[P] products of rows[p] of the queries with ids[p] of the table."""
+    scores = np.empty(len(rows), np.result_type(queries.dtype, table.dtype))
+    size = max(1, _NUMBERS_PER_BLOCK // max(table.shape[1], 1))
+    for first in range(0, len(rows), size):
+        pairs = queries[rows[first : first + size]], table[ids[first : first + size]]
+        if any(sparse.issparse(side) for side in pairs):
+            one, other = sorted(pairs, key=sparse.issparse, reverse=True)
+            scores[first : first + size] = one.multiply(other).sum(axis=1)
+        else:
+            scores[first : first + size] = np.einsum("pf,pf->p", *pairs)
+    _check_numbers(scores)
+    return scores
 
 
 def _best_dense(
@@ -282,6 +349,18 @@ def check_scoring(scoring: str) -> None:
         raise SettingsError(f"scoring: wanted auto, dense or sparse; got {scoring!r}.")
 
 
+def checked_seen(seen: Any, exclude_seen: bool) -> Any:
+    """What is left out; DataError where it is not known."""
+    if exclude_seen and seen is None:
+        raise DataError("exclude_seen: wanted seen items; this ticket was exported without. False ranks all.")
+    return seen if exclude_seen else None
+
+
+def _check_dimensions(queries: Table, table: Table) -> None:
+    if queries.ndim != 2 or table.ndim != 2 or queries.shape[1] != table.shape[1]:
+        raise DataError(f"wanted two tables with as many dimensions; got {queries.shape} and {table.shape}.")
+
+
 def _check_items(excluded: np.ndarray, num_rows: int) -> None:
     """Checks one block, not all rows at once: a request for one user must not wait for everyone's items."""
     if len(excluded) and not 0 <= excluded.min() <= excluded.max() < num_rows:
@@ -331,3 +410,9 @@ def _floats(table: Table) -> Table:
     """The table in float32; float64 tables as they are."""
     table = table if sparse.issparse(table) else np.asarray(table)
     return table if table.dtype in (np.float32, np.float64) else table.astype(np.float32)
+
+
+def _by_rows(table: Table) -> Table:
+    """The table as `_floats`, one whose rows are quickly taken."""
+    table = _floats(table)
+    return sparse.csr_array(table) if sparse.issparse(table) else table

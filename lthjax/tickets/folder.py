@@ -7,6 +7,7 @@
     snapshots/level_03-.../ the level in work, to go on with; gone when the level is done
     snapshots/search-.../   how far a search is that trains besides its tickets
 
+A run goes on as it was made, or with more of what `extension` allows; config.json then says so under "extended".
 results.csv and log.jsonl are views: what counts are the tickets. Whatever is replaced is written to the side and
 renamed; a process killed at any moment leaves a folder that the next one can go on with.
 """
@@ -22,6 +23,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lthjax import presets
 from lthjax.data.split import Split
 from lthjax.errors import CheckpointError, SettingsError
@@ -29,9 +32,12 @@ from lthjax.pruning import masks as masking
 from lthjax.runtime import checkpoint, files
 from lthjax.runtime.environment import environment
 from lthjax.settings import Settings, flag, from_record
+from lthjax.tickets import extension
 from lthjax.tickets import ticket as ticketing
+from lthjax.tickets.extension import Change
+from lthjax.tickets.places import runs_in, ticket_levels, ticket_place
 from lthjax.tickets.ticket import Ticket
-from lthjax.training.fit import Evaluation, FitState
+from lthjax.training.fit import Evaluation, FitState, begin
 from lthjax.training.step import TrainState
 
 
@@ -61,6 +67,7 @@ class RunFolder:
         try:
             ticket = _read(lambda: ticketing.from_checkpoint(*checkpoint.load(path), state), path)
             self._check_own(path, ticket.level, level, ticketing.description(ticket))
+            made_with, ticket = ticket.settings, extension.as_of(ticket, self._settings)
             if not masking.are_equal(ticket.masks, masks):
                 raise CheckpointError(f"{path}: its masks are not those that the level before it leads to.")
         except CheckpointError as error:
@@ -68,6 +75,10 @@ class RunFolder:
             path.rename(aside)
             before = f"level {level - 1}" if level else "the start"
             warnings.warn(f"{error} Going on from {before}; kept as {aside.name}.", stacklevel=2)
+            return None
+        is_as_long = all(getattr(made_with, name) == getattr(ticket.settings, name) for name in ("epochs", "patience"))
+        if not is_as_long and extension.trains_on(ticket.best_epoch, ticket.epochs, ticket.settings):
+            self._take_up(path, ticket)
             return None
         self._drop_snapshots(level)
         return ticket
@@ -86,7 +97,8 @@ class RunFolder:
         path, older = self.path / "snapshots" / name, self._snapshots(level)
         if path in older:
             return
-        self._save_newest(path, older, state, {"level": level, "kept": state.kept is not None})
+        facts = {"level": level, "kept": state.kept is not None, "best_means": state.best_means}
+        self._save_newest(path, older, state, facts)
 
     def load_snapshot(self, level: int, template: FitState) -> FitState | None:
         """The newest whole snapshot of a level, or None.
@@ -101,9 +113,15 @@ class RunFolder:
 
         def read(path: Path) -> FitState:
             arrays, facts = checkpoint.load(path)
-            self._check_own(path, facts["level"], level, facts.get("made_with", self.config))
+            made_with = facts.get("made_with", self.config)
+            self._check_own(path, facts["level"], level, made_with)
             kept = template.train if facts["kept"] else None
-            return checkpoint.restore_leaves(template.replace(kept=kept), arrays)
+            template_of_all = template.replace(kept=kept, best_means=facts.get("best_means", {}))  # older: without
+            state = checkpoint.restore_leaves(template_of_all, arrays)
+            before, now = from_record(made_with["settings"]), self._settings
+            if before.epochs < now.epochs and int(state.evaluated_epoch) % now.eval_every:
+                raise CheckpointError(f"{path} was evaluated for the end of {before.epochs} epochs.")
+            return state
 
         return _read_newest(self._snapshots(level), read, "Going on from before it.")
 
@@ -117,19 +135,26 @@ class RunFolder:
         path = self.path / "snapshots" / f"search-{number:06d}"
         self._save_newest(path, self._progress(), carry, {"number": number})
 
-    def load_progress(self, template: Any) -> tuple[int, Any] | None:
+    def load_progress(self, template: Any, grows: bool = False) -> tuple[int, Any] | None:
         """The number and the carry that were kept last, or None; a damaged one is told and removed.
 
         Args:
           template: a carry of the same shapes.
+          grows: one that was kept when the run had fewer levels goes on, with those of the template for the others;
+            else it is removed.
 
         Raises:
           SettingsError: it is another run's.
         """
 
-        def read(path: Path) -> tuple[int, Any]:
+        def read(path: Path) -> tuple[int, Any] | None:
             arrays, facts = checkpoint.load(path)
             self._check_own(path, 0, 0, facts["made_with"])
+            if from_record(facts["made_with"]["settings"]).num_levels < self._settings.num_levels:
+                if not grows:
+                    shutil.rmtree(path, ignore_errors=True)
+                    return None
+                arrays = extension.filled(arrays, checkpoint.named_leaves(template))
             return facts["number"], checkpoint.restore_leaves(template, arrays)
 
         return _read_newest(self._progress(), read, "The search begins anew.")
@@ -143,6 +168,11 @@ class RunFolder:
 
     def _progress(self) -> list[Path]:
         return sorted((self.path / "snapshots").glob("search-*"))
+
+    def logged(self) -> list[dict[str, Any]]:
+        """The lines that whole evaluations have in the log."""
+        whole = {"loss", "is_best", "seconds"}
+        return [line for line in _parse_log(self.path / "log.jsonl")[0] if whole <= line.keys()]
 
     def trim_log(self, level: int, epoch: int) -> None:
         """Drop damaged lines of the log, and a level's from beyond the point where it goes on: they are written again.
@@ -162,7 +192,7 @@ class RunFolder:
         Args:
           level: that was evaluated.
           evaluation: of one epoch.
-          part: "valid" or "test", after which its metrics are named.
+          part: `Problem.selection_name`, after which its metrics are named.
         """
         record = {
             "level": level,
@@ -182,13 +212,42 @@ class RunFolder:
         """Write results.csv anew."""
         files.write_table(self.path / "results.csv", rows)
 
+    @functools.cached_property
+    def _settings(self) -> Settings:
+        return from_record(self.config["settings"])
+
+    def _take_up(self, path: Path, ticket: Ticket) -> None:
+        """Make a snapshot of a finished level's last state, to train on from; the ticket is set aside.
+
+        Raises:
+          SettingsError: that state was not kept.
+        """
+        settings = self._settings
+        if settings.prune_from != "last" or ticket.final is None:
+            raise SettingsError(
+                f"{path}: wanted one of this run, with --epochs {settings.epochs} and --patience {settings.patience}; "
+                "got one that ended before. Move it away, or choose another --out."
+            )
+        value = ticket.metrics[("" if settings.selection == "test" else "valid_") + "recall@20"]
+        state = begin(ticket.final, ticket.epochs).replace(
+            best=ticket.final.replace(params=ticket.trained),  # its moments are not asked for, as the last are pruned
+            kept=ticket.origin if ticket.level == 0 else None,
+            best_value=np.asarray(value),
+            best_epoch=np.asarray(ticket.best_epoch),
+            seconds=np.asarray(ticket.seconds),
+        )
+        for snapshot in (self.path / "snapshots").glob("level_*"):  # of levels that were to be built on it
+            shutil.rmtree(snapshot, ignore_errors=True)
+        self.save_snapshot(ticket.level, state)
+        path.rename(_free_name(path, "shorter"))
+
     def _check_own(self, path: Path, level: int, wanted_level: int, made_with: Mapping[str, Any]) -> None:
         """Raise SettingsError where a ticket or snapshot is not this run's, or not of its level."""
-        wanted = {"level": wanted_level, **_identity(self.config)}
-        for name, value in ({"level": level} | _identity(made_with)).items():
-            if value != wanted[name]:
+        changes = [Change("level", level, wanted_level, "")] if level != wanted_level else []
+        for change in [*changes, *_changes(made_with, self.config)]:
+            if change.obstacle is not None:
                 raise SettingsError(
-                    f"{path}: wanted one of this run, with {name} {wanted[name]}; got one with {value}. "
+                    f"{path}: wanted one of this run, with {change.name} {change.now}; got one with {change.was}. "
                     "Move it away, or choose another --out."
                 )
 
@@ -208,7 +267,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def open_folder(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
-    """Make a run folder, or go on in one that was made with the same settings, functions and data.
+    """Make a run folder, or go on in one that was made with the same settings, functions and data, or with less.
 
     Args:
       path: the folder.
@@ -236,15 +295,27 @@ def open_folder(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
         yield folder
 
 
-def ticket_place(folder: Path, level: int) -> Path:
-    """Where the ticket of a level lies in a run folder."""
-    return folder / "tickets" / f"level_{level:02d}"
+def check_folder(path: Path, config: dict[str, Any]) -> None:
+    """Raise as `open_folder` where a folder is another run's; nothing is written, and none need be there.
+
+    Args:
+      path: the folder.
+      config: of `describe`.
+    """
+    if (path / "config.json").exists():
+        _compared(path, json.loads(json.dumps(config)))
 
 
-def ticket_levels(folder: Path) -> list[int]:
-    """Levels whose tickets lie in a run folder, ascending."""
-    names = (path.name.removeprefix("level_") for path in (folder / "tickets").glob("level_*") if path.is_dir())
-    return sorted(int(name) for name in names if name.isdecimal())
+def dense_models(folder: Path) -> list[Ticket]:
+    """The dense model of a run folder, or those of all its seeds.
+
+    Raises:
+      SettingsError: none is finished there.
+    """
+    places = [ticket_place(place, 0) for place in runs_in(folder)]
+    if not (found := [ticketing.load_ticket(place) for place in places if place.is_dir()]):
+        raise SettingsError(f"--dense: wanted a run folder with a finished dense model; {folder} has none.")
+    return found
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
@@ -271,21 +342,27 @@ def _parse_log(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def describe(
-    settings: Settings, split: Split, optimizer: str = "adam", given: Mapping[str, str] | None = None
+    settings: Settings,
+    split: Split,
+    optimizer: str | None = None,
+    given: Mapping[str, str] | None = None,
+    optimizer_label: str = "",
 ) -> dict[str, Any]:
     """What config.json says of a run, versions and machine aside.
 
     Args:
       settings: of the run.
       split: that it is found on.
-      optimizer: "adam", or the fingerprint of one that was given in code.
+      optimizer: the fingerprint of one that was given in code; by default what the settings name.
       given: fingerprints of other functions that were given in code, by what they are.
+      optimizer_label: what a given optimizer is called; for people, not to tell runs apart.
     """
     overridden = {name: now for name, (_, now) in presets.overridden(settings).items()}
     return {
         "settings": dataclasses.asdict(settings),
         "preset": {"name": settings.preset, "overridden": overridden},
-        "optimizer": optimizer,
+        "optimizer": optimizer or settings.optimizer,
+        **({"optimizer_label": optimizer_label} if optimizer_label else {}),
         "given": dict(given or {}),
         "data": {
             "name": split.name,
@@ -310,10 +387,10 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
         settings = dataclasses.asdict(from_record(config["settings"]))
     except SettingsError as error:
         raise ValueError(str(error)) from error
-    del settings["data"], settings["split"]  # told apart by the fingerprint
+    del settings["data"], settings["split"], settings["optimizer"]  # told apart by the fingerprints below
     identity = {flag(name): value for name, value in settings.items()}
     identity |= {"--seeds": config["settings"].get("seeds"), "optimizer": config["optimizer"]}
-    identity |= {kind: config.get("given", {}).get(kind) for kind in ("search", "score", "backbone", "loss")}
+    identity |= {kind: config.get("given", {}).get(kind) for kind in ("search", "score", "backbone", "loss", "dense")}
     return identity | {"data": config["data"]["fingerprint"]}
 
 
@@ -352,9 +429,30 @@ def _settle_config(folder: RunFolder, config: dict[str, Any]) -> None:
                 folder._check_own(ticket_place(folder.path, level), ticket.level, level, ticketing.description(ticket))
         files.write_text(path, json.dumps(config, indent=1) + "\n")
         return
+    before, grown = _compared(folder.path, config)
+    for name in ("versions", "device"):
+        if before[name] != config[name]:
+            warnings.warn(
+                f"{folder.path} was begun with {name} {_changed(before[name], config[name])}; "
+                "what is trained from here on may differ in the last digits.",
+                stacklevel=2,
+            )
+    if grown:
+        files.write_text(path, json.dumps(extension.extended(before, config, grown), indent=1) + "\n")
+
+
+def _compared(folder: Path, config: dict[str, Any]) -> tuple[dict[str, Any], list[Change]]:
+    """The config.json of a folder, and what has grown since.
+
+    Raises:
+      SettingsError: something else has changed; names it, and says what to do.
+      CheckpointError: config.json is damaged.
+    """
+    path = folder / "config.json"
     try:
         before = files.read_json(path)
-        _check_same(folder.path, before, config)
+        _ = before["versions"], before["device"]
+        return before, extension.grown(folder, _changes(before, config), from_record(config["settings"]))
     except SettingsError:
         raise
     except CheckpointError as error:
@@ -363,19 +461,17 @@ def _settle_config(folder: RunFolder, config: dict[str, Any]) -> None:
         raise CheckpointError(f"{path} is damaged ({error}); choose another --out.") from error
 
 
-def _check_same(folder: Path, before: dict[str, Any], config: dict[str, Any]) -> None:
-    wanted = _identity(config)
-    for name, was in _identity(before).items():
-        if was != wanted[name]:
-            was, now = (repr(value) if name.startswith("--") else value for value in (was, wanted[name]))
-            raise SettingsError(f"{name}: {folder} was made with {was}; got {now}. Choose another --out.")
-    for name in ("versions", "device"):
-        if before[name] != config[name]:
-            warnings.warn(
-                f"{folder} was begun with {name} {_changed(before[name], config[name])}; "
-                "what is trained from here on may differ in the last digits.",
-                stacklevel=2,
-            )
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """What differs between two descriptions of a run, in the order of its settings."""
+    was, wanted = _identity(before), _identity(now)
+    settings = from_record(before["settings"]), from_record(now["settings"])
+    is_own_search = wanted["search"] is not None
+
+    def obstacle(name: str) -> str | None:
+        is_setting = name.startswith("--") and name != "--seeds"
+        return extension.obstacle(extension.setting(name), *settings, is_own_search) if is_setting else ""
+
+    return [Change(name, was[name], wanted[name], obstacle(name)) for name in was if was[name] != wanted[name]]
 
 
 def _changed(before: Any, now: Any) -> str:

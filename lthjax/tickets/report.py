@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from lthjax.evaluation.verdict import sparsest_winner
+from lthjax.metric_names import digits, label, main_of, measured
+from lthjax.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -11,53 +13,43 @@ TEST_WARNING = "WARNING: best epochs were chosen on the test part (selection tes
 
 CUT_SHORT = "CUT SHORT: a dense model was still learning when its epochs ended: what wins against it may not win."
 
+ELSEWHERE = "dense, given: a table trained elsewhere; epochs are not compared with it, nor is a search counted in it."
+
 Row = dict[str, Any]  # of `Result.row`, or of `seeds.combine`: then with standard deviations
 
 
-def table(rows: list[Row], k: int = 20) -> "pd.DataFrame":
-    """One row a level, written out for reading.
-
-    Args:
-      rows: the dense level first.
-      k: places of Recall and NDCG.
-    """
+def table(rows: list[Row]) -> "pd.DataFrame":
+    """One row a level, the dense one first, written out for reading."""
     import pandas as pd
 
-    dense, best = rows[0][f"recall@{k}"], sparsest_winner(rows)
+    dense, best = rows[0][main_of(rows[0])], sparsest_winner(rows)
     return pd.DataFrame(
         {
             "level": row["level"],
             "pruned": f"{row['sparsity']:.1%}",
             "entries kept": f"{row['num_kept']:,}",
-            f"Recall@{k}": _with_deviation(row, f"recall@{k}", ".4f"),
-            f"NDCG@{k}": _with_deviation(row, f"ndcg@{k}", ".4f"),
+            **{label(name): _with_deviation(row, name, digits(name)) for name in measured(row)},
             "against dense": f"{row['difference'] / dense:+.1%}" if row["level"] and dense else "",
             "95% interval": f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}" if row["level"] else "",
-            "best epoch": _with_deviation(row, "best_epoch", ".0f"),
+            "best epoch": "" if _is_elsewhere(row) else _with_deviation(row, "best_epoch", ".0f"),
             "search": _trainings(row.get("search_cost")),
             "tied users": _count(row, "tied_users"),
             "dead rows": " + ".join(filter(None, (_count(row, "dead_users"), _count(row, "dead_items")))),
-            "verdict": row["verdict"] + _mark(row, rows[0], best),
+            "verdict": row["verdict"] + (", given" if _is_elsewhere(row) else _mark(row, rows[0], best)),
         }
         for row in rows
     )
 
 
-def baselines(rows: list[Row], k: int = 20) -> "pd.DataFrame":
-    """One row per simple baseline, written out for reading.
-
-    Args:
-      rows: of `Result.row` with a method, judged against the dense model.
-      k: list length of Recall and NDCG.
-    """
+def baselines(rows: list[Row]) -> "pd.DataFrame":
+    """One row per simple baseline, judged against the dense model, written out for reading."""
     import pandas as pd
 
     return pd.DataFrame(
         {
             "method": row["method"],
             "numbers kept": f"{row['num_kept']:,.0f}",
-            f"Recall@{k}": f"{row[f'recall@{k}']:.4f}",
-            f"NDCG@{k}": f"{row[f'ndcg@{k}']:.4f}",
+            **{label(name): f"{row[name]:{digits(name)}}" for name in measured(row)},
             "against dense": f"{row['difference']:+.4f}",
             "95% interval": f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}",
             "is": {"matches": "not worse beyond doubt", "slower": "as good", "wins": "as good"}.get(
@@ -74,7 +66,7 @@ def remarks(rows: list[Row]) -> list[str]:
 
     A verdict against a dense model that more epochs might have made better is marked by "?".
     """
-    lines = []
+    lines = [ELSEWHERE] if _is_elsewhere(rows[0]) else []
     short = [f"{row['level']:.0f}" for row in rows[1:] if row.get("cut_short")]
     if rows[0].get("cut_short"):
         lines.append(f"{CUT_SHORT} Its verdicts are marked ?; raise --epochs.")
@@ -87,23 +79,23 @@ def remarks(rows: list[Row]) -> list[str]:
     return lines
 
 
-def sentence(rows: list[Row], num_users: int, k: int = 20) -> str:
+def sentence(rows: list[Row], num_users: int) -> str:
     """The sparsest winning ticket in one plain sentence.
 
     Args:
       rows: the dense level first.
       num_users: users with test items.
-      k: places of Recall.
     """
-    name, dense, best = f"recall@{k}", rows[0], sparsest_winner(rows)
+    name, dense, best = main_of(rows[0]), rows[0], sparsest_winner(rows)
+    metric, elsewhere = label(name), _is_elsewhere(dense)
+    model = "given table" if elsewhere else "dense model"
+    reached = f"{dense[name]:.4f}" + ("" if elsewhere else f" at epoch {dense['best_epoch']:.0f}")
     if len(rows) == 1:
-        return (
-            f"Only the dense model was trained: test Recall@{k} {dense[name]:.4f} at epoch {dense['best_epoch']:.0f}."
-        )
+        return f"Only the {model} was {'measured' if elsewhere else 'trained'}: test {metric} {reached}."
     if best is None:
+        early = "" if elsewhere else " as early"
         return (
-            f"No ticket wins: none of the {len(rows) - 1} is as good as the dense model "
-            f"(test Recall@{k} {dense[name]:.4f} at epoch {dense['best_epoch']:.0f}) as early."
+            f"No ticket wins: none of the {len(rows) - 1} is as good as the {model} (test {metric} {reached}){early}."
         )
     test = f"paired t-test over {num_users:,} users"
     if best.get("num_seeds", 1) > 1:
@@ -111,10 +103,21 @@ def sentence(rows: list[Row], num_users: int, k: int = 20) -> str:
     unsure = " (?)" if dense.get("cut_short") else ""
     return (
         f"The sparsest winning ticket{unsure} is level {best['level']}: with {best['sparsity']:.1%} of the entries "
-        f"pruned it reaches test Recall@{k} {best[name]:.4f} at epoch {best['best_epoch']:.0f}, the dense model "
-        f"{dense[name]:.4f} at epoch {dense['best_epoch']:.0f} (difference {best['difference']:+.4f}, 95% interval "
+        f"pruned it reaches test {metric} {best[name]:.4f} at epoch {best['best_epoch']:.0f}, the {model} "
+        f"{reached} (difference {best['difference']:+.4f}, 95% interval "
         f"{best['interval_low']:+.4f} to {best['interval_high']:+.4f}, {test})."
     )
+
+
+def unusual(settings: Settings) -> list[str]:
+    """What the title of a picture says besides data, model and F: loss and optimizer where they are not the default."""
+    names = ("loss", "optimizer")
+    return [getattr(settings, name) for name in names if getattr(settings, name) != getattr(Settings, name)]
+
+
+def _is_elsewhere(row: Row) -> bool:
+    """Whether it is a table that was trained elsewhere: a level that trains has an epoch at least."""
+    return row["level"] == 0 and row.get("epochs") == 0
 
 
 def _mark(row: Row, dense: Row, best: Row | None) -> str:

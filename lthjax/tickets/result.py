@@ -4,13 +4,12 @@ Letters: U users with test items.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from lthjax import presets
-from lthjax.evaluation.ranking import RankingMetrics
+from lthjax import metric_names, presets
 from lthjax.evaluation.verdict import Verdict
 from lthjax.settings import Settings
 from lthjax.tickets import effort
@@ -33,7 +32,8 @@ class Result:
       verdict: against the dense model of the same run.
       selection: part that chose the best epoch.
       settings: in words.
-      tied_users: test users of whose first 21 items two score alike; None in tickets of older versions.
+      tied_users: test users of whose first K + 1 items (K = 20 unless --at says so) two score alike; None in tickets
+        of older versions.
       dead_users: users without an entry; None of methods that prune no entries.
       dead_items: items without an entry, likewise.
       cut_short: might it have become better with more epochs?
@@ -61,13 +61,18 @@ class Result:
     method: str = ""
     note: str = ""
 
+    @property
+    def main_metric(self) -> str:
+        """The metric that chose the best epoch and that the verdict is about, "recall@20"."""
+        return metric_names.main_of(self.metrics)
+
     def row(self) -> dict[str, Any]:
         """The row of results.csv; rows of other methods have a column for the method and one for the note."""
         row = {
             "level": "" if self.level is None else self.level,
             "sparsity": self.sparsity,
             "num_kept": self.num_kept,
-            "valid_recall@20": "",  # where the split has no validation part
+            f"valid_{self.main_metric}": "",  # where the split has no validation part
             **self.metrics,
             "best_epoch": self.best_epoch,
             "epochs": self.epochs,
@@ -84,9 +89,24 @@ class Result:
         return {"method": self.method, **row, "note": self.note} if self.method else row
 
 
-def in_words(settings: Settings, given: Iterable[str] = ()) -> dict[str, str]:
-    """The fields of a result that its settings, and what was given in code in their place, fill."""
-    title = presets.title(settings) + (f"; given in code: {', '.join(given)}" if given else "")
+_IN_PLACE_OF = {  # what was given in code -> settings that then say nothing
+    "optimizer": ("optimizer", "learning_rate"),
+    "loss": ("loss", "temperature", "l2", "l2_form", "l2_on"),
+}
+
+
+def in_words(settings: Settings, given: Collection[str] = (), optimizer_label: str = "") -> dict[str, str]:
+    """The fields of a result that its settings, and what was given in code in their place, fill.
+
+    Args:
+      settings: of the run.
+      given: what was given in code: "loss", "optimizer" and so on.
+      optimizer_label: what a given optimizer is called.
+    """
+    unused = [name for kind in given for name in _IN_PLACE_OF.get(kind, ())]
+    label = f" ({optimizer_label})" if optimizer_label else ""
+    words = ", ".join(kind + (label if kind == "optimizer" else "") for kind in given)
+    title = presets.title(settings, unused) + (f"; given in code: {words}" if given else "")
     return {"selection": settings.selection, "settings": title}
 
 
@@ -119,8 +139,3 @@ def from_row(row: Mapping[str, Any], metrics: dict[str, float], per_user: dict[s
         **{name: row[name] for name in plain},
         **{name: row[name] for name in newer if name in row},
     )
-
-
-def per_user_of(measured: RankingMetrics) -> dict[str, np.ndarray]:
-    """Ranking metrics by name, "recall@20" -> [U]."""
-    return {f"recall@{k}": v for k, v in measured.recall.items()} | {f"ndcg@{k}": v for k, v in measured.ndcg.items()}

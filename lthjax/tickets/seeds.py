@@ -14,14 +14,13 @@ from lthjax.tickets import effort
 from lthjax.tickets.result import Result
 
 
-def combine(runs: Sequence[Sequence[Result]], k: int = 20) -> list[dict[str, Any]]:
+def combine(runs: Sequence[Sequence[Result]]) -> list[dict[str, Any]]:
     """One row a level, as `Result.row` has them, with means over the seeds and columns `..._sd`.
 
     Args:
       runs: the results of each seed, all levels, the dense one first; split and settings alike.
-      k: places of Recall.
     """
-    values, epochs = _of_seeds(runs, k)
+    values, epochs = _of_seeds(runs)
     verdicts = [
         verdict.DENSE,
         *verdict.compare_seeds(values[:, 0], values[:, 1:].swapaxes(0, 1), epochs[:, 0], epochs[:, 1:].T),
@@ -56,9 +55,9 @@ def _mean_count(rows: Sequence[dict[str, Any]], name: str) -> float | None:
     return None if any(row[name] in (None, "") for row in rows) else float(np.mean([row[name] for row in rows]))
 
 
-def sparsest_winner_interval(runs: Sequence[Sequence[Result]], k: int = 20) -> tuple[float, float]:
+def sparsest_winner_interval(runs: Sequence[Sequence[Result]]) -> tuple[float, float]:
     """95% interval of the highest winning sparsity over users and seeds; see `statistics.sparsest_winner_interval`."""
-    values, epochs = _of_seeds(runs, k)
+    values, epochs = _of_seeds(runs)
     return statistics.sparsest_winner_interval(
         (values[:, 1:] - values[:, :1]).swapaxes(0, 1),
         (epochs[:, 1:] - epochs[:, :1]).T,
@@ -66,7 +65,12 @@ def sparsest_winner_interval(runs: Sequence[Sequence[Result]], k: int = 20) -> t
     )
 
 
-def _of_seeds(runs: Sequence[Sequence[Result]], k: int) -> tuple[np.ndarray, np.ndarray]:
-    """[S, L, U] float64 Recall@k of each user, and [S, L] best epochs."""
-    values = np.asarray([[result.per_user[f"recall@{k}"] for result in run] for run in runs], np.float64)
-    return values, np.asarray([[result.best_epoch for result in run] for run in runs])
+def _of_seeds(runs: Sequence[Sequence[Result]]) -> tuple[np.ndarray, np.ndarray]:
+    """[S, L, U] float64 main metric of each user, and [S, L] best epochs."""
+    main = runs[0][0].main_metric
+    values = np.asarray([[result.per_user[main] for result in run] for run in runs], np.float64)
+    epochs = np.asarray([[result.best_epoch for result in run] for run in runs])
+    # A table that was trained elsewhere has no epoch to be later than.
+    elsewhere = [run[0].epochs == 0 for run in runs]
+    epochs[elsewhere, 0] = epochs[elsewhere].max(axis=1)
+    return values, epochs

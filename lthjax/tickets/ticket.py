@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lthjax import metric_names
 from lthjax.embeddings import Embeddings
 from lthjax.evaluation.verdict import Verdict
 from lthjax.pruning import masks as masking
@@ -33,17 +34,19 @@ class Ticket:
       metrics: means over users of the test part, "recall@20" and so on, and of the validation part, "valid_recall@20".
       users: [U] users with test items.
       per_user: the test metrics of each of those users, name -> [U].
-      best_epoch: epoch of `trained`, from 1.
+      best_epoch: epoch of `trained`, from 1; 0 of a table that was trained elsewhere.
       epochs: epochs trained until patience or the limit.
       seconds: wall-clock time of this level.
       verdict: against the dense model of the same run.
       parent: the level whose trained weights were pruned, None for the dense model.
       settings: of the run.
-      optimizer: "adam", or the fingerprint of one that was given in code.
+      optimizer: its name in the settings, or the fingerprint of one that was given in code.
+      optimizer_label: what one that was given in code is called, "" where nothing tells.
       given: fingerprints of other functions that were given in code, by what they are: "backbone", "loss", "score",
-        "search".
+        "search"; and of a table that was trained elsewhere, "dense".
       fingerprint: of the data split.
-      tied_users: test users of whose first 21 items two score alike; None in tickets of older versions.
+      tied_users: test users of whose first K + 1 items (K = 20 unless --at says so) two score alike; None in tickets
+        of older versions.
       cost: of the search for it and of its training; None in tickets of older versions.
       origin: state with an optimizer that is not fresh: of the dense model, what later levels rewind to (epoch:K); of a
         ticket, what it started from (epoch:K, none).
@@ -66,6 +69,7 @@ class Ticket:
     settings: Settings
     fingerprint: str
     optimizer: str = "adam"
+    optimizer_label: str = ""
     given: dict[str, str] = dataclasses.field(default_factory=dict)
     tied_users: int | None = None
     cost: Cost | None = None
@@ -87,9 +91,7 @@ class Ticket:
         """One line that says what it is worth."""
         (num_users, dim), num_items = self.masks.user.shape, self.masks.item.shape[0]
         shape = f"{num_users:,} users, {num_items:,} items, {dim} dimensions"
-        scores = ", ".join(
-            f"{name} {value:.4f}" for name, value in self.metrics.items() if not name.startswith("valid")
-        )
+        scores = metric_names.in_words(self.metrics)
         return f"Ticket(level {self.level}, {self.sparsity:.1%} pruned, {scores}, {self.verdict.name}; {shape})"
 
 
@@ -115,7 +117,7 @@ def result(ticket: Ticket) -> Result:
         dead_items=masking.num_dead(ticket.masks.item),
         cut_short=is_cut_short(ticket.best_epoch, ticket.epochs, ticket.settings),
         cost=ticket.cost,
-        **in_words(ticket.settings, [*ticket.given, *(["optimizer"] if ticket.optimizer != "adam" else [])]),
+        **in_words(ticket.settings, given_in_code(ticket), ticket.optimizer_label),
     )
 
 
@@ -138,11 +140,18 @@ def to_checkpoint(ticket: Ticket) -> tuple[dict[str, np.ndarray], dict[str, Any]
             arrays |= checkpoint.named_leaves(state, f"{name}/")
     facts = {name: getattr(ticket, name) for name in _FACTS}
     facts |= {"verdict": ticket.verdict._asdict(), "dim": int(ticket.masks.user.shape[1])}
-    facts["settings"] = made_with(ticket)
+    facts["settings"] = dataclasses.asdict(ticket.settings)
+    facts["optimizer"] = ticket.optimizer
     cost = None if ticket.cost is None else ticket.cost.record()
     optional = {"given": ticket.given or None, "tied_users": ticket.tied_users, "cost": cost}
+    optional["optimizer_label"] = ticket.optimizer_label or None
     facts |= {name: value for name, value in optional.items() if value is not None}
     return arrays, facts
+
+
+def given_in_code(ticket: Ticket) -> list[str]:
+    """What the ticket was made with in place of what its settings name."""
+    return [*ticket.given, *(["optimizer"] if ticket.optimizer.startswith("given, ") else [])]
 
 
 def made_with(ticket: Ticket) -> dict[str, Any]:
@@ -184,7 +193,8 @@ def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state:
         per_user={name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)},
         verdict=Verdict(**facts["verdict"]),
         settings=from_record(facts["settings"]),
-        optimizer=facts["settings"]["optimizer"],
+        optimizer=facts.get("optimizer") or facts["settings"]["optimizer"],  # where older versions have it
+        optimizer_label=facts.get("optimizer_label", ""),
         given=facts.get("given", {}),
         tied_users=facts.get("tied_users"),
         cost=effort.from_record(facts["cost"]) if "cost" in facts else None,

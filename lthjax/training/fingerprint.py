@@ -79,11 +79,23 @@ def of_backbone(backbone: Backbone) -> str:
     return _by_values(backbone, [(_table(scale), graph) for scale in (0.1, 1.0)])
 
 
-def of_loss(loss: Loss) -> str:
-    """The name of a loss: its values on small batches."""
+def of_loss(loss: Loss, num_negatives: int = 1) -> str:
+    """The name of a loss: its values on small batches, with as many negatives as it will get."""
     final, layer0, users = _table(1.0), _table(0.3), jnp.arange(_USERS)
-    batch = Triples(users, users, (users + 3) % _ITEMS, jnp.ones(_USERS))
+    negative = (users + 3) % _ITEMS
+    if num_negatives > 1:
+        negative = (negative[:, None] + jnp.arange(num_negatives)[None]) % _ITEMS
+    batch = Triples(users, users, negative, jnp.ones(_USERS))
     return _by_values(loss, [(final, layer0, batch), (layer0, final, batch)])
+
+
+def of_table(table: Embeddings) -> str:
+    """The name of a table that was trained elsewhere: it changes with any value."""
+    digest = hashlib.sha256()
+    for side in table:
+        digest.update(f"{side.shape}".encode())
+        digest.update(np.ascontiguousarray(side, "<f4").tobytes())
+    return f"given, {digest.hexdigest()[:12]}"
 
 
 def of_code(function: Callable) -> str:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from lthjax import metric_names
 from lthjax.errors import TrainingError
 from lthjax.evaluation.ranking import RankingMetrics, RankingTask, evaluate
 from lthjax.graph.graph import Graph
@@ -34,8 +35,14 @@ class Plan:
     epochs: int  # at most
     patience: int  # epochs without a better selection value before it stops; 0 = never stop early
     eval_every: int | None  # epochs between evaluations; the last epoch is always evaluated; None = none is
-    ks: tuple[int, ...] = (20,)  # Recall@ks[0] selects
+    ks: tuple[int, ...] = (20,)  # list lengths
     keep_epoch: int | None = None  # keep the state of this epoch for later levels to rewind to
+    metrics: tuple[str, ...] = metric_names.DEFAULT  # the first, of users, selects at ks[0]
+
+    @property
+    def main_metric(self) -> str:
+        """The metric that chooses the best epoch, "recall@20"."""
+        return f"{self.metrics[0]}@{self.ks[0]}"
 
 
 @struct.dataclass
@@ -50,6 +57,9 @@ class FitState:
     best_epoch: np.ndarray  # [] int64
     evaluated_epoch: np.ndarray  # [] int64, last epoch that was evaluated
     seconds: np.ndarray  # [] float64, time spent on this level, over all sittings
+    # All metrics of `best` on the part that selected it; empty before the first evaluation. No arrays: snapshots of
+    # older versions are without them.
+    best_means: dict[str, float] = struct.field(pytree_node=False, default_factory=dict)
 
 
 class Evaluation(NamedTuple):
@@ -87,7 +97,7 @@ class Trainer(NamedTuple):
 
     program: Program
     graph: Graph
-    selection: RankingTask  # the part whose Recall@ks[0] chooses the best epoch
+    selection: RankingTask  # the part whose `plan.main_metric` chooses the best epoch
     plan: Plan
 
 
@@ -144,7 +154,11 @@ def fit(trainer: Trainer, members: Sequence[Member], hooks: Hooks | None = None)
                 now = time.monotonic()
                 for number in numbers:
                     states[number] = _after(states[number], (now - clock) / len(numbers))
-                    _tell(hooks, number, states[number], evaluation, trainer.program.steps_per_epoch)
+                    try:
+                        _tell(hooks, number, states[number], evaluation, trainer.program.steps_per_epoch)
+                    except Exception:
+                        hooks.save(states)  # whoever is told may fail, and nothing be lost
+                        raise
                 clock = now
                 if now - saved_at >= hooks.save_seconds:
                     hooks.save(states)
@@ -220,7 +234,8 @@ def _settle(trainer: Trainer, state: FitState, stop_if_asked: Callable[[], None]
     if plan.eval_every is None:
         return state.replace(evaluated_epoch=np.asarray(epoch)), None
     final = jax.block_until_ready(program.embed(state.train.params, graph))
-    return _record(state, evaluate(final, selection, plan.ks, between_dispatches=stop_if_asked), epoch, plan)
+    measured = evaluate(final, selection, plan.ks, between_dispatches=stop_if_asked, metrics=plan.metrics)
+    return _record(state, measured, epoch, plan)
 
 
 def _run(work: _Work, numbers: list[int]) -> None:
@@ -314,10 +329,11 @@ def _is_finished(state: FitState, plan: Plan) -> bool:
 def _record(state: FitState, measured: RankingMetrics, epoch: int, plan: Plan) -> tuple[FitState, Evaluation]:
     """The state after an evaluation; a value that only equals the best does not replace it."""
     means = measured.means()
-    value = means[f"recall@{plan.ks[0]}"]
+    value = means[plan.main_metric]
     is_best = bool(value > state.best_value)
     evaluation = Evaluation(epoch=epoch, loss=state.meter.mean(), means=means, is_best=is_best, seconds=0.0)
     state = state.replace(meter=LossMeter.zero(), evaluated_epoch=np.asarray(epoch))
     if is_best:
-        state = state.replace(best=_copy(state.train), best_value=np.asarray(value), best_epoch=np.asarray(epoch))
+        best = {"best": _copy(state.train), "best_value": np.asarray(value), "best_means": means}
+        state = state.replace(**best, best_epoch=np.asarray(epoch))
     return state, evaluation

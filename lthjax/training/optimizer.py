@@ -1,4 +1,4 @@
-"""Any Optax transformation, made to leave pruned entries alone."""
+"""Optimizers by name; any Optax transformation, made to leave pruned entries alone."""
 
 from typing import Any
 
@@ -6,6 +6,14 @@ import jax
 import optax
 
 from lthjax.pruning import masks as masking
+
+OPTIMIZERS = {  # by the names of --optimizer; learning rate -> optimizer
+    "adam": optax.adam,
+    "adamw": optax.adamw,
+    "sgd": optax.sgd,
+    "lion": optax.lion,
+    "adagrad": optax.adagrad,
+}
 
 
 def masked(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:

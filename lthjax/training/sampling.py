@@ -3,7 +3,7 @@
 A batch depends on the key and the number of the step alone. So a run can stop after any step and go on with the same
 batches, and no shuffled copy of the interactions is ever made.
 
-Letters: E training interactions, B batch.
+Letters: E training interactions, B batch, n negatives of each positive.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lthjax.graph import id_sets as rows
 from lthjax.graph.graph import Graph
 from lthjax.model.losses import Triples
+from lthjax.training import negatives
 
 _NUM_ROUNDS = 6  # of the Feistel network; 4 already pass a chi-square test of uniformity
 
@@ -26,8 +26,8 @@ class Sampler(NamedTuple):
     steps_per_epoch: Callable[[int], int]  # E -> steps
 
 
-def every_interaction(batch_size: int) -> Sampler:
-    """Each epoch takes every training interaction once, in an order of its own, with one fresh negative each.
+def every_interaction(batch_size: int, num_negatives: int = 1) -> Sampler:
+    """Each epoch takes every training interaction once, in an order of its own, with fresh negatives each.
 
     ceil(E / B) steps; the last batch may be short.
     """
@@ -36,26 +36,24 @@ def every_interaction(batch_size: int) -> Sampler:
         place, counts, epoch = _places(step, graph, batch_size)
         order_key, draw_key = jax.random.split(key)
         index = shuffled(jax.random.fold_in(order_key, epoch), place, graph.num_interactions)
-        users, positives = graph.pair_users[index], graph.positives.ids[index]
-        negatives, exists = _negatives(jax.random.fold_in(draw_key, step), users, graph)
-        return Triples(users, positives, negatives, (counts & exists).astype(jnp.float32))
+        return _triples(jax.random.fold_in(draw_key, step), index, graph, counts, num_negatives)
 
     return Sampler(sample, lambda num_interactions: _ceil(num_interactions, batch_size))
 
 
-def users_with_replacement(batch_size: int) -> Sampler:
+def users_with_replacement(batch_size: int, num_negatives: int = 1) -> Sampler:
     """Each epoch draws E users uniformly, and one of each one's positives (`wangyf6891/LTH-MRS:utils/dataset.py`)."""
 
     def sample(key: jax.Array, step: jax.Array, graph: Graph) -> Triples:
         _, counts, _ = _places(step, graph, batch_size)
         user_key, rest = jax.random.split(jax.random.fold_in(key, step))
         users = jax.random.choice(user_key, graph.active_users, (batch_size,))
-        return _with_items(rest, users, graph, counts)
+        return _with_items(rest, users, graph, counts, num_negatives)
 
     return Sampler(sample, lambda num_interactions: _ceil(num_interactions, batch_size))
 
 
-def distinct_users(batch_size: int) -> Sampler:
+def distinct_users(batch_size: int, num_negatives: int = 1) -> Sampler:
     """Each step draws B different users, and one of each one's positives; floor(E / B) + 1 steps an epoch.
 
     As in `kuandeng/LightGCN:LightGCN.py`. With fewer than B users that have positives they are drawn with replacement.
@@ -68,25 +66,34 @@ def distinct_users(batch_size: int) -> Sampler:
             users = graph.active_users[shuffled(user_key, jnp.arange(batch_size, dtype=jnp.int32), num_active)]
         else:
             users = jax.random.choice(user_key, graph.active_users, (batch_size,))
-        return _with_items(rest, users, graph, jnp.ones(batch_size, bool))
+        return _with_items(rest, users, graph, jnp.ones(batch_size, bool), num_negatives)
 
     return Sampler(sample, lambda num_interactions: num_interactions // batch_size + 1)
 
 
-SAMPLERS = {  # by the names of --sampler; batch size -> sampler
+SAMPLERS = {  # by the names of --sampler; batch size, n -> sampler
     "interactions": every_interaction,
     "users": users_with_replacement,
     "distinct-users": distinct_users,
 }
 
 
-def _with_items(key: jax.Array, users: jax.Array, graph: Graph, counts: jax.Array) -> Triples:
-    """Triples of [B] users: one uniform positive and one uniform negative each."""
+def _with_items(key: jax.Array, users: jax.Array, graph: Graph, counts: jax.Array, num_negatives: int) -> Triples:
+    """Triples of [B] users: one uniform positive each, and its negatives."""
     positive_key, negative_key = jax.random.split(key)
     starts, stops = graph.positives.starts[users], graph.positives.starts[users + 1]
-    positives = graph.positives.ids[jax.random.randint(positive_key, users.shape, starts, stops)]
-    negatives, exists = _negatives(negative_key, users, graph)
-    return Triples(users, positives, negatives, (counts & exists).astype(jnp.float32))
+    index = jax.random.randint(positive_key, users.shape, starts, stops)
+    return _triples(negative_key, index, graph, counts, num_negatives)
+
+
+def _triples(key: jax.Array, index: jax.Array, graph: Graph, counts: jax.Array, num_negatives: int) -> Triples:
+    """Triples of [B] interactions by their numbers; `counts` [B] bool says which of them count."""
+    users = graph.pair_users[index]
+    drawn = negatives.draw(key, users, graph, num_negatives)
+    weight = (counts & drawn.exist).astype(jnp.float32)
+    if graph.weights is not None:
+        weight = weight * graph.weights[index]
+    return Triples(users, graph.positives.ids[index], drawn.items, weight, drawn.log_q)
 
 
 def _ceil(number: int, size: int) -> int:
@@ -98,15 +105,6 @@ def _places(step: jax.Array, graph: Graph, batch_size: int) -> tuple[jax.Array, 
     steps = _ceil(graph.num_interactions, batch_size)
     place = (step % steps) * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
     return jnp.minimum(place, graph.num_interactions - 1), place < graph.num_interactions, step // steps
-
-
-def _negatives(key: jax.Array, users: jax.Array, graph: Graph) -> tuple[jax.Array, jax.Array]:
-    """[B] items, each uniform among those that are no training positive of its user; [B] bool, is there any?"""
-    lengths = graph.positives.starts[users + 1] - graph.positives.starts[users]
-    num_absent = graph.num_items - lengths
-    draw = jax.random.randint(key, users.shape, 0, jnp.maximum(num_absent, 1))
-    negatives = rows.nth_absent(graph.positives, users, draw)
-    return jnp.minimum(negatives, graph.num_items - 1), num_absent > 0
 
 
 def shuffled(key: jax.Array, place: jax.Array, size: int) -> jax.Array:

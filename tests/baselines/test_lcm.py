@@ -104,7 +104,7 @@ def test_steps_against_float64_numpy(make, teacher, tiny, tiny_graph):
             z[rows[side]] = table[rows[side]] @ weight + bias
         dz = np.zeros_like(z)
         batch = jax.tree.map(np.asarray, sample(KEY, jnp.int32(step), tiny_graph))
-        for u, i, j, weight in zip(*batch, strict=True):
+        for u, i, j, weight in zip(*batch[:4], strict=True):
             i, j = i + tiny.num_users, j + tiny.num_users
             share = weight / batch.weight.sum()
             dp = -share / (1 + np.exp(z[u] @ (z[i] - z[j])))

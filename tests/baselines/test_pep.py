@@ -161,7 +161,7 @@ def test_steps_against_float64_numpy(make, tiny, tiny_graph):
         z = np.where(alive, x - np.sign(x) * t, 0)
         dz, dx = np.zeros_like(x), np.zeros_like(x)
         batch = jax.tree.map(np.asarray, sample(KEY, jnp.int32(step), tiny_graph))
-        for u, i, j, weight in zip(*batch, strict=True):
+        for u, i, j, weight in zip(*batch[:4], strict=True):
             i, j = i + tiny.num_users, j + tiny.num_users
             share = weight / batch.weight.sum()
             dp = -share / (1 + np.exp(z[u] @ (z[i] - z[j])))

@@ -66,12 +66,13 @@ def test_packed_whatever_the_name_says(tmp_path, content):
     "content",
     [
         b'{"user_id": 1, "item_id": 2, "text": "a\\nb"}\n{"user_id": 3, "text": [1], "item_id": 4}\n',
+        b"{'user_id': 1, u'item_id': 2, 'text': \"it's\", 'ok': True}\n{u'user_id': 3, 'item_id': 4, 'x': None}\n",
         b'[{"user_id": 1, "item_id": 2},\n {"user_id": 3, "item_id": 4}]',
         saved(np.save, np.array([[1, 2], [3, 4]])),
         saved(sparse.save_npz, sparse.coo_array(([1, 1], ([1, 3], [2, 4])))),
         saved(mmwrite, sparse.coo_array(([1, 1], ([1, 3], [2, 4])))),
     ],
-    ids=["json lines", "json", "npy", "npz", "mtx"],
+    ids=["json lines", "literals", "json", "npy", "npz", "mtx"],
 )
 def test_kinds_told_by_their_first_bytes(tmp_path, content):
     is_npy = content.startswith(b"\x93NUMPY")
@@ -106,7 +107,8 @@ def test_kinds_told_by_their_first_bytes(tmp_path, content):
         (b"user_id\n1\n", "got one"),
         (b"user_id,item_id\n", "none below the header"),
         (b'{"user_id": 1, "item_id": 2}\n{"user_id": 3, "it', "line 2"),
-        (b"{'user_id': 1, 'item_id': 2}\n", "line 1"),
+        (b"{'user_id': 1, 'item_id': 2}\n\n{'user_id': f(), 'item_id': 2}\n", "line 3"),
+        (b"{'user_id': 1, 'item_id': 2}\n{'user_id': 3, 'it", "line 2"),
         (b'{"user_id": 1, "item_id": [2, 3]}\n', "a list"),
         (b"%%MatrixMarket matrix coordinate integer general\n2 2 9\n1 1 1\n", "whole"),
         (b"%%MatrixMarket matrix array integer general\n1 2\n1\n1\n", "sparse matrix"),

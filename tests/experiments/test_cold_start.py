@@ -108,7 +108,7 @@ def test_a_study(config, forbid_training, tmp_path):
     for (name, way, level), row in by_way.items():
         wanted = 0.0 if way == "retrained" else row["recall@20"] - by_way[name, "retrained", level]["recall@20"]
         assert row["difference"] == pytest.approx(wanted, abs=1e-6)
-    folder = tmp_path / "cold_start"
+    folder = tmp_path / "quick-2-seeds" / "cold_start-few-mf"
     with open(folder / "results.csv", newline="") as file:
         assert [row["variant"] for row in csv.DictReader(file)] == [row["variant"] for row in rows]
     assert (folder / "table.md").read_text().count("| few | MF |") == 6

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import cli, published
 from lthjax import presets
+from lthjax.errors import SettingsError
 from lthjax.settings import Settings, values
 
 
@@ -62,3 +63,10 @@ def test_it_runs_and_leaves_the_comparison(tmp_path, monkeypatch, capsys):
     assert 0.1627 in table["Recall@20"].tolist()
     for model in ("mf", "lightgcn"):
         assert (tmp_path / "out" / model / "results.csv").exists()
+
+
+@pytest.mark.parametrize("changes", [{"metrics": "recall,map"}, {"at": "10"}])
+def test_what_is_published_must_be_measured(changes):
+    with pytest.raises(SettingsError, match="--metrics: wanted recall and ndcg, at 20, as they are published; got"):
+        published.Config(**changes)
+    assert published.Config(metrics="map,ndcg,recall", at="10,20").main_metric == "map@10"

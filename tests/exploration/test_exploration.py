@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import lthjax
-from lthjax.errors import CheckpointError, DataError
+from lthjax.errors import CheckpointError, DataError, SettingsError
 from lthjax.exploration import run as exploration
 from lthjax.pruning import masks
 from lthjax.runtime import checkpoint
@@ -96,8 +96,40 @@ def test_evaluating_again_gives_the_same_numbers(run, made, split):
     swapped = dataclasses.replace(split, valid=split.valid[:0], test=split.valid)
     again = run.tickets[1].evaluate(swapped, ks=(5,))
     assert again.users.tolist() == np.unique(split.valid[:, 0]).tolist()
+    assert list(again.per_user) == ["recall@5", "ndcg@5"]
     with pytest.raises(DataError, match=r"wanted the items of .*, 40 of them"):
         run.tickets[1].evaluate(dataclasses.replace(split, item_ids=split.item_ids + 1))
+
+
+def test_evaluating_by_other_metrics(run):
+    ticket = run.tickets[0]
+    got = ticket.evaluate(metrics="hit,coverage", at=(5, 3))
+    assert list(got.means()) == ["hit@5", "hit@3", "coverage@5", "coverage@3"]
+    assert list(ticket.evaluate(at=5).means()) == ["recall@5", "ndcg@5"]
+    lists = ticket.recommend(run.split.user_ids[got.users], k=5).found
+    assert got.of_catalog["coverage@5"] == len(np.unique(lists)) / run.split.num_items
+    hits = [
+        bool(np.isin(run.split.item_ids[run.split.test[run.split.test[:, 0] == user, 1]], items).any())
+        for user, items in zip(got.users, lists, strict=True)
+    ]
+    assert ticket.ticket.tied_users == 0  # else lists are one of many
+    np.testing.assert_array_equal(got.of("hit")[5], hits)
+
+
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [
+        ({"k": 50}, "wanted data, metrics or at, such as at=50; got k=50"),
+        ({"metric": "map"}, "such as at=20 or metrics='recall,map'; got metric='map'"),
+        ({"at": 5, "ks": (5,)}, "whose older name is ks"),
+        ({"at": 41}, "wanted at most 40, the number of items; got 41"),
+        ({"at": 0}, "at: wanted list lengths from 1"),
+        ({"metrics": "mpa"}, r"'mpa' \(did you mean map\?\)"),
+    ],
+)
+def test_what_cannot_be_evaluated(run, asked, match):
+    with pytest.raises(SettingsError, match=match):
+        run.tickets[0].evaluate(**asked)
 
 
 def test_recommending_by_hand(run, split):
@@ -239,6 +271,72 @@ def test_runs_of_several_seeds(made, tmp_path):
     (tmp_path / "seed_2" / "results.csv").unlink()
     shutil.rmtree(tmp_path / "seed_2" / "tickets")
     assert len(lthjax.load_run(tmp_path).table()) == 0
+
+
+@pytest.fixture(scope="module")
+def of_seeds(split, tmp_path_factory):
+    """Two seeds, the second stopped before its last level."""
+    out = tmp_path_factory.mktemp("runs") / "seeds"
+    found = list(lthjax.find_tickets(split, out=out, seeds=[3, 5], **TINY))
+    shutil.rmtree(out / "seed_5" / "tickets" / "level_02")
+    lines = (out / "seed_5" / "results.csv").read_text().splitlines(keepends=True)
+    (out / "seed_5" / "results.csv").write_text("".join(lines[:-1]))
+    return out, found
+
+
+def test_several_seeds_answer_as_one_run(of_seeds, split):
+    out, found = of_seeds
+    run = lthjax.load_run(out, data=split)
+    assert [level.level for level in run.tickets] == run.table()["level"].tolist() == [0, 1]
+    assert (run.settings.levels, run.settings.seed) == (2, 3)
+    assert run.split is split
+    log = run.log()
+    assert log.columns[:3].tolist() == ["seed", "level", "epoch"]
+    each = {seed: run.seeds[seed].log() for seed in (3, 5)}
+    assert len(log) == sum(map(len, each.values()))
+    for seed, of_seed in each.items():
+        mine = log[log["seed"] == seed].drop(columns="seed").reset_index(drop=True)
+        assert mine.equals(of_seed)
+    level, (first, second) = run.tickets[1], (found[1], found[4])
+    assert (first.level, second.level, second.settings.seed) == (1, 1, 5)
+    for name, value in level.metrics.items():
+        assert value == pytest.approx((first.metrics[name] + second.metrics[name]) / 2)
+    assert level.verdict.difference == pytest.approx((first.verdict.difference + second.verdict.difference) / 2)
+    assert level.verdict.name == run.table()["verdict"][1]
+    np.testing.assert_array_equal(level.masks.user, first.masks.user)
+    np.testing.assert_array_equal(level.seeds[5].trained.item, second.trained.item)
+    alone = lthjax.load_run(out / "seed_3", data=split).tickets[1]
+    np.testing.assert_array_equal(level.recommend(["user 03"], k=5).found, alone.recommend(["user 03"], k=5).found)
+    assert level.compare(run.tickets[0]).overlap == 1  # of one seed: nested
+    assert "mean of 2 seeds, arrays of seed 3" in repr(level)
+    assert "level 1, 40.0% pruned" in level._repr_html_()
+    assert f"recall@20 {level.metrics['recall@20']:.4f}" in repr(level)
+
+
+def test_the_sparsest_winner_over_seeds(of_seeds, split, monkeypatch):
+    run = lthjax.load_run(of_seeds[0], data=split)
+    for verdicts, wanted in ((["dense", "wins"], 1), (["dense", "matches"], None)):
+        monkeypatch.setitem(run.__dict__, "_results", run.table().assign(verdict=verdicts))
+        run.__dict__.pop("tickets", None)
+        best = run.sparsest_winner
+        assert (best and best.level) == wanted
+    assert type(run.tickets[1]).__name__ == "LevelOfSeeds"
+
+
+def test_seeds_on_other_splits_and_without_a_level(of_seeds, split, tmp_path):
+    out = shutil.copytree(of_seeds[0], tmp_path / "seeds")
+    path = out / "seed_5" / "config.json"
+    config = json.loads(path.read_text())
+    config["data"]["fingerprint"] = "other"
+    path.write_text(json.dumps(config))
+    with pytest.raises(DataError, match="wanted one split; that of seed 5 is another"):
+        _ = lthjax.load_run(out, data=split).split
+    shutil.rmtree(out / "seed_5" / "tickets")
+    for name in ("log.jsonl", "results.csv"):
+        (out / "seed_5" / name).unlink()
+    run = lthjax.load_run(out, data=split)
+    assert (run.tickets, run.sparsest_winner) == ((), None)
+    assert run.log()["seed"].unique().tolist() == [3]
 
 
 def test_the_public_functions_take_tickets_of_a_run(run, split, tmp_path):

@@ -96,7 +96,7 @@ def pyg(tiny, start, torch, pyg_lightgcn):
         edge_index = torch.stack([torch.cat([users, items]), torch.cat([items, users])])  # each edge both ways
 
         def loss(batch, l2, node_id):
-            users, positives, negatives, _ = (torch.tensor(np.asarray(part), dtype=torch.long) for part in batch)
+            users, positives, negatives, _ = (torch.tensor(np.asarray(part), dtype=torch.long) for part in batch[:4])
             positives, negatives = positives + tiny.num_users, negatives + tiny.num_users
             pairs = torch.stack([torch.cat([users, users]), torch.cat([positives, negatives])])
             liked, other = model(edge_index, pairs).chunk(2)
@@ -272,6 +272,29 @@ def unseen_and_relevant(scores, seen, held_out):
     for user in np.unique(held_out[:, 0]).tolist():
         left = np.setdiff1d(np.arange(scores.shape[1]), seen[seen[:, 0] == user, 1])
         yield user, left[np.argsort(-scores[user, left], kind="stable")], held_out[held_out[:, 0] == user, 1]
+
+
+def test_other_metrics_of_random_scores(trec_eval, drawn):
+    """P, Success, RR and AP of users without ties; AP is over R there, and over min(k, R) here."""
+    rng, seen, held_out = drawn
+    final = Embeddings(*(jnp.asarray(rng.normal(size=(n, 4)), jnp.float32) for n in (30, 50)))
+    scores = np.asarray(jnp.dot(final.user, final.item.T, precision="highest"))
+    run, relevant = {}, {}
+    for user, order, theirs in unseen_and_relevant(scores, seen, held_out):
+        run[str(user)] = {str(item): float(-place) for place, item in enumerate(order)}
+        relevant[str(user)] = dict.fromkeys(map(str, theirs), 1)
+    names = ("precision", "hit", "mrr", "map")
+    got = ranking.evaluate(final, ranking.ranking_task(seen, held_out, 30), KS, metrics=names)
+    num_relevant = np.array([len(relevant[str(user)]) for user in got.users.tolist()])
+    assert num_relevant.max() > 3  # so that min(k, R) and R differ
+    for k in KS:
+        measures = (trec_eval.P @ k, trec_eval.Success @ k, trec_eval.RR @ k, trec_eval.AP @ k)
+        values = {(v.measure, v.query_id): v.value for v in trec_eval.iter_calc(measures, relevant, run)}
+        for name, measure in zip(names, measures, strict=True):
+            wanted = np.array([values[measure, str(user)] for user in got.users.tolist()])
+            if name == "map":
+                wanted = wanted * num_relevant / np.minimum(k, num_relevant)
+            np.testing.assert_allclose(got.of(name)[k], wanted, rtol=RTOL, err_msg=f"{name}@{k}")
 
 
 def assert_metrics(trec_eval, got, wanted):

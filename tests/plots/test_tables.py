@@ -101,6 +101,25 @@ def test_the_baseline_has_the_colour_of_the_text(ax, style):
     assert [text.replace(r"\$", "$") for text in labels(drawn)] == list(NAMES)
 
 
+def test_curves_are_of_the_metric_that_chose():
+    rows = [
+        {"level": level, "sparsity": level / 10, "valid_ndcg@5": 9, "ndcg@5": 0.25, "recall@5": 1, "verdict": "dense"}
+        | {"interval_low": 0.0, "interval_high": 0.2}
+        for level in (0, 1)
+    ]
+    drawn = plots.recall_vs_sparsity(rows, Figure().add_subplot())
+    assert drawn.get_ylabel() == "test NDCG@5"
+    assert any(list(line.get_ydata()) == [0.25, 0.25] and line.get_marker() == "o" for line in drawn.lines)
+    assert plots.several({"one": rows, "two": rows}, Figure().add_subplot()).get_ylabel() == "test NDCG@5"
+    others = [{"map@5": row.pop("ndcg@5"), **row} for row in map(dict, rows)]
+    with pytest.raises(DataError, match="wanted variants with the same first metric; got map@5, ndcg@5"):
+        plots.several({"one": rows, "two": others}, Figure().add_subplot())
+    log = pd.DataFrame({"level": [0], "epoch": [5], "valid_sample_map@5": [0.1], "is_best": [True]})
+    assert plots.training_curves(log, Figure().add_subplot()).get_ylabel() == "validation sample MAP@5"
+    log["loss"] = [0.5]
+    assert plots.training_curves(log, Figure().add_subplot(), value="loss").get_ylabel() == "loss"
+
+
 def test_overlaps_of_masks_that_do_not_go_together():
     with pytest.raises(DataError, match="wanted masks of one shape"):
         pictures.overlap_matrix({"one": np.ones((2, 3), bool), "two": np.ones((2, 4), bool)}, Figure().add_subplot())

@@ -202,7 +202,7 @@ def test_an_early_cut_is_the_dense_model_s_own(seek, find):
 
 def test_an_early_cut_waits_until_masks_stand_still(seek, monkeypatch):
     """Fewer levels with more kept are found sooner; the bound ends what never stands still."""
-    monkeypatch.setattr(early_cut, "_MOST_EPOCHS", 7)
+    monkeypatch.setattr(early_cut, "MOST_EPOCHS", 7)
     monkeypatch.setattr(early_cut, "STILL", 1.0)
     assert [ticket.cost.search.steps for ticket in seek("early", search_epochs=0)] == [0, 36, 36, 36]
     monkeypatch.setattr(early_cut, "STILL", -1.0)

@@ -121,7 +121,7 @@ def test_propagation_matches_jax(ticket_of, split):
     ticket = ticket_of(model="lightgcn", layers=3)
     wanted = exporting.final_embeddings(ticket, split)
     got = scipy_lightgcn.lightgcn(*map(np.asarray, ticket.trained), split.train, 3)
-    for ours, theirs in zip(got, wanted, strict=True):
+    for ours, theirs in zip(got[:2], wanted, strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert not np.allclose(got[0], ticket.trained.user)

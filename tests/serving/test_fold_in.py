@@ -128,6 +128,38 @@ def test_mf_item_rows_come_to_the_minimum_of_their_loss(ticket_of, tiny_split, t
         assert ours - best.fun < 0.02 * (nothing - best.fun)
 
 
+def test_several_negatives_have_the_minimum_of_one(ticket_of, tiny_split):
+    one, several = (
+        lthjax.fold_in(ticket_of(negatives=negatives), tiny_split, [[50, 53]], keep="dense") for negatives in (1, 5)
+    )
+    np.testing.assert_array_equal(one.final, several.final)
+
+
+@pytest.mark.parametrize(
+    ("changes", "came"),
+    [
+        ({"loss": "sampled-softmax"}, "--loss sampled-softmax"),
+        ({"loss": "cosine-bpr"}, "--loss cosine-bpr"),
+        ({"negative_sampling": "popularity"}, "--negative-sampling popularity"),
+        ({"weights": "log"}, "--weights log"),
+        ({"dislikes": True}, "--dislikes True"),
+    ],
+)
+def test_other_losses_and_negatives_are_refused_where_steps_are_made(ticket_of, tiny_split, changes, came):
+    said = f"^fold_in: wanted a ticket of MF or LightGCN, trained with BPR on uniform .*; got one with {came}"
+    values = np.arange(1, len(tiny_split.train) + 1, dtype=np.float32)
+    pairs = np.array([[0, 1]], np.int32)
+    split = dataclasses.replace(tiny_split, train_values=values, dislikes=pairs)
+    with pytest.raises(SettingsError, match=said):
+        lthjax.fold_in(dataclasses.replace(ticket_of(**changes), fingerprint=split.fingerprint), split, [[50]])
+    plain, other = (ticket_of(model="lightgcn", **more) for more in ({}, changes))
+    wanted, folded = (
+        lthjax.fold_in(dataclasses.replace(ticket, fingerprint=split.fingerprint), split, [[50, 53]])
+        for ticket in (plain, other)
+    )
+    np.testing.assert_array_equal(folded.final, wanted.final)  # LightGCN propagates, without a step
+
+
 @pytest.mark.parametrize("model", ["mf", "lightgcn"])
 def test_masked_entries_are_0_and_the_largest_stay(ticket_of, tiny_split, some_masks, model):
     ticket = ticket_of(model=model, layers=2)

@@ -153,8 +153,8 @@ def test_an_interrupt_in_the_middle_of_a_level_changes_nothing(
 def test_a_changed_setting_optimizer_or_data_set_is_refused_by_name(unbroken, data_file, tmp_path):
     out, _ = unbroken
     before = {place: place.stat().st_mtime_ns for place in out.rglob("*") if place.name != ".lock"}
-    with pytest.raises(lthjax.SettingsError, match=r"--levels: .* was made with 2; got 3"):
-        find(data_file, out, levels=3)
+    with pytest.raises(lthjax.SettingsError, match=r"--levels: .* was made with 2; got 1"):
+        find(data_file, out, levels=1)
     with pytest.raises(lthjax.SettingsError, match=r"--l2: .* was made with 0.01; got 0.0"):
         find(data_file, out, l2=0.0)
     with pytest.raises(lthjax.SettingsError, match=r"optimizer: .* was made with adam; got given"):

@@ -55,6 +55,11 @@ def test_without_a_validation_part_its_column_is_empty():
 def test_what_was_given_in_code_stands_beside_the_settings():
     assert in_words(Settings(levels=3)) == {"selection": "valid", "settings": "defaults but for levels 3"}
     assert in_words(Settings(), ["loss", "optimizer"])["settings"] == "defaults; given in code: loss, optimizer"
+    settings = Settings(levels=3, learning_rate=0.5, l2=0.5)
+    assert in_words(settings, ["optimizer"], "lion, 1e-3")["settings"] == (
+        "defaults but for levels 3, l2 0.5; given in code: optimizer (lion, 1e-3)"
+    )
+    assert in_words(settings, ["loss"])["settings"].startswith("defaults but for levels 3, learning_rate 0.5; ")
 
 
 @pytest.mark.parametrize(

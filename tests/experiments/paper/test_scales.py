@@ -42,3 +42,29 @@ def test_bad_flags():
 def test_data_sets_of_one_name_are_refused():
     with pytest.raises(SettingsError, match=r"different names; got a/few\.txt, b/few\.txt"):
         Study(data=("a/few.txt", "b/few.txt"))
+
+
+def test_results_of_other_scales_seeds_data_and_models_have_folders_of_their_own(tmp_path):
+    """None lies under another, and those of `reproduce`, which names its folder, are where they have always been."""
+
+    def place(**flags):
+        study = Study(**({"out": "x", "data": ("ml-latest-small",)} | flags))
+        return scales.results_folder(study, "figure2").as_posix()
+
+    places = [
+        place(),
+        place(seeds=3),
+        place(scale="cpu"),
+        place(models=("mf",)),
+        place(data=("a/few.txt",)),
+        place(data=("a/few.txt",), models=("lightgcn",)),
+    ]
+    assert places == [
+        "x/quick-1-seeds/figure2",
+        "x/quick-3-seeds/figure2",
+        "x/cpu-1-seeds/figure2",
+        "x/quick-1-seeds/figure2-mf",
+        "x/quick-1-seeds/figure2-few",
+        "x/quick-1-seeds/figure2-few-lightgcn",
+    ]
+    assert place(results="x/quick-3-seeds/few-mf", seeds=3) == "x/quick-3-seeds/few-mf/figure2"

@@ -47,9 +47,10 @@ def test_every_search_and_control(rows, study, forbid_training, tmp_path, capsys
             assert row["against_imp"] == pytest.approx(row["recall@20"] - imp["recall@20"], abs=1e-6)
     forbid_training()
     assert search_cost.main(study()) == rows
-    text = (tmp_path / "search_cost" / "table.md").read_text()
+    folder = tmp_path / "quick-2-seeds" / "search_cost-few-mf"
+    text = (folder / "table.md").read_text()
     assert text in capsys.readouterr().out
-    assert (tmp_path / "search_cost" / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_controls_keep_the_rows_of_a_method(study, rows, data):

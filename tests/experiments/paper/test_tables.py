@@ -81,7 +81,7 @@ def test_table3(make_study, forbid_training, monkeypatch, tmp_path, capsys):
     assert "few, mf, F = 3: PEP: wanted 50.0% of the entries at 0 within 1 epochs; got 0." in printed
     assert "50.0% of 3 dimensions is no whole number" in str([row.get("note") for row in rows])
     assert "| few | MF | 3 | PEP, ours |  |  |  |  |" in printed
-    assert (tmp_path / "table3" / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "quick-1-seeds" / "table3-few-mf" / "figure.png").read_bytes().startswith(b"\x89PNG")
     quick = Search(granularity="row", start=-3.0, pull=1.0, learning_rate=0.3, epochs=100, check_every=1)
     monkeypatch.setattr(table3, "searches_of", lambda study, settings: [Search(epochs=1), quick])
     whole = table3.main(make_study(seeds=1))

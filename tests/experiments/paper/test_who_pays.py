@@ -107,7 +107,7 @@ def test_lists_of_equal_scores_are_as_they_are_served(tastes):
     problem = prepare(tastes, Settings(data=None, dim=4))
     degree = np.bincount(tastes.train[:, 1], minlength=tastes.num_items)
     nothing = Embeddings(np.zeros((tastes.num_users, 4), np.float32), np.zeros((tastes.num_items, 4), np.float32))
-    top = who_pays.served(jax.tree.map(jax.numpy.asarray, nothing), problem, degree)
+    top = who_pays.served(jax.tree.map(jax.numpy.asarray, nothing), problem)
     for user, items in zip(top.users, top.items, strict=True):
         pairs = np.concatenate([tastes.train, tastes.valid])
         unseen = np.setdiff1d(np.arange(tastes.num_items), pairs[pairs[:, 0] == user, 1])

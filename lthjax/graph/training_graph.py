@@ -1,0 +1,68 @@
+"""The graph of a run: the training part, and what its settings say of weights and negatives.
+
+Letters: M users, N items, E training interactions, D dislikes.
+"""
+
+import jax
+import numpy as np
+
+from lthjax.data.split import Split
+from lthjax.errors import DataError
+from lthjax.graph import graph as graphs
+from lthjax.graph import id_sets, popularity
+from lthjax.graph.graph import Graph
+from lthjax.settings import Settings
+
+
+def training_graph(split: Split, settings: Settings) -> Graph:
+    """The training interactions, with their weights, popularity and dislikes where the settings want them.
+
+    Raises:
+      DataError: values are wanted that are no weights.
+    """
+    graph = graphs.from_pairs(split.train, split.num_users, split.num_items)
+    if settings.weights != "none":
+        weights = importance(split.train_values, settings.weights, split.name)
+        graph = graph.replace(weights=jax.device_put(weights))
+    if settings.negative_sampling == "popularity":
+        degree = np.bincount(split.train[:, 1], minlength=split.num_items)
+        graph = graph.replace(popularity=popularity.by_degree(degree, graph.positives))
+    if settings.dislikes:
+        pairs = without(split.dislikes, split.train, split.num_items)
+        graph = graph.replace(dislikes=id_sets.from_pairs(pairs, split.num_users))
+    return graph
+
+
+def importance(values: np.ndarray, rule: str, name: str = "data") -> np.ndarray:
+    """[E] float32, the weight of each interaction, with mean 1.
+
+    Args:
+      values: [E] ratings, counts or watch ratios, 0 or more.
+      rule: "linear", in proportion to the value; "log", to 1 + log(1 + value), as confidence in Hu, Koren and Volinsky
+        2008, "Collaborative Filtering for Implicit Feedback Datasets", section 4, with their alpha and epsilon 1.
+      name: of the data, for the error.
+
+    Raises:
+      DataError: a value is negative or no number, or all are 0.
+    """
+    values = np.asarray(values, np.float64)
+    if (bad := ~((values >= 0) & (values < np.inf))).any():
+        raise DataError(
+            f"--weights {rule}: wanted values of 0 or more; got {values[bad][0]:g}, one of {bad.sum():,} ({name})."
+        )
+    weights = values if rule == "linear" else 1 + np.log1p(values)
+    if not weights.any():
+        raise DataError(f"--weights {rule}: wanted a value above 0; got {len(values):,} times 0 ({name}).")
+    return (weights / weights.mean()).astype(np.float32)
+
+
+def without(pairs: np.ndarray, others: np.ndarray, num_items: int) -> np.ndarray:
+    """The [D, 2] pairs that are not among the others: what a user has in training is no negative.
+
+    Args:
+      pairs: users and items.
+      others: likewise.
+      num_items: N.
+    """
+    keys, taken = (part[:, 0].astype(np.int64) * num_items + part[:, 1] for part in (pairs, others))
+    return pairs[~np.isin(keys, taken)]
