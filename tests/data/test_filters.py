@@ -218,7 +218,7 @@ def test_a_split_has_the_values_of_its_training_pairs():
     other = load_split(frame.assign(plays=frame["plays"] + 1), Settings(weights="log"))
     assert other.fingerprint != got.fingerprint
     refused(lambda: load_split(frame.assign(plays=2), Settings(weights="linear")), "values that differ", "got 2")
-    refused(lambda: load_split(plain, Settings(weights="log")), "--weights log", "without")
+    refused(lambda: load_split(plain, Settings(weights="log")), "--weights log", "got none")
 
 
 # Dislikes
@@ -268,7 +268,7 @@ def test_a_split_has_dislikes_that_train_knows():
         plain = load_split(frame, Settings(min_rating=3, split=method))
         assert plain.dislikes is None
         assert plain.fingerprint != got.fingerprint
-    refused(lambda: load_split(frame, Settings(min_rating=0, dislikes=True)), "--dislikes: wanted dislikes")
+    refused(lambda: load_split(frame, Settings(min_rating=0, dislikes=True)), "--dislikes: wanted data with dislikes")
 
 
 # Cores
