@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-SECONDS = 100  # a process that hangs fails the test
+SECONDS = 400  # a process that hangs fails the test
 
 
 def run(code, folder):
