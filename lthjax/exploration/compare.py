@@ -59,7 +59,7 @@ def compare(runs: Iterable[Any] | Mapping[str, Any]) -> "pd.DataFrame":
     return pd.concat(tables, ignore_index=True)
 
 
-def differences(run: Any, other: Any, metric: str = "recall@20") -> "pd.DataFrame":
+def differences(run: Any, other: Any, metric: str | None = None) -> "pd.DataFrame":
     """Tickets of two runs at equal sparsity, on the same test users: a row per pair, run minus other.
 
     Both rank for the same users, so the differences are paired: a t-test over users, or over users and seeds, both
@@ -68,7 +68,7 @@ def differences(run: Any, other: Any, metric: str = "recall@20") -> "pd.DataFram
     Args:
       run: of `load_run`, or its folder.
       other: likewise. Of several seeds, those count that both have.
-      metric: of each test user, such as "ndcg@20".
+      metric: of each test user, such as "ndcg@20"; by default the one that judged the first run.
 
     Raises:
       DataError: they do not share their test part, have no seed in common or no two tickets of equal sparsity, or do
@@ -79,6 +79,7 @@ def differences(run: Any, other: Any, metric: str = "recall@20") -> "pd.DataFram
     first, second = _opened(run), _opened(other)
     _check_same_test(first, second)
     ours, theirs = _of_common_seeds(first, second)
+    metric = metric or ours[0][0].main_metric
     rows = []
     for mine, its in _equally_sparse(ours[0], theirs[0], first, second):
         left, right = ours[0][mine], theirs[0][its]

@@ -247,3 +247,10 @@ def test_without_jinja2_latex_says_what_to_install(call, folders, monkeypatch):
     assert code == 2
     assert errors.startswith("error: --latex: wanted jinja2, which pandas writes LaTeX with; pip install ")
     assert errors.count("\n") == 1
+
+
+def test_differences_are_of_the_metric_that_judged(tastes, tmp_path):
+    for name, changes in (("a", {}), ("b", {"prune_by": "random"})):
+        list(lthjax.find_tickets(tastes, out=tmp_path / name, metrics="ndcg,recall", at="5", **(TINY | changes)))
+    table = lthjax.differences(tmp_path / "a", tmp_path / "b")
+    assert {"ndcg@5", "other_ndcg@5"} <= set(table.columns)
