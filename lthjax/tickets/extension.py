@@ -118,6 +118,8 @@ def _stuck(level: int, facts: Mapping[int, Mapping[str, Any]], now: Settings) ->
         return ""
     if own["settings"].get("prune_from") != "last":
         return "and its last state was not kept (--prune-from last keeps it)"
+    if own["settings"].get("evaluate_users"):  # the ticket has the values of all users, which chose nothing
+        return "and the value on a sample of users that chose its best epoch was not kept"
     if own["epochs"] % now.eval_every:
         return f"and its end at epoch {own['epochs']} would not have been evaluated"
     built_on = [other for other, of in facts.items() if other and (level == 0 or of["parent"] == level)]

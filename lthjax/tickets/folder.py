@@ -228,7 +228,7 @@ class RunFolder:
                 f"{path}: wanted one of this run, with --epochs {settings.epochs} and --patience {settings.patience}; "
                 "got one that ended before. Move it away, or choose another --out."
             )
-        value = ticket.metrics[("" if settings.selection == "test" else "valid_") + "recall@20"]
+        value = ticket.metrics[("" if settings.selection == "test" else "valid_") + settings.main_metric]
         state = begin(ticket.final, ticket.epochs).replace(
             best=ticket.final.replace(params=ticket.trained),  # its moments are not asked for, as the last are pruned
             kept=ticket.origin if ticket.level == 0 else None,

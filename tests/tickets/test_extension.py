@@ -195,6 +195,7 @@ def test_a_limit_that_ended_a_level_is_not_moved(find, tmp_path):
     find(tmp_path, levels=0, patience=0)
 
 
+NDCG = {"metrics": "ndcg,recall", "at": "10,5"}  # the best so far is the best by what chooses
 LAST = {"prune_from": "last", "eval_every": 1, "learning_rate": 0.5}
 
 
@@ -204,6 +205,7 @@ LAST = {"prune_from": "last", "eval_every": 1, "learning_rate": 0.5}
         ({"levels": 0, "epochs": 3}, {"levels": 1, "epochs": 6}),
         ({"levels": 0, "epochs": 3, "rewind": "epoch:2"}, {"levels": 1, "epochs": 5, "rewind": "epoch:2"}),
         ({"levels": 0, "epochs": 9, "patience": 1}, {"levels": 1, "epochs": 9, "patience": 3}),
+        (NDCG | {"levels": 0, "epochs": 3}, NDCG | {"levels": 1, "epochs": 6}),
     ],
 )
 def test_a_level_whose_last_state_was_kept_trains_on(find, tmp_path, trained, rows_of, log_of, shorter, longer):
@@ -255,6 +257,9 @@ def test_what_is_built_on_a_level_keeps_it_as_it_is(find, tmp_path):
         lthjax.SettingsError, match=r"--epochs: .*level_00 would have trained on, and level 1 is built on"
     ):
         find(tmp_path, levels=1, **LAST | {"epochs": 6})
+    find(tmp_path / "sample", levels=0, **LAST | {"epochs": 3, "evaluate_users": 5})
+    with pytest.raises(lthjax.SettingsError, match="the value on a sample of users that chose its best epoch was not"):
+        find(tmp_path / "sample", levels=0, **LAST | {"epochs": 6, "evaluate_users": 5})
     find(tmp_path / "off", levels=0, **LAST | {"epochs": 3, "eval_every": 2})
     with pytest.raises(lthjax.SettingsError, match="its end at epoch 3 would not have been evaluated"):
         find(tmp_path / "off", levels=0, **LAST | {"epochs": 6, "eval_every": 2})
