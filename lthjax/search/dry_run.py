@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lthjax import metric_names
 from lthjax.evaluation.ranking import RankingTask, evaluate
 from lthjax.pruning import masks as masking
 from lthjax.pruning.schedule import num_kept_at, rungs
@@ -22,6 +23,7 @@ from lthjax.search.problem import Problem
 from lthjax.search.steps import first_state
 from lthjax.training.fit import begin
 from lthjax.training.keys import Purpose
+from lthjax.training.time_left import duration as in_time
 
 # Epochs at which a level ends, over its patience: means of the 15 levels of MF and of LightGCN on MovieLens
 # (experiments/results/ml-latest-small-*, 158 and 152 epochs with a patience of 60).
@@ -32,7 +34,7 @@ class Pace(NamedTuple):
     """How fast this machine is."""
 
     step: float  # seconds of one training step
-    ranking: float  # seconds of one ranking of the part that selects the best epoch
+    ranking: float  # seconds of one ranking of the users that choose the best epoch
 
 
 class Duration(NamedTuple):
@@ -100,7 +102,9 @@ def duration(problem: Problem, pace: Pace, num_tickets: int, num_searches: int =
     if plan.patience:
         soonest = plan.eval_every * (1 + math.ceil(plan.patience / plan.eval_every))
         ends = soonest, max(soonest, round(TYPICAL * plan.patience)), plan.epochs
-    measured = 1 if problem.valid is None else 2  # parts that a trained ticket is ranked on
+    # A trained ticket is ranked for all users of its parts, though a sample of them may choose the epoch.
+    parts = 1 if problem.valid is None else 2
+    measured = parts * len(problem.selection.users) / len(problem.sample.users)
 
     def whole(end: int) -> float:
         epochs = min(end, plan.epochs)
@@ -132,10 +136,11 @@ def disk(problem: Problem) -> dict[str, int]:
     """Bytes that the folder of a run comes to: its tickets, and the largest snapshot while a level trains."""
     settings, kept = problem.settings, _kept(problem)
     state, num_users = _num_bytes(first_state(problem)), len(np.unique(problem.split.test[:, 0]))
+    num_metrics = len(settings.lengths) * sum(name in metric_names.OF_USERS for name in settings.metric_names)
     values = sum(
         2 * 4 * number  # where it starts and ends, of what is kept
         + kept[0] // 8  # masks as bits
-        + 2 * 4 * num_users  # Recall and NDCG of each
+        + num_metrics * 4 * num_users
         for number in kept
     )
     finals = len(kept) if settings.prune_from == "last" or settings.rewind == "none" else 0
@@ -171,11 +176,11 @@ def lines(problem: Problem, num_finished: Sequence[int], least_seconds: float = 
         f"disk: {_in_words({name: size * num_seeds for name, size in on_disk.items()})}",
         f"pace: {1000 * pace.step:.3g} ms a step, {problem.program.steps_per_epoch:,} steps an epoch, "
         f"{pace.ranking:.3g} s a ranking",
-        f"time here: at most {_time(needed.most)}, if every level trains {plan.epochs} epochs",
+        f"time here: at most {in_time(needed.most)}, if every level trains {plan.epochs} epochs",
     ]
     if needed.typical < needed.most:
         guess = f"guessed: levels end after {TYPICAL:g} times their patience of {plan.patience}, as on MovieLens"
-        told.append(f"typically {_time(needed.typical)} ({guess}); at least {_time(needed.least)}")
+        told.append(f"typically {in_time(needed.typical)} ({guess}); at least {in_time(needed.least)}")
     return [*told, "dry run: nothing was written."]
 
 
@@ -203,9 +208,3 @@ def _in_words(sizes: dict[str, int]) -> str:
 
 def _size(num_bytes: float) -> str:
     return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.1f} MiB"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -32,7 +32,10 @@ def test_bytes_of_memory_by_hand(tastes):
     assert in_memory["interactions"] > 8 * len(tastes.train)  # user and item, 4 bytes each, and more
 
 
-@pytest.mark.parametrize("changes", [{}, {"rewind": "none", "prune_from": "last"}, {"rewind": "epoch:1"}])
+METRICS = {"metrics": "ndcg,recall,hit,coverage", "at": "5,10,20"}
+
+
+@pytest.mark.parametrize("changes", [{}, {"rewind": "none", "prune_from": "last"}, {"rewind": "epoch:1"}, METRICS])
 def test_bytes_of_tickets_are_those_that_are_saved(tastes, changes):
     options = {"show_progress": False} | TINY | changes
     saved = [to_checkpoint(ticket)[0] for ticket in lthjax.find_tickets(tastes, **options)]
@@ -74,6 +77,13 @@ def test_seconds_by_hand(tastes):
     two_seeds = dry_run.duration(short, Pace(0.5, 3.0), 6, num_searches=2)
     assert two_seeds.most == 2 * most + 2 * 14 * steps * 0.5
     assert dry_run.duration(short, Pace(0.5, 3.0), 0, num_searches=0).most == 0
+
+
+def test_at_the_end_all_users_are_ranked(tastes):
+    sampled = problem_of(tastes, epochs=100, patience=0, eval_every=2, evaluate_users=5)
+    steps, num_users = sampled.program.steps_per_epoch, len(sampled.valid.users)
+    most = dry_run.duration(sampled, Pace(step=0.5, ranking=3.0), num_tickets=1).most
+    assert most == pytest.approx(100 * steps * 0.5 + 50 * 3 + 2 * 3 * num_users / 5)
 
 
 def test_no_estimate_is_below_the_least_number_of_epochs(tastes, quick):
