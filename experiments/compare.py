@@ -97,10 +97,7 @@ def title_of(run: Any, fingerprint: str, number: int) -> str:
       fingerprint: of the split.
       number: of splits.
     """
-    from lthjax.exploration.run import SeedRuns
-
-    first = next(iter(run.seeds.values())) if isinstance(run, SeedRuns) else run
-    return first.config["data"]["name"] + (f", split {fingerprint}" if number > 1 else "")
+    return run.config["data"]["name"] + (f", split {fingerprint}" if number > 1 else "")
 
 
 def readable(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> "pd.DataFrame":

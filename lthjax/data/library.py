@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from lthjax.data import archives, formats, frames, text
 from lthjax.data.archives import Member
 from lthjax.data.columns import Options, Sheet
-from lthjax.data.published import PUBLISHED, is_near
+from lthjax.data.published import PUBLISHED, in_words, is_near
 from lthjax.errors import DataError
 
 _PACKED = ("", ".gz", ".bz2", ".xz", ".zip")
@@ -121,7 +121,7 @@ class Reader:
         where = f"{self.name} ({self.known.page})"
         words = "; ".join(filter(None, [where, self.known.says]))
         if differ:
-            counts = ", ".join(f"{row.came:,} {row.what} for {_in_words(row.told)}" for row in differ)
+            counts = ", ".join(f"{row.came:,} {row.what} for {in_words(row.told)}" for row in differ)
             return [words, f"NOTE: not the counts that were published of {self.name}: {counts}"]
         return [words, "as published: " + ", ".join(f"{row.came:,} {row.what}" for row in rows)]
 
@@ -135,10 +135,6 @@ class _Count(NamedTuple):
     what: str
     told: int | str
     came: int
-
-
-def _in_words(count: int | str) -> str:
-    return count if isinstance(count, str) else f"{count:,}"
 
 
 def _is_cut(file: Path | Member) -> bool:

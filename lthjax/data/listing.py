@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from lthjax.data import catalog, library
 from lthjax.data.catalog import BUNDLED, KNOWN
-from lthjax.data.published import PUBLISHED, Counts
+from lthjax.data.published import PUBLISHED, Counts, in_words
 from lthjax.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _known(name: str) -> dict[str, str]:
     return _row(
         name,
         here,
-        wanted=_places([f"{folder}/" for folder in folders]),
+        wanted=" or ".join(f"{folder}/" for folder in folders),
         page=known.origin,
         says=known.note,
         **_counts(known.counts),
@@ -61,7 +61,7 @@ def _published(name: str) -> dict[str, str]:
     return _row(
         name,
         here,
-        wanted=_places([f"{root}/{file}" for root in roots]),
+        wanted=" or ".join(f"{root}/{file}" for root in roots),
         page=known.page,
         says=known.says,
         **_counts(known.counts),
@@ -79,13 +79,5 @@ def _own_folders() -> list[os.PathLike]:
     return list({path.name: path for path in reversed(folders) if path.name not in known}.values())[::-1]
 
 
-def _places(places: list[str]) -> str:
-    return " or ".join(places)
-
-
 def _counts(counts: Counts) -> dict[str, str]:
-    return {what: _in_words(count) for what, count in counts._asdict().items()}
-
-
-def _in_words(count: int | str | None) -> str:
-    return "" if count is None else count if isinstance(count, str) else f"{count:,}"
+    return {what: in_words(count) for what, count in counts._asdict().items()}

@@ -177,6 +177,11 @@ PUBLISHED = {
 }
 
 
+def in_words(count: int | str | None) -> str:
+    """A count as people read it: 100,004, or as its publishers rounded it; "" where they do not tell."""
+    return f"{count:,}" if isinstance(count, int) else count or ""
+
+
 def is_near(count: int, told: int | str | None) -> bool:
     """Whether a count is the one told, or rounds to it."""
     if told is None or isinstance(told, int):

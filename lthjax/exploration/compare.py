@@ -19,7 +19,7 @@ from lthjax.errors import CheckpointError, DataError, SettingsError
 from lthjax.evaluation import statistics
 from lthjax.exploration.run import Run, SeedRuns, load_run
 from lthjax.settings import Settings, flag, names
-from lthjax.tickets.result import Result
+from lthjax.tickets.result import IN_PLACE_OF, Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,7 @@ def on_one_split(named: Mapping[str, AnyRun]) -> dict[str, list[str]]:
     """Fingerprint of a split -> names of the runs on it, in the order in which they come first."""
     groups: dict[str, list[str]] = {}
     for name, run in named.items():
-        groups.setdefault(_data(run)["fingerprint"], []).append(name)
+        groups.setdefault(run.config["data"]["fingerprint"], []).append(name)
     return groups
 
 
@@ -166,19 +166,9 @@ def _opened(run: Any) -> AnyRun:
     raise SettingsError(f"compare: wanted a run of load_run, or its folder; got {type(run).__name__}.")
 
 
-def _first(run: AnyRun) -> Run:
-    return run if isinstance(run, Run) else next(iter(run.seeds.values()))
-
-
-def _data(run: AnyRun) -> dict[str, Any]:
-    if isinstance(run, SeedRuns) and len({of_seed.config["data"]["fingerprint"] for of_seed in run.seeds.values()}) > 1:
-        raise DataError(f"{run.path}: wanted seeds on one split; they are on several.")
-    return _first(run).config["data"]
-
-
 def _told(run: AnyRun) -> dict[str, Any]:
     """All that a run was made with, by the names of columns."""
-    config, settings = _first(run).config, dataclasses.asdict(run.settings)
+    config, settings = run.config, dataclasses.asdict(run.settings)
     told = {name: settings[name] for name in names(Settings) if name != "data"}
     if isinstance(run, SeedRuns):
         told["seed"] = ", ".join(map(str, run.seeds))
@@ -186,7 +176,7 @@ def _told(run: AnyRun) -> dict[str, Any]:
         told["levels"] = told["prune_rate"] = None  # say nothing then
     optimizer = config["optimizer"]
     if optimizer.startswith("given"):
-        told["learning_rate"] = None  # of a named one, which was not used
+        told |= dict.fromkeys(IN_PLACE_OF["optimizer"])
         if label := config.get("optimizer_label"):
             optimizer = f"{label} ({optimizer})"
     given = {kind: fingerprint for kind, fingerprint in config.get("given", {}).items() if fingerprint}
@@ -196,7 +186,7 @@ def _told(run: AnyRun) -> dict[str, Any]:
 
 def _check_same_test(run: AnyRun, other: AnyRun) -> None:
     """Raise DataError where two runs were not measured on the same test users, with the same items left out."""
-    (mine, its), masks = (_data(run), _data(other)), [one.settings.test_mask for one in (run, other)]
+    (mine, its), masks = (run.config["data"], other.config["data"]), [one.settings.test_mask for one in (run, other)]
     if mine["fingerprint"] != its["fingerprint"]:
         raise DataError(
             f"differences: wanted two runs on one split; {run.path} is on {mine['name']} ({mine['fingerprint']}), "

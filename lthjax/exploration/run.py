@@ -225,6 +225,19 @@ class SeedRuns:
     def _first(self) -> Run:
         return next(iter(self.seeds.values()))
 
+    @functools.cached_property
+    def config(self) -> dict[str, Any]:
+        """The config.json of the first run, of the data that all were made on.
+
+        Raises:
+          DataError: they are not on one split.
+        """
+        of_first = self._first.config
+        for seed, run in self.seeds.items():
+            if run.config["data"]["fingerprint"] != of_first["data"]["fingerprint"]:
+                raise DataError(f"{self.path}: wanted one split; that of seed {seed} is another.")
+        return of_first
+
     @property
     def settings(self) -> Settings:
         """The settings that the runs were made with; the seed among them is the first one."""
@@ -237,10 +250,7 @@ class SeedRuns:
         Raises:
           DataError: the data are not at hand, or are not those of the runs.
         """
-        of_seeds = {seed: run.config["data"]["fingerprint"] for seed, run in self.seeds.items()}
-        for seed, fingerprint in of_seeds.items():
-            if fingerprint != of_seeds[next(iter(of_seeds))]:
-                raise DataError(f"{self.path}: wanted one split; that of seed {seed} is another.")
+        _ = self.config
         return self._first.split
 
     def table(self) -> "pd.DataFrame":

@@ -98,9 +98,7 @@ def find_tickets(
       LthjaxError: one line that says what was wanted, what came, and where. Settings and data are checked at the call,
         a run folder when the first ticket that goes there is asked for.
     """
-    named = {"search": search, "loss": loss, "optimizer": optimizer}
-    named = {name: value for name, value in named.items() if isinstance(value, str)}
-    search, loss, optimizer = (None if isinstance(x, str) else x for x in (search, loss, optimizer))
+    given, named = Given(search, score, backbone, loss, optimizer, optimizer_name).without_names()
     changes |= named
     if isinstance(data, Split) and settings is None:
         changes["data"] = None
@@ -110,7 +108,7 @@ def find_tickets(
         settings = tables[0].settings
     of_model = presets.for_model("none", changes.get("model", "mf"))
     settings, split = resolve.settle(data, settings or presets.find(of_model), changes)
-    problem = prepare(split, settings, Given(search, score, backbone, loss, optimizer, optimizer_name))
+    problem = prepare(split, settings, given)
     if tables:
         from_dense.check_search(problem)
     finished = [_checked_dense(ticket, problem) for ticket in finished]
@@ -118,7 +116,7 @@ def find_tickets(
     if on_event is not None and not callable(on_event):
         raise SettingsError(f"on_event: wanted a function of one event; got {on_event!r:.60}.")
     options = Options(together, show_progress, save_seconds, on_event)
-    search, out = search or SEARCHES[settings.search_name], None if out is None else Path(out)
+    search, out = given.search or SEARCHES[settings.search_name], None if out is None else Path(out)
     chosen = [settings.seed] if seeds is None else _seeds(seeds, settings.seed)
     given_dense = _by_seed(finished, tables, chosen)
     problems = [problem.with_seed(seed) for seed in chosen]
@@ -155,7 +153,7 @@ def _by_seed(finished: list[Ticket], tables: list[Ticket], seeds: list[int]) -> 
 
 _MAY_DIFFER = {"preset", "data", "split", "seed", *names(PruningSettings)}  # a fingerprint tells data and split apart
 # What a table that was trained elsewhere was not trained with.
-_OF_TRAINING = {"init", "optimizer", "loss", "selection", *names(FitSettings), *names(StepSettings)}
+_OF_TRAINING = {"init", "selection", *names(FitSettings), *names(StepSettings)}
 
 
 def _checked_dense(ticket: Ticket, problem: Problem) -> Ticket:

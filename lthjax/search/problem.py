@@ -47,6 +47,11 @@ class Given(NamedTuple):
     optimizer: optax.GradientTransformation | None = None
     optimizer_label: str | None = None  # what that is called in tables; None is what its closures tell
 
+    def without_names(self) -> "tuple[Given, dict[str, str]]":
+        """What is given as functions, and the names among what was given, which are settings."""
+        named = {kind: name for kind in ("search", "loss", "optimizer") if isinstance(name := getattr(self, kind), str)}
+        return self._replace(**dict.fromkeys(named)), named
+
     def names(self, num_negatives: int = 1) -> dict[str, str]:
         """Fingerprints of all but the optimizer, by what they are.
 

@@ -52,10 +52,9 @@ def retrain(
       DataError: the data do not have the ticket's users and items, or are not those that its settings name.
     """
     ticket = ticketing.whole(ticket)
-    changes |= {name: x for name, x in (("loss", loss), ("optimizer", optimizer)) if isinstance(x, str)}
-    loss, optimizer = (None if isinstance(x, str) else x for x in (loss, optimizer))
-    settings, split = resolve.settle(data, ticket.settings, changes)
     given = Given(backbone=backbone, loss=loss, optimizer=optimizer, optimizer_label=optimizer_name)
+    given, named = given.without_names()
+    settings, split = resolve.settle(data, ticket.settings, changes | named)
     problem = prepare(split, settings, given)
     if "dense" in ticket.given:  # what it is made of was trained elsewhere still
         problem = dataclasses.replace(problem, given=problem.given | {"dense": ticket.given["dense"]})
@@ -66,7 +65,7 @@ def retrain(
             f"{split.name}: wanted the data that the ticket was found on; got others (fingerprints differ)."
         )
     start = problem.program.start(ticket.start, ticket.masks)
-    if ticket.level and optimizer is None and problem.optimizer_name == ticket.optimizer:
+    if ticket.level and given.optimizer is None and problem.optimizer_name == ticket.optimizer:
         ticket = ticketing.with_states(ticket, start)
         start = ticket.origin or start
     plan = problem.plan

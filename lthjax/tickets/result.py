@@ -89,7 +89,7 @@ class Result:
         return {"method": self.method, **row, "note": self.note} if self.method else row
 
 
-_IN_PLACE_OF = {  # what was given in code -> settings that then say nothing
+IN_PLACE_OF = {  # what was given in code -> settings that then say nothing
     "optimizer": ("optimizer", "learning_rate"),
     "loss": ("loss", "temperature", "l2", "l2_form", "l2_on"),
 }
@@ -103,7 +103,7 @@ def in_words(settings: Settings, given: Collection[str] = (), optimizer_label: s
       given: what was given in code: "loss", "optimizer" and so on.
       optimizer_label: what a given optimizer is called.
     """
-    unused = [name for kind in given for name in _IN_PLACE_OF.get(kind, ())]
+    unused = [name for kind in given for name in IN_PLACE_OF.get(kind, ())]
     label = f" ({optimizer_label})" if optimizer_label else ""
     words = ", ".join(kind + (label if kind == "optimizer" else "") for kind in given)
     title = presets.title(settings, unused) + (f"; given in code: {words}" if given else "")

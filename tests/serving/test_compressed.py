@@ -18,7 +18,6 @@ from lthjax.errors import CheckpointError, DataError, SettingsError
 from lthjax.serving import compressed, file_format, packing, scipy_lightgcn, top_k
 from lthjax.serving import export as exporting
 from lthjax.serving.file_format import Contents, Tables
-from lthjax.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +32,6 @@ def split(tiny):
         tiny.valid,
         tiny.test,
     )
-
-
-@pytest.fixture(scope="module")
-def ticket_of(tiny, split, some_masks, make_ticket):
-    """A ticket of the tiny data; the keywords are settings."""
-    return lambda **changes: make_ticket(split, Settings(dim=tiny.embedding_dim, **changes), some_masks, level=3)
 
 
 def write_some(path, table=None, **facts):

@@ -14,24 +14,9 @@ from safetensors.numpy import load_file
 from scipy import sparse
 
 import lthjax
-from lthjax.data.split import Split
 from lthjax.errors import CheckpointError, DataError, SettingsError
 from lthjax.serving import export as exporting
 from lthjax.serving import safetensors_file, scipy_lightgcn
-from lthjax.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def split(tiny):
-    """The tiny data with text for users and numbers for items."""
-    names = np.array([f"user {letter}" for letter in "abcdefü"])
-    return Split("tiny", names, np.arange(50, 61), (), tiny.train, tiny.valid, tiny.test)
-
-
-@pytest.fixture(scope="module")
-def ticket_of(tiny, split, some_masks, make_ticket):
-    """A ticket of the tiny data; the keywords are settings."""
-    return lambda **changes: make_ticket(split, Settings(dim=tiny.embedding_dim, **changes), some_masks, level=3)
 
 
 def metadata_of(path):

@@ -11,23 +11,8 @@ from scipy import optimize, sparse
 
 import lthjax
 from lthjax.data import id_lists
-from lthjax.data.split import Split
 from lthjax.errors import DataError, SettingsError
 from lthjax.serving import baskets, ids, scipy_lightgcn, top_k
-from lthjax.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def split(tiny):
-    """The tiny data with text for users and numbers for items."""
-    names = np.array([f"user {letter}" for letter in "abcdefü"])
-    return Split("tiny", names, np.arange(50, 61), (), tiny.train, tiny.valid, tiny.test)
-
-
-@pytest.fixture(scope="module")
-def ticket_of(tiny, split, some_masks, make_ticket):
-    """A ticket of the tiny data; the keywords are settings."""
-    return lambda **changes: make_ticket(split, Settings(dim=tiny.embedding_dim, **changes), some_masks, level=3)
 
 
 @pytest.fixture(scope="module")
