@@ -3,6 +3,9 @@
 Letters: M users, N items, E training interactions. Users are nodes 0..M-1, items M..M+N-1.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import numpy as np
 from flax import struct
@@ -12,6 +15,10 @@ from lthjax.data.id_lists import IdLists
 from lthjax.graph import id_sets
 from lthjax.graph.popularity import Popularity
 from lthjax.graph.weights import edge_weights
+
+# (interactions, [B] places, key) -> ([B] users, a pytree of [B, ...] arrays). Of the interactions it may read what
+# `Graph` calls positives, pair_users, active_users, weights, popularity, dislikes and num_items.
+Reader = Callable[[Any, jax.Array, jax.Array], tuple[jax.Array, Any]]
 
 
 @struct.dataclass
@@ -42,6 +49,30 @@ class Graph:
     def num_interactions(self) -> int:
         """E."""
         return self.pair_users.shape[0]
+
+    @property
+    def num_active(self) -> int:
+        """M', users with at least one training item."""
+        return self.active_users.shape[0]
+
+    def at_interactions(self, read: Reader, index: jax.Array, key: jax.Array) -> Any:
+        """What is read at [B] interactions by their numbers, which go by user, then item.
+
+        Args:
+          read: what is wanted of them.
+          index: [B] int32.
+          key: for what is drawn.
+        """
+        return read(self, index, key)
+
+    def at_active_users(self, read: Reader, place: jax.Array, key: jax.Array) -> Any:
+        """The same at [B] places among the users with training items."""
+        return read(self, place, key)
+
+    def table_rows(self, side: str, ids: jax.Array) -> jax.Array:
+        """Where users or items stand in their table: at their own numbers."""
+        del side
+        return ids
 
 
 def from_pairs(pairs: np.ndarray, num_users: int, num_items: int) -> Graph:

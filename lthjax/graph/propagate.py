@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from lthjax.embeddings import Embeddings
 from lthjax.graph.graph import Graph
+from lthjax.graph.sharded import ShardedGraph
 
 # Dimensions that a CPU propagates at a time: wider rows do not stay in its cache (1.4 times as fast at F = 128).
 _SLAB = 32
@@ -26,7 +27,7 @@ def propagate(graph: Graph, x: Embeddings, num_layers: int) -> Embeddings:
 
     On a CPU the product is jaxlib's own CSR kernel, which uses all cores and makes no [nse, F] temporary; users and
     items are multiplied apart, which saves joining and cutting tables at every step. Elsewhere it is what XLA makes of
-    the BCOO matrix. `experiments/LOG.md` has the measurements of the alternatives.
+    the BCOO matrix. Of several devices each multiplies its own rows (`graph.sharded`). `experiments/LOG.md` has the measurements of the alternatives.
 
     Args:
       graph: with the adjacency A'.
@@ -56,6 +57,8 @@ def _layer_sum(num_layers: int) -> Callable[[Graph, Embeddings], Embeddings]:
 
     @jax.custom_batching.custom_vmap
     def layer_sum(graph, x):
+        if isinstance(graph, ShardedGraph):
+            return _in_slabs(graph.product, x, num_layers)
         by_halves, whole = (functools.partial(f, num_layers=num_layers) for f in (_by_halves, _whole))
         return jax.lax.platform_dependent(graph, x, cpu=by_halves, default=whole)
 
@@ -74,6 +77,8 @@ def _layer_sum(num_layers: int) -> Callable[[Graph, Embeddings], Embeddings]:
         xs = jax.tree.map(
             lambda x, is_mapped: x if is_mapped else jnp.broadcast_to(x, (num_tickets, *x.shape)), xs, is_batched[1]
         )
+        if isinstance(graph, ShardedGraph):
+            return one_by_one(graph, xs), Embeddings(True, True)
         # A GPU wants wide products; a CPU would cut them into slabs again.
         total = jax.lax.platform_dependent(graph, xs, cpu=one_by_one, default=side_by_side)
         return total, Embeddings(True, True)
@@ -90,10 +95,19 @@ def _whole(graph: Graph, x: Embeddings, num_layers: int) -> Embeddings:
 
 
 def _by_halves(graph: Graph, x: Embeddings, num_layers: int) -> Embeddings:
+    def product(layer: Embeddings) -> Embeddings:
+        return Embeddings(graph.items_of_users @ layer.item, graph.users_of_items @ layer.user)
+
+    return _in_slabs(product, x, num_layers)
+
+
+def _in_slabs(product: Callable[[Embeddings], Embeddings], x: Embeddings, num_layers: int) -> Embeddings:
+    """The sum of layers, some columns at a time: on several devices that many are gathered from all."""
+
     def layer_sum(x):
         layer = total = x
         for _ in range(num_layers):
-            layer = Embeddings(graph.items_of_users @ layer.item, graph.users_of_items @ layer.user)
+            layer = product(layer)
             total = jax.tree.map(jnp.add, total, layer)
         return total
 

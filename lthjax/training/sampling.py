@@ -6,8 +6,9 @@ batches, and no shuffled copy of the interactions is ever made.
 Letters: E training interactions, B batch, n negatives of each positive.
 """
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,8 @@ def every_interaction(batch_size: int, num_negatives: int = 1) -> Sampler:
         place, counts, epoch = _places(step, graph, batch_size)
         order_key, draw_key = jax.random.split(key)
         index = shuffled(jax.random.fold_in(order_key, epoch), place, graph.num_interactions)
-        return _triples(jax.random.fold_in(draw_key, step), index, graph, counts, num_negatives)
+        read = functools.partial(_of_interactions, num_negatives=num_negatives)
+        return _triples(graph.at_interactions(read, index, jax.random.fold_in(draw_key, step)), counts, graph)
 
     return Sampler(sample, lambda num_interactions: _ceil(num_interactions, batch_size))
 
@@ -47,8 +49,9 @@ def users_with_replacement(batch_size: int, num_negatives: int = 1) -> Sampler:
     def sample(key: jax.Array, step: jax.Array, graph: Graph) -> Triples:
         _, counts, _ = _places(step, graph, batch_size)
         user_key, rest = jax.random.split(jax.random.fold_in(key, step))
-        users = jax.random.choice(user_key, graph.active_users, (batch_size,))
-        return _with_items(rest, users, graph, counts, num_negatives)
+        place = jax.random.randint(user_key, (batch_size,), 0, graph.num_active)
+        read = functools.partial(_of_users, num_negatives=num_negatives)
+        return _triples(graph.at_active_users(read, place, rest), counts, graph)
 
     return Sampler(sample, lambda num_interactions: _ceil(num_interactions, batch_size))
 
@@ -61,12 +64,12 @@ def distinct_users(batch_size: int, num_negatives: int = 1) -> Sampler:
 
     def sample(key: jax.Array, step: jax.Array, graph: Graph) -> Triples:
         user_key, rest = jax.random.split(jax.random.fold_in(key, step))
-        num_active = graph.active_users.shape[0]
-        if num_active >= batch_size:
-            users = graph.active_users[shuffled(user_key, jnp.arange(batch_size, dtype=jnp.int32), num_active)]
+        if graph.num_active >= batch_size:
+            place = shuffled(user_key, jnp.arange(batch_size, dtype=jnp.int32), graph.num_active)
         else:
-            users = jax.random.choice(user_key, graph.active_users, (batch_size,))
-        return _with_items(rest, users, graph, jnp.ones(batch_size, bool), num_negatives)
+            place = jax.random.randint(user_key, (batch_size,), 0, graph.num_active)
+        read = functools.partial(_of_users, num_negatives=num_negatives)
+        return _triples(graph.at_active_users(read, place, rest), jnp.ones(batch_size, bool), graph)
 
     return Sampler(sample, lambda num_interactions: num_interactions // batch_size + 1)
 
@@ -78,22 +81,43 @@ SAMPLERS = {  # by the names of --sampler; batch size, n -> sampler
 }
 
 
-def _with_items(key: jax.Array, users: jax.Array, graph: Graph, counts: jax.Array, num_negatives: int) -> Triples:
-    """Triples of [B] users: one uniform positive each, and its negatives."""
+class _Drawn(NamedTuple):
+    """What is read of the interactions of a batch."""
+
+    positive: jax.Array  # [B]
+    negative: jax.Array  # [B] or [B, n]
+    weight: jax.Array  # [B] float32, 0 where there is no negative
+    log_q: jax.Array | None  # of `Triples`
+
+
+def _of_users(
+    interactions: Any, place: jax.Array, key: jax.Array, num_negatives: int
+) -> tuple[jax.Array, _Drawn]:
+    """[B] users by their place among those with positives; one uniform positive of each, and its negatives."""
     positive_key, negative_key = jax.random.split(key)
-    starts, stops = graph.positives.starts[users], graph.positives.starts[users + 1]
+    users = interactions.active_users[place]
+    starts, stops = interactions.positives.starts[users], interactions.positives.starts[users + 1]
     index = jax.random.randint(positive_key, users.shape, starts, stops)
-    return _triples(negative_key, index, graph, counts, num_negatives)
+    return _of_interactions(interactions, index, negative_key, num_negatives)
 
 
-def _triples(key: jax.Array, index: jax.Array, graph: Graph, counts: jax.Array, num_negatives: int) -> Triples:
-    """Triples of [B] interactions by their numbers; `counts` [B] bool says which of them count."""
-    users = graph.pair_users[index]
-    drawn = negatives.draw(key, users, graph, num_negatives)
-    weight = (counts & drawn.exist).astype(jnp.float32)
-    if graph.weights is not None:
-        weight = weight * graph.weights[index]
-    return Triples(users, graph.positives.ids[index], drawn.items, weight, drawn.log_q)
+def _of_interactions(
+    interactions: Any, index: jax.Array, key: jax.Array, num_negatives: int
+) -> tuple[jax.Array, _Drawn]:
+    """The users of [B] interactions by their numbers, and what makes triples of them."""
+    users = interactions.pair_users[index]
+    drawn = negatives.draw(key, users, interactions, num_negatives)
+    weight = drawn.exist.astype(jnp.float32)
+    if interactions.weights is not None:
+        weight = weight * interactions.weights[index]
+    return users, _Drawn(interactions.positives.ids[index], drawn.items, weight, drawn.log_q)
+
+
+def _triples(read: tuple[jax.Array, _Drawn], counts: jax.Array, graph: Graph) -> Triples:
+    """Triples of rows of the tables; `counts` [B] bool says which of them count."""
+    users, (positive, negative, weight, log_q) = read
+    positive, negative = graph.table_rows("item", positive), graph.table_rows("item", negative)
+    return Triples(graph.table_rows("user", users), positive, negative, jnp.where(counts, weight, 0.0), log_q)
 
 
 def _ceil(number: int, size: int) -> int:

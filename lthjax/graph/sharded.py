@@ -1,0 +1,277 @@
+"""The training interactions cut over devices: what each needs to draw batches, and its own rows of the product A' X.
+
+Batches: users are cut into runs of neighbours with about as many interactions each, so that the interactions, which go
+by user, are cut into runs too. Every device draws for the whole batch with the same random bits; what counts is the
+answer of the one that has the user, which the others get by a sum. The batch is the same on any number of devices.
+
+The product: each device has the rows of A' of its own users and items, in the order of one device's, with columns where
+the rows of the other side stand. So every sum has the order that it has on one device.
+
+Letters: M users, N items, E training interactions, F dimensions, D devices, B batch.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.experimental import sparse
+
+from lthjax.data.id_lists import IdLists
+from lthjax.embeddings import Embeddings
+from lthjax.graph.graph import Graph, Reader
+from lthjax.graph.popularity import Popularity
+from lthjax.sharding import layout as layouts
+from lthjax.sharding.layout import AXES, AXIS, Layout
+
+
+@struct.dataclass
+class Interactions:
+    """What a device knows of the interactions of its users, as a `Reader` may read it."""
+
+    positives: IdLists
+    pair_users: jax.Array
+    active_users: jax.Array
+    weights: jax.Array | None
+    popularity: Popularity | None
+    dislikes: IdLists | None
+    num_items: int = struct.field(pytree_node=False)
+
+
+class _Part(NamedTuple):
+    """A device's share of the interactions; the firsts are numbers among all."""
+
+    interactions: Interactions
+    first_user: jax.Array  # [] int32
+    first_interaction: jax.Array  # [] int32
+    first_active: jax.Array  # [] int32
+    num_interactions: jax.Array  # [] int32
+    num_active: jax.Array  # [] int32
+
+
+class _Rows(NamedTuple):
+    """A device's rows of one half of A', filled up to the longest of all devices."""
+
+    values: jax.Array  # [E'] float32
+    columns: jax.Array  # [E'] int32
+    starts: jax.Array  # [R' + 1] int32
+
+
+@struct.dataclass
+class ShardedGraph:
+    """A `Graph` on the devices of a layout; every array has a leading axis of devices."""
+
+    parts: _Part
+    items_of_users: _Rows  # rows of users
+    users_of_items: _Rows  # rows of items
+    popularity_ends: jax.Array | None  # [N], on every device
+    layout: Layout = struct.field(pytree_node=False)
+    num_interactions: int = struct.field(pytree_node=False)
+    num_active: int = struct.field(pytree_node=False)
+
+    @property
+    def num_users(self) -> int:
+        """M."""
+        return self.layout.num_users
+
+    @property
+    def num_items(self) -> int:
+        """N."""
+        return self.layout.num_items
+
+    def at_interactions(self, read: Reader, index: jax.Array, key: jax.Array) -> Any:
+        """As `Graph.at_interactions`."""
+        return self._at("interaction", read, index, key)
+
+    def at_active_users(self, read: Reader, place: jax.Array, key: jax.Array) -> Any:
+        """As `Graph.at_active_users`."""
+        return self._at("active", read, place, key)
+
+    def table_rows(self, side: str, ids: jax.Array) -> jax.Array:
+        """Where users or items stand in their table."""
+        return layouts.position(ids, getattr(self.layout.rows, side))
+
+    def product(self, x: Embeddings) -> Embeddings:
+        """A' X, for a slab of columns that is gathered from all devices (its rows of one side at a time)."""
+
+        def multiply(items_of_users, users_of_items, x):
+            halves = zip((items_of_users, users_of_items), (x.item, x.user), strict=True)
+            return Embeddings(*(_multiply(_own(rows), other) for rows, other in halves))
+
+        table = Embeddings(AXES["table"], AXES["table"])
+        return self._on_devices(multiply, (AXES["blocks"], AXES["blocks"], table), table)(
+            self.items_of_users, self.users_of_items, x
+        )
+
+    def _at(self, what: str, read: Reader, place: jax.Array, key: jax.Array) -> Any:
+        def answer(parts, ends, place, key):
+            part = _own(parts)
+            interactions = part.interactions
+            if ends is not None:
+                interactions = interactions.replace(popularity=interactions.popularity.replace(ends=ends))
+            first, number = (
+                (part.first_interaction, part.num_interactions)
+                if what == "interaction"
+                else (part.first_active, part.num_active)
+            )
+            local = place - first
+            is_own = (local >= 0) & (local < number)
+            users, rest = read(interactions, jnp.clip(local, 0, jnp.maximum(number - 1, 0)), key)
+            return jax.lax.psum(_where(is_own, (users + part.first_user, rest)), AXIS)
+
+        replicated = AXES["batch"]
+        in_specs = (AXES["blocks"], replicated, replicated, replicated)
+        return self._on_devices(answer, in_specs, replicated)(self.parts, self.popularity_ends, place, key)
+
+    def _on_devices(self, function: Callable[..., Any], in_specs: Any, out_specs: Any) -> Callable[..., Any]:
+        # Nothing is differentiated in here, which is what the check is for.
+        return jax.shard_map(
+            function, mesh=self.layout.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+        )  # fmt: skip
+
+
+def shard(graph: Graph, layout: Layout) -> ShardedGraph:
+    """Cut a graph that lies on the host or on one device; every process of several has it whole for this.
+
+    Args:
+      graph: with weights, popularity and dislikes where there are any.
+      layout: of the tables.
+
+    Returns:
+      A graph that draws the same batches, and whose product is the same to the bit.
+    """
+    starts, ids = (np.asarray(x) for x in (graph.positives.starts, graph.positives.ids))
+    ids = ids[: starts[-1]]
+    users = np.asarray(graph.pair_users)[: len(ids)]
+    parts = [_part(graph, users, ids, first, last) for first, last in _cuts(starts, layout.num_devices)]
+    by_item = np.lexsort((users, ids))
+    values = np.asarray(graph.items_of_users.data)[: len(ids)]
+    halves = [_rows(users, ids, values, layout, "user"), _rows(ids, users, values, layout, "item", by_item)]
+    popularity = graph.popularity
+    return ShardedGraph(
+        parts=_stacked(parts, layout),
+        items_of_users=_stacked(halves[0], layout),
+        users_of_items=_stacked(halves[1], layout),
+        popularity_ends=None if popularity is None else layouts.replicate(popularity.ends, layout.mesh),
+        layout=layout,
+        num_interactions=graph.num_interactions,
+        num_active=graph.num_active,
+    )
+
+
+def _cuts(starts: np.ndarray, num_devices: int) -> list[tuple[int, int]]:
+    """D runs of users, (first, behind the last), with about as many interactions each."""
+    wanted = starts[-1] * np.arange(1, num_devices) / num_devices
+    ends = np.searchsorted(starts, wanted).clip(0, len(starts) - 1)
+    edges = [0, *ends.tolist(), len(starts) - 1]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _part(graph: Graph, users: np.ndarray, ids: np.ndarray, first: int, last: int) -> _Part:
+    """The share of the users from `first` to before `last`, as NumPy arrays.
+
+    Args:
+      graph: whole.
+      users: [E] of its interactions.
+      ids: [E] items.
+      first: user.
+      last: user behind the last.
+    """
+    starts = np.asarray(graph.positives.starts)
+    own, active = slice(starts[first], starts[last]), np.asarray(graph.active_users)
+    first_active, last_active = np.searchsorted(active, [first, last])
+    popularity = graph.popularity
+    if popularity is not None:
+        below, absent = (np.asarray(x) for x in (popularity.below, popularity.absent))
+        popularity = Popularity(np.zeros(0, np.int32), below[own], absent[first:last])
+    interactions = Interactions(
+        positives=_lists(graph.positives, first, last),
+        pair_users=users[own] - np.int32(first),
+        active_users=(active[first_active:last_active] - first).astype(np.int32),
+        weights=None if graph.weights is None else np.asarray(graph.weights)[own],
+        popularity=popularity,
+        dislikes=None if graph.dislikes is None else _lists(graph.dislikes, first, last),
+        num_items=graph.num_items,
+    )
+    numbers = (first, starts[first], first_active, own.stop - own.start, last_active - first_active)
+    return _Part(interactions, *(np.asarray(number, np.int32) for number in numbers))
+
+
+def _lists(lists: IdLists, first: int, last: int) -> IdLists:
+    starts, ids = np.asarray(lists.starts), np.asarray(lists.ids)
+    own = starts[first : last + 1]
+    return IdLists((own - own[0]).astype(np.int32), ids[own[0] : own[-1]], lists.max_length)
+
+
+def _rows(
+    rows: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    layout: Layout,
+    side: str,
+    order: np.ndarray | slice = slice(None),
+) -> list[_Rows]:
+    """Each device's rows of one half of A', as NumPy arrays.
+
+    Args:
+      rows: [E] user or item of each interaction.
+      columns: [E] the other one.
+      values: [E] entries of A'.
+      layout: of the tables.
+      side: "user" or "item", what the rows are of.
+      order: in which the interactions go by row, then column.
+    """
+    other = "item" if side == "user" else "user"
+    rows, values = rows[order], values[order]
+    places = layouts.position(rows, getattr(layout.rows, side))
+    columns = layouts.position(columns[order], getattr(layout.rows, other)).astype(np.int32)
+    size = getattr(layout.padded, side) // layout.num_devices
+    by_place = np.argsort(places, kind="stable")  # the columns of a row stay in the order of their numbers
+    ends = np.searchsorted(places[by_place], np.arange(layout.num_devices * size + 1))
+    parts = []
+    for device in range(layout.num_devices):
+        starts = ends[device * size : (device + 1) * size + 1]
+        own = by_place[starts[0] : starts[-1]]
+        parts.append(_Rows(values[own], columns[own], (starts - starts[0]).astype(np.int32)))
+    return parts
+
+
+def _stacked(parts: list[Any], layout: Layout) -> Any:
+    """Pytrees of one structure with a leading axis of devices, filled up to the longest, each on its device."""
+
+    def stack(*leaves: np.ndarray) -> jax.Array:
+        # What fills starts up is their end: a row behind the last is empty. A gather needs an element.
+        longest = max(1, *(len(leaf) for leaf in leaves)) if leaves[0].ndim else None
+        sharding = layout.sharding("blocks")
+        shape = (len(leaves),) if longest is None else (len(leaves), longest)
+
+        def block(index: tuple[slice, ...]) -> np.ndarray:
+            filled = [
+                leaf if longest is None else np.pad(leaf, (0, longest - len(leaf)), "edge" if len(leaf) else "empty")
+                for leaf in leaves[index[0]]
+            ]
+            return np.stack(filled)
+
+        return jax.make_array_from_callback(shape, sharding, block)
+
+    return jax.tree.map(stack, *parts)
+
+
+def _own(blocks: Any) -> Any:
+    """What a device has of arrays with a leading axis of devices."""
+    return jax.tree.map(lambda block: block[0], blocks)
+
+
+def _multiply(rows: _Rows, other: jax.Array) -> jax.Array:
+    whole = jax.lax.all_gather(other, AXIS, tiled=True)
+    shape = rows.starts.shape[0] - 1, whole.shape[0]
+    return sparse.BCSR((rows.values, rows.columns, rows.starts), shape=shape) @ whole
+
+
+def _where(is_own: jax.Array, tree: Any) -> Any:
+    """A pytree of [B, ...] arrays with 0 where a batch's row is another device's."""
+    return jax.tree.map(
+        lambda x: jnp.where(is_own.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.zeros_like(x)), tree
+    )

@@ -1,0 +1,264 @@
+"""How arrays lie on several devices: a mesh of one axis, rows dealt out over it, users and items each for themselves.
+
+Rows are dealt into `STRIPES` stripes, as cards are: row r goes to stripe r modulo 256 in bit-reversed order, so that of
+neighbours in a file one goes to the first half of the devices and one to the second, and so on for 4, 8, ... devices.
+Shards thus have about the same number of interactions, whatever a file is sorted by, and where a row stands follows from
+its number alone: nothing is stored, and tables lie alike on 1, 2, 4, ... 256 devices, but for where they are cut.
+
+Stripes are filled up to one height. The rows that fill them up hold zeros, and their masks are False: they are neither
+counted, nor drawn, nor ranked. Numbers of rows are those of the data everywhere but on the devices: `Layout.place` puts
+tables there, `Layout.gather` brings them back.
+
+Letters: M users, N items, R rows of either table, F dimensions, D devices.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lthjax.embeddings import Embeddings
+from lthjax.errors import SettingsError
+
+AXIS = "rows"
+STRIPES = 256
+_BITS = STRIPES.bit_length() - 1
+_ROWS_AT_ONCE = 2**16  # of a table that several processes gather
+
+# Every kind of array that training holds -> the axis of the mesh that each of its dimensions is cut along. A model with
+# arrays of another kind adds a line.
+AXES = {
+    "table": PartitionSpec(AXIS),  # [R, F]: weights, masks, gradients, moments, scores, final embeddings
+    "blocks": PartitionSpec(AXIS),  # [D, ...]: what each device alone knows of the interactions
+    "batch": PartitionSpec(),  # [B, ...]: ids, rows of the batch, users of a block that is ranked
+    "scalars": PartitionSpec(),  # steps, losses, learning rates, keys, counts
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The mesh, and the tables that lie on it."""
+
+    mesh: Mesh
+    num_users: int
+    num_items: int
+
+    @property
+    def num_devices(self) -> int:
+        """D."""
+        return self.mesh.devices.size
+
+    @property
+    def rows(self) -> Embeddings:
+        """M and N."""
+        return Embeddings(self.num_users, self.num_items)
+
+    @property
+    def padded(self) -> Embeddings:
+        """Rows of the tables with those that fill them up, multiples of `STRIPES`."""
+        return Embeddings(*(STRIPES * height(num_rows) for num_rows in self.rows))
+
+    def sharding(self, kind: str) -> NamedSharding:
+        """Where an array of a kind of `AXES` lies."""
+        return NamedSharding(self.mesh, AXES[kind])
+
+    def shardings(self, tree: Any) -> Any:
+        """Where each leaf of a pytree lies: what stands in an `Embeddings` is a table, all else is on every device."""
+        return _by_kind(
+            lambda side: lambda leaf: self.sharding("table"), lambda leaf: self.sharding("scalars"), tree
+        )
+
+    def constrain(self, tree: Any) -> Any:
+        """The same pytree; under `jit`, with what tells XLA where its leaves lie."""
+        return jax.tree.map(jax.lax.with_sharding_constraint, tree, self.shardings(tree))
+
+    def place(self, tree: Any) -> Any:
+        """A pytree on the devices, its tables dealt out; of several processes each puts its own part there.
+
+        Args:
+          tree: [M, F] and [N, F] in every `Embeddings`, of any dtype; other leaves are put on every device.
+        """
+        return _by_kind(
+            lambda side: lambda leaf: self._place_table(np.asarray(leaf), getattr(self.rows, side)),
+            lambda leaf: None if leaf is None else replicate(leaf, self.mesh),
+            tree,
+        )
+
+    def gather(self, tree: Any) -> Any:
+        """The inverse of `place`, as NumPy arrays; every process of several must call it, and gets the whole."""
+        return _by_kind(
+            lambda side: lambda leaf: self._gather_table(leaf, getattr(self.rows, side)), on_host, tree
+        )
+
+    def all_kept(self, embedding_dim: int) -> Embeddings:
+        """Masks of the dense model: True in all rows but those that fill up."""
+        return self.of_rows(
+            lambda ids, num_rows: jnp.broadcast_to((ids < num_rows)[:, None], (ids.shape[0], embedding_dim))
+        )
+
+    def of_rows(self, make: Callable[[jax.Array, int], jax.Array], *replicated: Any) -> Embeddings:
+        """Tables made where they lie.
+
+        Args:
+          make: (numbers of some rows, R or more for rows that fill up; R; then what is replicated) -> their values.
+          *replicated: arrays that it needs, the same on all devices.
+        """
+        return jax.jit(lambda *given: self._made(make, *given))(*replicated)
+
+    def _made(self, make: Callable[..., jax.Array], *given: Any) -> Embeddings:
+        def sides(*given):
+            shard = jax.lax.axis_index(AXIS)
+            return Embeddings(*(make(self._own_ids(shard, num_rows), num_rows, *given) for num_rows in self.rows))
+
+        replicated = (AXES["scalars"],) * len(given)
+        # Nothing is differentiated in here, which is what the check is for.
+        return jax.shard_map(
+            sides, mesh=self.mesh, in_specs=replicated, out_specs=Embeddings(AXES["table"], AXES["table"]),
+            check_vma=False,
+        )(*given)  # fmt: skip
+
+    def _own_ids(self, shard: jax.Array, num_rows: int) -> jax.Array:
+        """Numbers of the rows of a shard, in the order in which they lie there."""
+        size = STRIPES * height(num_rows) // self.num_devices
+        return id_at(shard * size + jnp.arange(size, dtype=jnp.int32), num_rows)
+
+    def _place_table(self, table: np.ndarray, num_rows: int) -> jax.Array:
+        if table.shape[0] != num_rows:
+            raise ValueError(f"wanted a table of {num_rows} rows; got {table.shape}.")
+        shape = (STRIPES * height(num_rows), *table.shape[1:])
+
+        def part(index: tuple[slice, ...]) -> np.ndarray:
+            ids = id_at(np.arange(*index[0].indices(shape[0])), num_rows)
+            values = np.zeros((len(ids), *shape[1:]), table.dtype)
+            values[ids < num_rows] = table[ids[ids < num_rows]]
+            return values
+
+        return jax.make_array_from_callback(shape, self.sharding("table"), part)
+
+    def _gather_table(self, table: jax.Array, num_rows: int) -> np.ndarray:
+        places = position(np.arange(num_rows), num_rows)
+        if table.is_fully_addressable:
+            return np.asarray(table)[places]
+        whole = np.empty(table.shape, table.dtype)
+        for first in range(0, len(whole), _ROWS_AT_ONCE):  # on no device are more rows than these at a time
+            size = min(_ROWS_AT_ONCE, len(whole) - first)
+            whole[first : first + size] = np.asarray(_slab(table, np.int32(first), size, self.sharding("scalars")))
+        return whole[places]
+
+
+def make(mesh: Mesh, num_users: int, num_items: int) -> Layout:
+    """The layout of tables on a mesh of one axis, "rows".
+
+    Args:
+      mesh: of `jax.make_mesh((D,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))`, or of `mesh_of`.
+      num_users: M.
+      num_items: N.
+
+    Raises:
+      SettingsError: the mesh has other axes, or a number of devices that does not divide `STRIPES`.
+    """
+    if not isinstance(mesh, Mesh) or mesh.axis_names != (AXIS,):
+        raise SettingsError(f"mesh: wanted one of one axis, {AXIS!r}; got {getattr(mesh, 'axis_names', mesh)!r:.60}.")
+    if mesh.axis_types != (jax.sharding.AxisType.Auto,):
+        raise SettingsError(
+            "mesh: wanted axis_types=(jax.sharding.AxisType.Auto,), under which rows can be looked up by number; got "
+            f"{mesh.axis_types}."
+        )
+    check_number(mesh.devices.size, "mesh")
+    return Layout(mesh, num_users, num_items)
+
+
+def mesh_of(devices: Any) -> Mesh:
+    """A mesh of some devices, in their order."""
+    return Mesh(np.asarray(devices), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def check_number(number: int, what: str) -> None:
+    """Raise SettingsError for a number of devices that rows cannot be dealt to.
+
+    Args:
+      number: D.
+      what: where it was given.
+    """
+    if number < 1 or STRIPES % number:
+        raise SettingsError(f"{what}: wanted 1, 2, 4, ... or {STRIPES} devices; got {number}.")
+
+
+def height(num_rows: int) -> int:
+    """Rows of each stripe."""
+    return -(-num_rows // STRIPES)
+
+
+def position(ids: Any, num_rows: int) -> Any:
+    """Where rows stand, of numbers as NumPy or JAX arrays.
+
+    Args:
+      ids: [...] numbers of rows.
+      num_rows: R.
+    """
+    return _reversed(ids % STRIPES) * height(num_rows) + ids // STRIPES
+
+
+def id_at(positions: Any, num_rows: int) -> Any:
+    """The inverse of `position`; R or more where a row only fills up.
+
+    Args:
+      positions: [...] where rows stand.
+      num_rows: R.
+    """
+    return (positions % height(num_rows)) * STRIPES + _reversed(positions // height(num_rows))
+
+
+def replicate(leaf: Any, mesh: Mesh) -> jax.Array:
+    """An array on every device of a mesh; every process of several gives the same.
+
+    Args:
+      leaf: array or number; random keys too.
+      mesh: of the devices.
+    """
+    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(replicate(jax.random.key_data(leaf), mesh), impl=jax.random.key_impl(leaf))
+    array = np.asarray(leaf)
+    return jax.make_array_from_callback(array.shape, NamedSharding(mesh, PartitionSpec()), lambda index: array[index])
+
+
+def on_host(leaf: Any) -> Any:
+    """A leaf that lies on every device as a NumPy array; random keys stay keys, on one device."""
+    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(on_host(jax.random.key_data(leaf))), impl=jax.random.key_impl(leaf))
+    return np.asarray(leaf)
+
+
+def _by_kind(of_table: Callable[[str], Callable[[Any], Any]], of_other: Callable[[Any], Any], tree: Any) -> Any:
+    """A pytree with each leaf changed, by whether it stands in an `Embeddings`.
+
+    Args:
+      of_table: "user" or "item" -> what is done with the leaves there.
+      of_other: what is done with all other leaves.
+      tree: the pytree.
+    """
+
+    def change(node: Any) -> Any:
+        if not isinstance(node, Embeddings):
+            return of_other(node)
+        return Embeddings(*(jax.tree.map(of_table(side), getattr(node, side)) for side in Embeddings._fields))
+
+    return jax.tree.map(change, tree, is_leaf=lambda node: isinstance(node, Embeddings))
+
+
+def _reversed(stripes: Any) -> Any:
+    """Numbers below `STRIPES` with their bits in reverse order."""
+    return sum(((stripes >> bit) & 1) << (_BITS - 1 - bit) for bit in range(_BITS))
+
+
+def _cut(table: jax.Array, first: jax.Array, size: int) -> jax.Array:
+    return jax.lax.dynamic_slice_in_dim(table, first, size)
+
+
+def _slab(table: jax.Array, first: np.int32, size: int, everywhere: NamedSharding) -> jax.Array:
+    """Some rows of a table on every device."""
+    return jax.jit(_cut, static_argnums=2, out_shardings=everywhere)(table, first, size)
