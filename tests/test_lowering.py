@@ -57,7 +57,7 @@ def calls(make_program, tiny_graph, selection):
                 (*stacked(one), tiny_graph, jax.random.split(key, NUM_TICKETS), num_steps),
             ),
             (model, "embed"): (program.embed, (params, tiny_graph)),
-            (model, "evaluate"): (jax.jit(functools.partial(ranking._rank_blocks, asked=ranking._Asked((3,)))), blocks),
+            (model, "evaluate"): (jax.jit(functools.partial(ranking._rank_blocks, asked=ranking.Asked((3,)))), blocks),
             (model, "recommend"): (jax.jit(functools.partial(ranking._top_blocks, k=3)), blocks),
         }
     many = jax.vmap(functools.partial(propagate, num_layers=2), in_axes=(None, 0))

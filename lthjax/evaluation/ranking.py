@@ -27,7 +27,7 @@ from lthjax.runtime import forks
 _USERS_PER_BLOCK = 64  # on a CPU at most: their scores stay in its cache, up to some 100,000 items
 _SCORES_PER_BLOCK = {"cpu": 2**24, "other": 2**26}  # float32: 64 and 256 MiB, and about as much again for the top-K
 _SCORES_PER_DISPATCH = 2**28  # about half a second on two cores; between dispatches the host can be interrupted
-_GROUP = 64  # items of which the top-K first compares the best
+GROUP = 64  # items of which the top-K first compares the best
 _IDS_PER_CHUNK = 64  # seen or relevant items that are looked up at a time
 
 
@@ -93,7 +93,7 @@ def ranking_task(
         them: of equal scores the more popular item first. Metrics of users are the same with it and without.
     """
     if popularity is not None:
-        place = np.argsort(_places(popularity)).astype(np.int32)  # of each item
+        place = np.argsort(items_by_place(popularity)).astype(np.int32)  # of each item
         seen, held_out = (np.stack([pairs[:, 0], place[pairs[:, 1]]], axis=1) for pairs in (seen, held_out))
     seen, held_out = (pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))] for pairs in (seen, held_out))
     users = np.unique(held_out[:, 0]).astype(np.int32)
@@ -121,7 +121,7 @@ def sample_of(task: RankingTask, num_users: int, seed: int) -> RankingTask:
     return task.replace(users=task.users[np.isin(task.users, chosen)])
 
 
-def _places(popularity: np.ndarray) -> np.ndarray:
+def items_by_place(popularity: np.ndarray) -> np.ndarray:
     """[N] int32, the items from the most popular one on, of equals the lower number first."""
     return np.argsort(-popularity, kind="stable").astype(np.int32)
 
@@ -129,7 +129,7 @@ def _places(popularity: np.ndarray) -> np.ndarray:
 def _unseen_scores(user: jax.Array, num_chunks: jax.Array, final: Embeddings, task: RankingTask) -> jax.Array:
     """[N, filled up to whole groups] scores of all items for a user, -inf for seen ones and the filling."""
     num_items = final.item.shape[0]
-    items = jnp.pad(final.item, ((0, -num_items % _GROUP), (0, 0)))
+    items = jnp.pad(final.item, ((0, -num_items % GROUP), (0, 0)))
     scores = jnp.dot(items, final.user[user], precision="highest")  # TF32 or bf16 would reorder near ties
     return _without_seen(user, num_chunks, scores.at[num_items:].set(-jnp.inf), task)
 
@@ -148,22 +148,22 @@ def _without_seen(user: jax.Array, num_chunks: jax.Array, scores: jax.Array, tas
     return jax.lax.fori_loop(0, num_chunks, mask_seen, scores)
 
 
-def _top(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+def top_of(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     """(values, positions) of the k highest scores, equal ones by ascending position; scores are in whole groups.
 
     An entry among the k highest lies in a group whose best is among the k highest, and at most k groups have such a
     best: ranked by their best, the first k groups hold the answer. Groups are contiguous, so that of two with equal
     best the first also has the lower positions, and ties are broken as without groups.
     """
-    groups = scores.reshape(-1, _GROUP)
-    _, chosen = jax.lax.top_k(_without_minus_zero(groups.max(axis=1)), min(k, len(groups)))
+    groups = scores.reshape(-1, GROUP)
+    _, chosen = jax.lax.top_k(without_minus_zero(groups.max(axis=1)), min(k, len(groups)))
     chosen = jnp.sort(chosen)
     # Without the barrier XLA makes a full sort of a top-K of which only some values are used: 10 times as slow.
-    best, position = jax.lax.optimization_barrier(jax.lax.top_k(_without_minus_zero(groups[chosen]).ravel(), k))
-    return best, chosen[position // _GROUP] * _GROUP + position % _GROUP
+    best, position = map(jax.lax.optimization_barrier, jax.lax.top_k(without_minus_zero(groups[chosen]).ravel(), k))
+    return best, chosen[position // GROUP] * GROUP + position % GROUP
 
 
-def _without_minus_zero(scores: jax.Array) -> jax.Array:
+def without_minus_zero(scores: jax.Array) -> jax.Array:
     """Scores with 0 for -0: top_k ranks -0 below 0, and pruned rows give both."""
     return jnp.where(scores == 0, 0.0, scores)
 
@@ -179,7 +179,7 @@ def _tied_with(user: jax.Array, scores: jax.Array, bound: jax.Array, task: Ranki
     return (scores == bound).sum(dtype=jnp.int32), jax.lax.fori_loop(0, num_chunks, count, jnp.int32(0))
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """What a compiled evaluator gives for each user."""
 
     ks: tuple[int, ...]
@@ -187,7 +187,7 @@ class _Asked(NamedTuple):
     of_catalog: tuple[str, ...] = ()  # metrics, for which the lists are wanted too
 
 
-def _measure(users: jax.Array, scores: jax.Array, num_items: int, task: RankingTask, asked: _Asked):
+def _measure(users: jax.Array, scores: jax.Array, num_items: int, task: RankingTask, asked: Asked):
     """Each metric, then `tied`, [B, len(ks)] of a block of users, from their scores without seen items; then lists.
 
     Args:
@@ -197,18 +197,8 @@ def _measure(users: jax.Array, scores: jax.Array, num_items: int, task: RankingT
       task: with the held-out items.
       asked: list lengths and metrics; with those of the catalog, the lists [B, K] are given too.
     """
-    ks, k = asked.ks, max(asked.ks)
-
-    def measure(user, best, top, tied_size, tied_hits):
-        hits = id_sets.contains(task.relevant, jnp.broadcast_to(user, top.shape), top)
-        ranks = definitions.ranks(best[:k], hits[:k], tied_size, tied_hits)
-        num_relevant = task.relevant.starts[user + 1] - task.relevant.starts[user]
-        is_tied = (best[1:] == best[:-1]) & (best[1:] > -jnp.inf)
-        of_metrics = [[definitions.OF_USERS[name](k, ranks, num_relevant) for k in ks] for name in asked.of_users]
-        lists = [jnp.where(best[:k] > -jnp.inf, top[:k], -1)] if asked.of_catalog else []
-        return (*map(jnp.stack, of_metrics), jnp.stack([is_tied[:k].any() for k in ks]), *lists)
-
-    best, top = jax.vmap(functools.partial(_top, k=min(k + 1, num_items)))(scores)
+    k = max(asked.ks)
+    best, top = jax.vmap(functools.partial(top_of, k=min(k + 1, num_items)))(scores)
     last = best[:, min(k, num_items) - 1]
     goes_on = (best[:, -1] == last) & (last > -jnp.inf) if num_items > k else jnp.zeros(users.shape, bool)
     nothing = jnp.zeros(users.shape, jnp.int32)
@@ -218,11 +208,45 @@ def _measure(users: jax.Array, scores: jax.Array, num_items: int, task: RankingT
         lambda: jax.vmap(_tied_with, in_axes=(0, 0, 0, None))(users, scores, last, task),
         lambda: (nothing, nothing),
     )
-    return jax.vmap(measure)(users, best, top, jnp.where(goes_on, size, 0), hits)
+    relevant = id_sets.contains(task.relevant, jnp.broadcast_to(users[:, None], top.shape), top)
+    num_relevant = task.relevant.starts[users + 1] - task.relevant.starts[users]
+    lists = Lists(best, top, relevant, jnp.where(goes_on, size, 0), hits, num_relevant)
+    return measure_lists(lists, asked)
+
+
+class Lists(NamedTuple):
+    """The best items of a block of users, and what is known of them."""
+
+    scores: jax.Array  # [B, K + 1] descending, of the best items and the next one, where there is one; -inf: none left
+    items: jax.Array  # [B, K + 1]
+    relevant: jax.Array  # [B, K + 1] bool
+    tied_size: jax.Array  # [B] int32, items that score as the K-th does, where it ends among equals; else 0
+    tied_hits: jax.Array  # [B] int32, relevant ones of them
+    num_relevant: jax.Array  # [B] int32
+
+
+def measure_lists(lists: Lists, asked: Asked) -> tuple[jax.Array, ...]:
+    """Each metric, then `tied`, [B, len(ks)]; then the lists [B, K], where a metric of the catalog needs them.
+
+    Args:
+      lists: of a block of users.
+      asked: list lengths and metrics.
+    """
+    ks, k = asked.ks, max(asked.ks)
+
+    def measure(best, top, relevant, tied_size, tied_hits, num_relevant):
+        ranks = definitions.ranks(best[:k], relevant[:k], tied_size, tied_hits)
+        is_tied = (best[1:] == best[:-1]) & (best[1:] > -jnp.inf)
+        of_metrics = [[definitions.OF_USERS[name](k, ranks, num_relevant) for k in ks] for name in asked.of_users]
+        listed = [jnp.where(best[:k] > -jnp.inf, top[:k], -1)] if asked.of_catalog else []
+        return (*map(jnp.stack, of_metrics), jnp.stack([is_tied[:k].any() for k in ks]), *listed)
+
+    # The barrier makes this a program of its own: sums have one order, whatever the lists were made by.
+    return jax.vmap(measure)(*jax.lax.optimization_barrier(lists))
 
 
 @functools.partial(jax.jit, static_argnames="asked")
-def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, asked: _Asked):
+def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chunks: jax.Array, asked: Asked):
     """Of [G, B] users, one block after the other, what `_measure` gives of a block."""
 
     def rank(block):
@@ -234,10 +258,10 @@ def _rank_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chu
 
 
 @functools.partial(jax.jit, static_argnames="asked")
-def _rank_scores(users: jax.Array, scores: jax.Array, task: RankingTask, num_chunks: jax.Array, asked: _Asked):
+def _rank_scores(users: jax.Array, scores: jax.Array, task: RankingTask, num_chunks: jax.Array, asked: Asked):
     """The same of one block, [1, B] users with [B, N] scores that were made elsewhere."""
     num_items = scores.shape[1]
-    scores = jnp.pad(scores, ((0, 0), (0, -num_items % _GROUP)), constant_values=-jnp.inf)
+    scores = jnp.pad(scores, ((0, 0), (0, -num_items % GROUP)), constant_values=-jnp.inf)
     scores = jax.vmap(_without_seen, in_axes=(0, None, 0, None))(users[0], num_chunks[0], scores, task)
     return jax.tree.map(lambda values: values[None], _measure(users[0], scores, num_items, task, asked))
 
@@ -247,14 +271,14 @@ def _top_blocks(users: jax.Array, final: Embeddings, task: RankingTask, num_chun
     """([G, B, min(k, N)],) best items of [G, B] users; -1 where a user has fewer unseen ones."""
 
     def recommend(user, num_chunks):
-        best, top = _top(_unseen_scores(user, num_chunks, final, task), min(k, final.item.shape[0]))
+        best, top = top_of(_unseen_scores(user, num_chunks, final, task), min(k, final.item.shape[0]))
         return jnp.where(best > -jnp.inf, top, -1)
 
     return (jax.lax.map(lambda block: jax.vmap(recommend, in_axes=(0, None))(*block), (users, num_chunks)),)
 
 
 def _users_per_block(num_items: int, backend: str) -> int:
-    padded = -(-num_items // _GROUP) * _GROUP
+    padded = -(-num_items // GROUP) * GROUP
     if backend == "cpu":
         return max(1, min(_USERS_PER_BLOCK, _SCORES_PER_BLOCK["cpu"] // padded))
     return max(1, _SCORES_PER_BLOCK["other"] // padded)
@@ -278,16 +302,16 @@ def evaluate(
       between_dispatches: called about every half second, so that an interrupt need not wait for the whole ranking.
       metrics: names of `metric_names`.
     """
-    asked = _asked(ks, metrics, task)
-    plain, places = _as_served(task)
+    asked = asked_of(ks, metrics, task)
+    plain, places = as_served(task)
     final = final if places is None else final._replace(item=final.item[places])
 
     def rank(users, num_chunks):
         return _rank_blocks(users, final, plain, num_chunks, asked)
 
     num_items = final.item.shape[0]
-    found = _in_blocks(rank, num_items, plain, block_size, between_dispatches=between_dispatches)
-    return _named(asked, found, task, places)
+    found = in_blocks(rank, num_items, plain, block_size, between_dispatches=between_dispatches)
+    return by_name(asked, found, task, places)
 
 
 def evaluate_scores(
@@ -308,8 +332,8 @@ def evaluate_scores(
       block_size: B; by default as suits the device.
       metrics: names of `metric_names`.
     """
-    asked = _asked(ks, metrics, task)
-    plain, places = _as_served(task)
+    asked = asked_of(ks, metrics, task)
+    plain, places = as_served(task)
 
     def rank(users, num_chunks):
         scores = np.asarray(score_block(users[0]), np.float32)
@@ -319,10 +343,10 @@ def evaluate_scores(
             scores = scores[:, places]
         return _rank_scores(users, scores, plain, num_chunks, asked)
 
-    return _named(asked, _in_blocks(rank, num_items, plain, block_size, most_per_dispatch=1), task, places)
+    return by_name(asked, in_blocks(rank, num_items, plain, block_size, most_per_dispatch=1), task, places)
 
 
-def _asked(ks: tuple[int, ...], metrics: tuple[str, ...], task: RankingTask) -> _Asked:
+def asked_of(ks: tuple[int, ...], metrics: tuple[str, ...], task: RankingTask) -> Asked:
     """What is asked for; refuses a metric of the catalog with a task that knows no popularity."""
     of_users, of_catalog = (
         tuple(name for name in metrics if name in known) for known in (definitions.OF_USERS, breakdown.OF_CATALOG)
@@ -331,18 +355,18 @@ def _asked(ks: tuple[int, ...], metrics: tuple[str, ...], task: RankingTask) -> 
         raise ValueError(f"metrics: wanted names of `metric_names`; got {metrics}.")
     if of_catalog and task.popularity is None:
         raise ValueError(f"wanted a task with popularity for {', '.join(of_catalog)}; got one without.")
-    return _Asked(ks, of_users, of_catalog)
+    return Asked(ks, of_users, of_catalog)
 
 
-def _as_served(task: RankingTask) -> tuple[RankingTask, np.ndarray | None]:
+def as_served(task: RankingTask) -> tuple[RankingTask, np.ndarray | None]:
     """The task without popularity, and the items in the order of the numbers that it gives them; None: their own."""
     if task.popularity is None:
         return task, None
-    return task.replace(popularity=None), _places(task.popularity)
+    return task.replace(popularity=None), items_by_place(task.popularity)
 
 
-def _named(asked: _Asked, found: list[np.ndarray], task: RankingTask, places: np.ndarray | None) -> RankingMetrics:
-    """What `_in_blocks` found, by name.
+def by_name(asked: Asked, found: list[np.ndarray], task: RankingTask, places: np.ndarray | None) -> RankingMetrics:
+    """What `in_blocks` found, by name.
 
     Args:
       asked: of the evaluator.
@@ -382,17 +406,17 @@ def top_items(final: Embeddings, task: RankingTask, k: int = 20, block_size: int
       k: list length.
       block_size: as in `evaluate`.
     """
-    plain, places = _as_served(task)
+    plain, places = as_served(task)
     final = final if places is None else final._replace(item=final.item[places])
 
     def recommend(users, num_chunks):
         return _top_blocks(users, final, plain, num_chunks, k)
 
-    users, items = _in_blocks(recommend, final.item.shape[0], plain, block_size)
+    users, items = in_blocks(recommend, final.item.shape[0], plain, block_size)
     return TopItems(users, items if places is None else np.where(items >= 0, places[items], -1))
 
 
-def _in_blocks(
+def in_blocks(
     rank: Callable[[np.ndarray, np.ndarray], tuple[jax.Array, ...]],
     num_items: int,
     task: RankingTask,

@@ -14,8 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from lthjax.embeddings import Embeddings
+from lthjax.sharding import draws
+from lthjax.sharding.layout import Layout
 
-Draw = Callable[[jax.Array, int, int, int], Embeddings]  # (key, M, N, F) -> first values
+# (key, M, N, F, rows) -> first values; of some rows only, where `rows` has the numbers of users and items
+Draw = Callable[..., Embeddings]
 
 
 class Table(NamedTuple):
@@ -25,39 +28,54 @@ class Table(NamedTuple):
     lookup: Callable[[Any], Embeddings]  # parameters -> layer-0 embeddings
 
 
-def dense(draw: Draw) -> Table:
-    """The parameters are the embeddings."""
-    return Table(init=draw, lookup=lambda params: params)
+def dense(draw: Draw, layout: Layout | None = None) -> Table:
+    """The parameters are the embeddings; on several devices each draws its own rows of the same values."""
+    return Table(init=draw if layout is None else functools.partial(_on_devices, draw, layout), lookup=_as_it_is)
 
 
-def _joint(draw: Callable[[jax.Array, int, int], jax.Array]) -> Draw:
-    """Users and items drawn as one table; `draw(key, R, F)` gives its values."""
+def _as_it_is(params: Embeddings) -> Embeddings:
+    return params
 
-    def draw_both(key: jax.Array, num_users: int, num_items: int, embedding_dim: int) -> Embeddings:
-        table = draw(key, num_users + num_items, embedding_dim)
+
+def _on_devices(draw: Draw, layout: Layout, key: jax.Array, *shape: int) -> Embeddings:
+    return layout.by_row(lambda rows, key: draw(key, *shape, rows), layout.ids(), key)
+
+
+def _joint(values: Callable[..., jax.Array]) -> Draw:
+    """Users and items drawn as one table; `values(key, (R, F), rows)` gives its values."""
+
+    def draw(key: jax.Array, num_users: int, num_items: int, dim: int, rows: Embeddings | None = None) -> Embeddings:
+        shape = num_users + num_items, dim
+        if rows is not None:
+            return Embeddings(values(key, shape, rows.user), values(key, shape, num_users + rows.item))
+        table = values(key, shape)
         return Embeddings(table[:num_users], table[num_users:])
 
-    return draw_both
+    return draw
 
 
-def _each(draw: Callable[[jax.Array, int, int], jax.Array]) -> Draw:
+def _each(values: Callable[..., jax.Array]) -> Draw:
     """Users and items drawn as two tables."""
 
-    def draw_both(key: jax.Array, num_users: int, num_items: int, embedding_dim: int) -> Embeddings:
-        user_key, item_key = jax.random.split(key)
-        return Embeddings(draw(user_key, num_users, embedding_dim), draw(item_key, num_items, embedding_dim))
+    def draw(key: jax.Array, num_users: int, num_items: int, dim: int, rows: Embeddings | None = None) -> Embeddings:
+        rows, keys = rows or Embeddings(None, None), jax.random.split(key)
+        return Embeddings(
+            values(keys[0], (num_users, dim), rows.user), values(keys[1], (num_items, dim), rows.item)
+        )
 
-    return draw_both
-
-
-def _uniform(key: jax.Array, num_rows: int, embedding_dim: int) -> jax.Array:
-    bound = (6.0 / (num_rows + embedding_dim)) ** 0.5
-    return jax.random.uniform(key, (num_rows, embedding_dim), jnp.float32, -bound, bound)
+    return draw
 
 
-def _normal(key: jax.Array, num_rows: int, embedding_dim: int, std: float | None = None) -> jax.Array:
-    std = (2.0 / (num_rows + embedding_dim)) ** 0.5 if std is None else std
-    return std * jax.random.normal(key, (num_rows, embedding_dim), jnp.float32)
+def _uniform(key: jax.Array, shape: tuple[int, int], rows: jax.Array | None = None) -> jax.Array:
+    bound = (6.0 / sum(shape)) ** 0.5
+    return draws.uniform(key, shape, -bound, bound, rows)
+
+
+def _normal(
+    key: jax.Array, shape: tuple[int, int], rows: jax.Array | None = None, std: float | None = None
+) -> jax.Array:
+    std = (2.0 / sum(shape)) ** 0.5 if std is None else std
+    return std * draws.normal(key, shape, rows)
 
 
 # Within the Xavier bound +-sqrt(6 / (M + N + F)) of the joint table, as in

@@ -3,6 +3,7 @@
 sparsity = share of pruned entries, density = 1 - sparsity.
 """
 
+import operator
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +30,18 @@ def num_entries(masks: Masks) -> int:
 
 def num_kept(masks: Masks) -> int:
     """Entries kept, exact beyond 2^31."""
-    return sum(int(np.count_nonzero(np.asarray(m))) for m in jax.tree.leaves(masks))
+    return sum(_num_true(m) for m in jax.tree.leaves(masks))
+
+
+def _num_true(mask: Any) -> int:
+    if isinstance(mask, jax.Array) and len(mask.sharding.device_set) > 1:  # counted where it lies
+        return int(np.asarray(_true_by_column(mask)).sum(dtype=np.int64))
+    return int(np.count_nonzero(np.asarray(mask)))
+
+
+@jax.jit
+def _true_by_column(mask: jax.Array) -> jax.Array:
+    return jnp.sum(mask, axis=0, dtype=jnp.int32)
 
 
 def sparsity(masks: Masks) -> float:
@@ -79,7 +91,7 @@ def overlap(one: Masks, other: Masks) -> Overlap:
     hamming = (|a| + |b| - 2 |a and b|) / n, chance = max(|a|, |b|) / n.
     """
     kept, others, size = num_kept(one), num_kept(other), num_entries(one)
-    both = num_kept(jax.tree.map(lambda a, b: np.asarray(a) & np.asarray(b), one, other))
+    both = num_kept(jax.tree.map(operator.and_, one, other))
     either = kept + others - both
     return Overlap(
         num_both=both,

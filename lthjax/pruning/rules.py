@@ -15,7 +15,10 @@ import numpy as np
 
 from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
+from lthjax.pruning import sharded
 from lthjax.pruning.masks import Masks, all_kept, apply, num_kept
+from lthjax.sharding import draws
+from lthjax.sharding.layout import Layout
 
 Scope = Literal["joint", "table", "row", "user", "item"]
 Count = Literal["exact", "threshold"]
@@ -28,12 +31,22 @@ def magnitude(params: Any, key: jax.Array | None = None) -> Any:
     return jax.tree.map(jnp.abs, params)
 
 
-def uniform(params: Any, key: jax.Array) -> Any:
-    """Uniform random numbers: any entry may fall (the paper's random pruning, RP)."""
-    return jax.tree.map(lambda x, k: jax.random.uniform(k, x.shape), params, _keys_like(params, key))
+def uniform(params: Any, key: jax.Array, layout: Layout | None = None) -> Any:
+    """Uniform random numbers: any entry may fall (the paper's random pruning, RP).
+
+    Args:
+      params: for the shapes.
+      key: of the draw.
+      layout: of tables on several devices: the numbers of a row are the same on any number of them.
+    """
+
+    def score(shape, key, rows, _):
+        return draws.uniform(key, shape, rows=rows)
+
+    return _drawn_by_row(score, params, key, layout)
 
 
-def by_degree(degrees: Any, params: Any, key: jax.Array) -> Any:
+def by_degree(degrees: Any, params: Any, key: jax.Array, layout: Layout | None = None) -> Any:
     """Random numbers under which each row keeps entries in proportion to its degree, at most F, on average exactly.
 
     The r-th of a row's entries in random order (from 0) scores degree / (r + u), u uniform in [0, 1) for each row: a
@@ -43,15 +56,42 @@ def by_degree(degrees: Any, params: Any, key: jax.Array) -> Any:
       degrees: [R] training interactions of the rows of each table.
       params: for the shapes.
       key: of the random order.
+      layout: as of `uniform`.
     """
 
-    def score(values, degree, key):
+    def score(shape, key, rows, degree):
         order_key, shift_key = jax.random.split(key)
-        rank = jnp.argsort(jnp.argsort(jax.random.uniform(order_key, values.shape), axis=1), axis=1)
-        shift = jax.random.uniform(shift_key, (values.shape[0], 1), minval=1e-6)
+        order = draws.uniform(order_key, shape, rows=rows)
+        rank = jnp.argsort(jnp.argsort(order, axis=1), axis=1)
+        shift = draws.uniform(shift_key, (shape[0], 1), low=1e-6, rows=rows)
         return jnp.asarray(degree, jnp.float32)[:, None] / (rank + shift)
 
-    return jax.tree.map(score, params, degrees, _keys_like(params, key))
+    return _drawn_by_row(score, params, key, layout, degrees)
+
+
+def _drawn_by_row(
+    score: Callable[..., jax.Array], params: Any, key: jax.Array, layout: Layout | None, given: Any = None
+) -> Any:
+    """Scores of every row of each table that are drawn.
+
+    Args:
+      score: ((R, F), key, numbers of the rows that are wanted or None for all, what is given of them) -> scores.
+      params: for the shapes.
+      key: of the draw; each table has its own.
+      layout: of tables on several devices.
+      given: [R] of the rows of each table.
+    """
+    keys = _keys_like(params, key)
+    given = jax.tree.map(lambda _: None, params) if given is None else given
+    if layout is None:
+        return jax.tree.map(lambda x, k, g: score(x.shape, k, None, g), params, keys, given)
+    shapes = [(num_rows, params.user.shape[1]) for num_rows in layout.rows]
+
+    def scores(tables, keys):
+        ids, given = tables
+        return Embeddings(*map(score, shapes, keys, ids, given))
+
+    return layout.by_row(scores, (layout.ids(), layout.place(given)), keys)
 
 
 def _keys_like(tree: Any, key: jax.Array) -> Any:
@@ -70,7 +110,13 @@ SCORES: dict[str, Callable[..., Any]] = {  # by the names of --prune-by
 
 
 def prune(
-    scores: Any, masks: Masks, rate: float, scope: Scope = "joint", min_per_row: int = 0, count: Count = "exact"
+    scores: Any,
+    masks: Masks,
+    rate: float,
+    scope: Scope = "joint",
+    min_per_row: int = 0,
+    count: Count = "exact",
+    layout: Layout | None = None,
 ) -> Masks:
     """Masks without the round(rate * n) smallest-scored of the n kept entries of each group.
 
@@ -86,7 +132,10 @@ def prune(
       min_per_row: with "row", entries that every row keeps (a row that has fewer keeps those).
       count: "exact", or "threshold": what is not strictly above the sorted scores' entry number int(rate * n) falls,
         one entry more, and all that tie with it (`wangyf6891/LTH-MRS:utils/pruning_emb.py`); not by row.
+      layout: of tables on several devices.
     """
+    if layout is not None:
+        return _prune_on_devices(scores, masks, rate, scope, min_per_row, count, layout)
     if scope == "joint":
         flat_scores, flat_masks = _flatten(scores), _flatten(masks)
         return _unflatten(_drop(flat_scores, flat_masks, _num_drop(flat_scores, flat_masks, rate, count)), masks)
@@ -109,7 +158,7 @@ def random_within_rows(masks: Masks, key: jax.Array) -> Masks:
     return jax.tree.map(shuffled, masks, _keys_like(masks, key))
 
 
-def exchange(masks: Masks, weights: Any, gains: Any, number: int) -> Masks:
+def exchange(masks: Masks, weights: Any, gains: Any, number: int, layout: Layout | None = None) -> Masks:
     """Masks of the same size: the kept entries with the smallest weights fall, pruned ones with the largest gains grow.
 
     What falls does not grow at once (Mocanu et al. 2018; Evci et al. 2020).
@@ -119,7 +168,10 @@ def exchange(masks: Masks, weights: Any, gains: Any, number: int) -> Masks:
       weights: like the parameters; magnitudes count.
       gains: likewise, such as summed gradients.
       number: entries that fall, and as many that grow; fewer where fewer are kept or pruned.
+      layout: of tables on several devices.
     """
+    if layout is not None:
+        return _exchange_on_devices(masks, weights, gains, number, layout)
     kept = _flatten(masks)
     number = min(number, num_kept(masks), int(kept.size) - num_kept(masks))
     stay = _drop(jnp.abs(_flatten(weights)), kept, jnp.int32(number))
@@ -135,10 +187,52 @@ def _num_drop(scores: jax.Array, mask: jax.Array, rate: float, count: Count) -> 
     return int(np.searchsorted(kept, kept[int(rate * len(kept))], side="right")) if len(kept) else 0
 
 
+def _prune_on_devices(
+    scores: Embeddings, masks: Masks, rate: float, scope: Scope, min_per_row: int, count: Count, layout: Layout
+) -> Masks:
+    """As `prune`, where the tables lie."""
+    if scope == "row":
+        table = _num_drop_by_kept(scores.user.shape[1], rate, min_per_row)
+
+        def by_row(tables, table):
+            return jax.tree.map(lambda s, m: _drop_each_row(s, m, table), *tables)
+
+        return layout.by_row(by_row, (scores, masks), table)
+    groups = {"joint": (None,), "table": Embeddings._fields}.get(scope, (scope,))
+    for side in groups:
+        group = masks if side is None else sharded.of_side(masks, side, jnp.zeros_like)
+        number = round(rate * num_kept(group))
+        if count == "threshold":
+            kept = num_kept(group)
+            number = sharded.num_up_to(scores, group, int(rate * kept), layout) if kept else 0
+        left = sharded.drop(scores, group, number, layout)
+        masks = left if side is None else masks._replace(**{side: getattr(left, side)})
+    return masks
+
+
+def _exchange_on_devices(masks: Masks, weights: Any, gains: Any, number: int, layout: Layout) -> Masks:
+    """As `exchange`, where the tables lie."""
+    kept, size = num_kept(masks), sum(layout.rows) * masks.user.shape[1]
+    number = min(number, kept, size - kept)
+    stay = sharded.drop(jax.tree.map(jnp.abs, weights), masks, number, layout)
+    candidates = jax.tree.map(lambda every, m: every & ~m, layout.all_kept(masks.user.shape[1]), masks)
+    left_out = sharded.drop(jax.tree.map(jnp.abs, gains), candidates, size - kept - number, layout)
+    return jax.tree.map(jnp.logical_or, stay, left_out)
+
+
 def _drop_by_row(scores: jax.Array, mask: jax.Array, rate: float, min_per_row: int) -> jax.Array:
-    kept = np.count_nonzero(np.asarray(mask), axis=-1)  # [R]
-    num_drop = np.minimum(np.rint(rate * kept), np.maximum(kept - min_per_row, 0)).astype(np.int32)
-    return jax.vmap(_drop)(scores, mask, jnp.asarray(num_drop))
+    return _drop_each_row(scores, mask, _num_drop_by_kept(mask.shape[-1], rate, min_per_row))
+
+
+def _drop_each_row(scores: jax.Array, mask: jax.Array, num_drop_by_kept: np.ndarray) -> jax.Array:
+    kept = jnp.sum(mask, axis=-1, dtype=jnp.int32)  # [R]
+    return jax.vmap(_drop)(scores, mask, jnp.asarray(num_drop_by_kept)[kept])
+
+
+def _num_drop_by_kept(dim: int, rate: float, min_per_row: int) -> np.ndarray:
+    """[F + 1] int32, how many entries fall in a row that keeps 0, 1, ... F: rounded in float64, as counts are."""
+    kept = np.arange(dim + 1)
+    return np.minimum(np.rint(rate * kept), np.maximum(kept - min_per_row, 0)).astype(np.int32)
 
 
 @jax.jit

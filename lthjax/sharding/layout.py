@@ -13,6 +13,7 @@ Letters: M users, N items, R rows of either table, F dimensions, D devices.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -94,37 +95,27 @@ class Layout:
             lambda side: lambda leaf: self._gather_table(leaf, getattr(self.rows, side)), on_host, tree
         )
 
+    def ids(self) -> Embeddings:
+        """Numbers of the rows that stand in the tables, [.] int32; M and N or more for those that fill up."""
+        return _ids(self)
+
     def all_kept(self, embedding_dim: int) -> Embeddings:
         """Masks of the dense model: True in all rows but those that fill up."""
-        return self.of_rows(
-            lambda ids, num_rows: jnp.broadcast_to((ids < num_rows)[:, None], (ids.shape[0], embedding_dim))
-        )
+        return _all_kept(self, embedding_dim)
 
-    def of_rows(self, make: Callable[[jax.Array, int], jax.Array], *replicated: Any) -> Embeddings:
-        """Tables made where they lie.
+    def by_row(self, function: Callable[..., Any], tables: Any, *replicated: Any) -> Any:
+        """What a function makes of each device's rows of some tables, as tables; it sees no others.
 
         Args:
-          make: (numbers of some rows, R or more for rows that fill up; R; then what is replicated) -> their values.
+          function: (rows of the tables, what is replicated) -> a pytree of [rows, ...] arrays.
+          tables: pytree of arrays of `padded` rows.
           *replicated: arrays that it needs, the same on all devices.
         """
-        return jax.jit(lambda *given: self._made(make, *given))(*replicated)
-
-    def _made(self, make: Callable[..., jax.Array], *given: Any) -> Embeddings:
-        def sides(*given):
-            shard = jax.lax.axis_index(AXIS)
-            return Embeddings(*(make(self._own_ids(shard, num_rows), num_rows, *given) for num_rows in self.rows))
-
-        replicated = (AXES["scalars"],) * len(given)
-        # Nothing is differentiated in here, which is what the check is for.
-        return jax.shard_map(
-            sides, mesh=self.mesh, in_specs=replicated, out_specs=Embeddings(AXES["table"], AXES["table"]),
-            check_vma=False,
-        )(*given)  # fmt: skip
-
-    def _own_ids(self, shard: jax.Array, num_rows: int) -> jax.Array:
-        """Numbers of the rows of a shard, in the order in which they lie there."""
-        size = STRIPES * height(num_rows) // self.num_devices
-        return id_at(shard * size + jnp.arange(size, dtype=jnp.int32), num_rows)
+        in_specs = (AXES["table"], *(AXES["scalars"] for _ in replicated))
+        mapped = jax.shard_map(
+            function, mesh=self.mesh, in_specs=in_specs, out_specs=AXES["table"], check_vma=False
+        )  # fmt: skip
+        return jax.jit(mapped)(tables, *replicated)
 
     def _place_table(self, table: np.ndarray, num_rows: int) -> jax.Array:
         if table.shape[0] != num_rows:
@@ -253,6 +244,23 @@ def _by_kind(of_table: Callable[[str], Callable[[Any], Any]], of_other: Callable
 def _reversed(stripes: Any) -> Any:
     """Numbers below `STRIPES` with their bits in reverse order."""
     return sum(((stripes >> bit) & 1) << (_BITS - 1 - bit) for bit in range(_BITS))
+
+
+@functools.partial(jax.jit, static_argnames="layout")
+def _ids(layout: Layout) -> Embeddings:
+    def own_ids() -> Embeddings:
+        shard = jax.lax.axis_index(AXIS)
+        sizes = (num_rows // layout.num_devices for num_rows in layout.padded)
+        places = (shard * size + jnp.arange(size, dtype=jnp.int32) for size in sizes)
+        return Embeddings(*map(id_at, places, layout.rows))
+
+    return jax.shard_map(own_ids, mesh=layout.mesh, in_specs=(), out_specs=AXES["table"], check_vma=False)()
+
+
+@functools.partial(jax.jit, static_argnames=("layout", "dim"))
+def _all_kept(layout: Layout, dim: int) -> Embeddings:
+    masks = (ids < num_rows for ids, num_rows in zip(_ids(layout), layout.rows, strict=True))
+    return layout.constrain(Embeddings(*(jnp.broadcast_to(mask[:, None], (len(mask), dim)) for mask in masks)))
 
 
 def _cut(table: jax.Array, first: jax.Array, size: int) -> jax.Array:

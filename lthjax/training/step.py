@@ -18,6 +18,7 @@ from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
 from lthjax.model.tables import Table
 from lthjax.pruning import masks as masking
+from lthjax.sharding.layout import Layout
 from lthjax.training import optimizer as optim
 from lthjax.training.sampling import Sampler
 
@@ -86,16 +87,23 @@ class Parts(NamedTuple):
     optimizer: optax.GradientTransformation  # any Optax transformation; `make_program` masks it
 
 
-def make_program(parts: Parts, shape: tuple[int, int, int], num_interactions: int) -> Program:
+def make_program(
+    parts: Parts, shape: tuple[int, int, int], num_interactions: int, layout: Layout | None = None
+) -> Program:
     """Build the program of a model.
+
+    On several devices the step is the same code: XLA looks rows of the batch up where they lie and adds them over the
+    devices, and all else is done row by row. Only tables that have no data to follow (fresh moments) must be told.
 
     Args:
       parts: what it is made of.
       shape: (M, N, F).
       num_interactions: training interactions, for the steps of an epoch.
+      layout: of tables on several devices.
     """
     table, backbone, loss, sampler, optimizer = parts
     masked_optimizer = optim.masked(optimizer)
+    constrain = (lambda tree: tree) if layout is None else layout.constrain
 
     def loss_of(params, graph, batch):
         layer0 = table.lookup(params)
@@ -112,7 +120,7 @@ def make_program(parts: Parts, shape: tuple[int, int, int], num_interactions: in
         extra = {"value": value, "grad": masking.apply(masks, gradients), "value_fn": value_fn}
         updates, opt_state = masked_optimizer.update(gradients, state.opt_state, state.params, masks=masks, **extra)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, opt_state), meter.add(value, state.step, gradients)
+        return constrain((TrainState(state.step + 1, params, opt_state), meter.add(value, state.step, gradients)))
 
     # Only state and meter are donated: masks and rewind weights outlive the call.
     @functools.partial(jax.jit, donate_argnames=("state", "meter"))
@@ -129,9 +137,9 @@ def make_program(parts: Parts, shape: tuple[int, int, int], num_interactions: in
 
         return jax.lax.fori_loop(0, num_steps, step, (state, meter))
 
-    def start(params, masks):
+    def begin(params, masks):
         params = masking.apply(masks, params)  # a copy: the caller's weights are not given away with the state
-        return TrainState(jnp.zeros((), jnp.int32), params, masked_optimizer.init(params))
+        return constrain(TrainState(jnp.zeros((), jnp.int32), params, masked_optimizer.init(params)))
 
     def mask_state(state, masks):
         return state.replace(
@@ -139,9 +147,12 @@ def make_program(parts: Parts, shape: tuple[int, int, int], num_interactions: in
             opt_state=optim.mask_state(masked_optimizer, state.opt_state, masks),
         )
 
+    def init(key):
+        return table.init(key, *shape)
+
     return Program(
-        init=lambda key: table.init(key, *shape),
-        start=start,
+        init=init if layout is None else jax.jit(init),
+        start=begin if layout is None else jax.jit(begin),
         run_steps=run_steps,
         run_together=run_together,
         embed=jax.jit(lambda params, graph: backbone(table.lookup(params), graph)),
