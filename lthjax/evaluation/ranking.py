@@ -121,6 +121,15 @@ def sample_of(task: RankingTask, num_users: int, seed: int) -> RankingTask:
     return task.replace(users=task.users[np.isin(task.users, chosen)])
 
 
+def on_host(task: RankingTask) -> RankingTask:
+    """The same task with its lists as NumPy arrays, of which parts are handed to devices."""
+    seen, relevant = (
+        IdLists(np.asarray(lists.starts), np.asarray(lists.ids), lists.max_length)
+        for lists in (task.seen, task.relevant)
+    )
+    return task.replace(seen=seen, relevant=relevant)
+
+
 def items_by_place(popularity: np.ndarray) -> np.ndarray:
     """[N] int32, the items from the most popular one on, of equals the lower number first."""
     return np.argsort(-popularity, kind="stable").astype(np.int32)

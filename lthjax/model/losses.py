@@ -145,6 +145,11 @@ def named(name: str, temperature: float, **of_l2) -> Loss:
     )
 
 
+def is_named(loss: Loss) -> bool:
+    """Whether a loss is of `LOSSES`, which read no rows but those of their batch."""
+    return getattr(loss, "func", loss) in LOSSES.values()
+
+
 def _mean(each: jax.Array, rows: Embeddings, batch: Triples, l2: float, l2_form: Form) -> jax.Array:
     """Weighted mean of the [B] losses of the batch, plus L2 on its `rows` over the batch size."""
     squares = [jnp.sum(x * x, axis=-1) for x in _rows(rows, batch)]  # three of [B]

@@ -107,7 +107,7 @@ def restore_leaves(template: Any, arrays: Mapping[str, np.ndarray], prefix: str 
     """The pytree with the structure of `template` and leaves from `named_leaves`.
 
     Args:
-      template: with leaves of the wanted shapes and dtypes; NumPy leaves stay NumPy.
+      template: with leaves of the wanted shapes and dtypes; NumPy leaves, and mere shapes, become NumPy arrays.
       arrays: name -> leaf.
       prefix: of the names, as in `named_leaves`.
 
@@ -125,7 +125,8 @@ def restore_leaves(template: Any, arrays: Mapping[str, np.ndarray], prefix: str 
         if _is_key(like):
             leaves.append(jax.random.wrap_key_data(saved, impl=jax.random.key_impl(like)))
         else:
-            leaves.append(saved if isinstance(wanted, np.ndarray) else jax.numpy.asarray(saved))
+            stays = isinstance(wanted, np.ndarray | jax.ShapeDtypeStruct)
+            leaves.append(saved if stays else jax.numpy.asarray(saved))
     return structure.unflatten(leaves)
 
 

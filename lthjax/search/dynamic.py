@@ -16,7 +16,6 @@ import numpy as np
 
 from lthjax.errors import SettingsError
 from lthjax.evaluation import breakdown
-from lthjax.pruning import masks as masking
 from lthjax.pruning import rules
 from lthjax.pruning.masks import Masks
 from lthjax.search.found import Found, nothing, number_of, targets, tickets
@@ -49,15 +48,15 @@ def dynamic(problem: Problem) -> Generator[Iterable[Item], list[Any], None]:
         raise SettingsError("score: wanted none with --search dynamic, which drops by magnitude; got one.")
     yield [dense(problem)]
     settings, split, kept, first = problem.settings, problem.split, targets(problem), first_state(problem)
-    epochs, all_entries = settings.search_epochs or EPOCHS, masking.all_kept(first.params)
+    epochs, all_entries = settings.search_epochs or EPOCHS, problem.all_kept(first.params)
     degrees = breakdown.degrees(split.train, split.num_users, split.num_items)
-    by_degree = functools.partial(rules.by_degree, degrees, first.params)
+    by_degree = functools.partial(rules.by_degree, degrees, first.params, layout=problem.layout)
 
     def begin(level: int, found: Found) -> _Carry:
         if level == len(kept):
             return _Carry(number_of(level), number_of(0), all_entries, first, np.zeros(()), found)
         scores = by_degree(problem.key(Purpose.SEARCH_MASKS, level))
-        masks = rules.prune(scores, all_entries, 1 - kept[level] / masking.num_entries(all_entries))
+        masks = rules.prune(scores, all_entries, 1 - kept[level] / problem.num_entries, layout=problem.layout)
         state = problem.program.start(first.params, masks)
         return _Carry(number_of(level), number_of(0), masks, state, np.zeros(()), found)
 
@@ -69,7 +68,7 @@ def dynamic(problem: Problem) -> Generator[Iterable[Item], list[Any], None]:
         (stretched,) = yield [Stretch(carry.masks, carry.state, key, 1, sum_gradients=True)]
         epoch, seconds = int(carry.epoch) + 1, carry.seconds + stretched.effort.seconds
         number = round(DROP / 2 * (1 + math.cos(math.pi * epoch / epochs)) * kept[level])
-        masks = rules.exchange(carry.masks, stretched.state.params, stretched.gradients, number)
+        masks = rules.exchange(carry.masks, stretched.state.params, stretched.gradients, number, problem.layout)
         state = problem.program.mask_state(stretched.state, masks)
         if epoch < epochs:
             carry = _Carry(number_of(level), number_of(epoch), masks, state, seconds, carry.found)

@@ -38,7 +38,7 @@ def early(problem: Problem) -> Generator[Iterable[Item], list[Any], None]:
     """
     yield [dense(problem)]
     fixed, first, kept = problem.settings.search_epochs, first_state(problem), targets(problem)
-    all_entries, key = masking.all_kept(first.params), problem.key(Purpose.BATCHES, 0)
+    all_entries, key = problem.all_kept(first.params), problem.key(Purpose.BATCHES, 0)
     recent = () if fixed else ((all_entries,) * len(kept),) * _NUM_EPOCHS
     (carry,) = yield [Progress(_Carry(number_of(0), first, np.zeros(()), recent, nothing(problem, first)))]
     while not all(carry.found.steps):

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from lthjax.errors import SettingsError
 from lthjax.evaluation import verdict
 from lthjax.events import OnEvent
-from lthjax.pruning import masks as masking
 from lthjax.runtime import interrupts
 from lthjax.search import checks
 from lthjax.search.problem import Problem, measure
@@ -234,7 +233,8 @@ def _stretch(tasks: list[_Task], teller: Teller) -> list[Stretched]:
         first = tasks[numbers[0]]
         steps_per_epoch = first.run.problem.program.steps_per_epoch
         epoch = int(first.item.start.step) // steps_per_epoch
-        hooks = Hooks(report=teller.search_report(masking.sparsity(first.item.masks), epoch, plan.epochs))
+        share = first.run.problem.sparsity(first.item.masks)
+        hooks = Hooks(report=teller.search_report(share, epoch, plan.epochs))
         members = []
         for number in numbers:
             run, item = tasks[number]
@@ -250,7 +250,7 @@ def _stretch(tasks: list[_Task], teller: Teller) -> list[Stretched]:
 def _settle_progress(run: _Run, item: Progress, options: Options) -> Any:
     """Keep how far a search is, on disk now and then; the first is answered by the last one that lies there."""
     is_first = run.progress is None
-    if is_first and run.folder and (saved := run.folder.load_progress(*item)) is not None:
+    if is_first and run.folder and (saved := _saved_progress(run, item)) is not None:
         run.num_progress, item = saved[0], Progress(saved[1])
         run.saved_progress = run.num_progress, time.monotonic()
     run.progress, run.num_progress = item, run.num_progress + (not is_first)
@@ -259,16 +259,24 @@ def _settle_progress(run: _Run, item: Progress, options: Options) -> Any:
     return item.carry
 
 
+def _saved_progress(run: _Run, item: Progress) -> tuple[int, Any] | None:
+    saved = run.folder.load_progress(run.problem.template(item.carry), item.grows)
+    return None if saved is None else (saved[0], run.problem.placed_like(saved[1], item.carry))
+
+
 def _save_progress(run: _Run) -> None:
     if run.folder and run.progress is not None and run.num_progress > run.saved_progress[0]:
-        run.folder.save_progress(run.num_progress, run.progress.carry)
+        run.folder.save_progress(run.num_progress, run.problem.gathered(run.progress.carry))
         run.saved_progress = run.num_progress, time.monotonic()
 
 
 def _finished(task: _Task) -> Ticket | None:
     """The ticket that lies in the run's folder, or the dense model that was given, as its own."""
     run, request = task
-    ticket = run.folder.load_ticket(request.level, request.masks, run.template) if run.folder else None
+    ticket = None
+    if run.folder:
+        masks, template = run.problem.gathered(request.masks), run.problem.template(run.template)
+        ticket = run.folder.load_ticket(request.level, masks, template)
     if ticket is None and request.level == 0 and run.given_dense is not None:
         problem = run.problem
         own = {"settings": problem.settings, "optimizer": problem.optimizer_name, "given": problem.given}
@@ -319,10 +327,11 @@ def _train(tasks: list[_Task], teller: Teller, options: Options) -> list[Ticket]
     steps_per_epoch = tasks[0].run.problem.program.steps_per_epoch
     epoch = min(int(state.train.step) for state in begun) // steps_per_epoch
     first = tasks[0].item
-    show = teller.bars.level(first.level, masking.sparsity(first.masks), epoch)
+    show = teller.bars.level(first.level, tasks[0].run.problem.sparsity(first.masks), epoch)
     for (run, request), state in zip(tasks, begun, strict=True):
         start, stands = (int(step) // steps_per_epoch for step in (request.start.step, state.train.step))
-        teller.level_begun(run.problem, request.level, masking.sparsity(request.masks), start, stands, tasks[0].plan)
+        share = run.problem.sparsity(request.masks)
+        teller.level_begun(run.problem, request.level, share, start, stands, tasks[0].plan)
 
     def report(number, epoch, loss, evaluation):
         show(epoch, loss, evaluation)
@@ -334,7 +343,7 @@ def _train(tasks: list[_Task], teller: Teller, options: Options) -> list[Ticket]
     def save(states):
         for (run, request), state in zip(tasks, states, strict=True):
             if run.folder:
-                run.folder.save_snapshot(request.level, state)
+                run.folder.save_snapshot(request.level, run.problem.gathered(state))
 
     trainer = tasks[0].run.problem.trainer._replace(plan=tasks[0].plan)
     members = [member(run.problem, request, state) for (run, request), state in zip(tasks, begun, strict=True)]
@@ -354,9 +363,16 @@ def _begin(task: _Task) -> FitState:
     run, request = task
     state = begin(request.start, int(request.start.step) // run.problem.program.steps_per_epoch)
     if run.folder:
-        state = run.folder.load_snapshot(request.level, state) or state
+        saved = run.folder.load_snapshot(request.level, run.problem.template(state))
+        state = state if saved is None else _placed(run.problem, saved)
         run.folder.trim_log(request.level, int(state.evaluated_epoch))
     return state
+
+
+def _placed(problem: Problem, saved: FitState) -> FitState:
+    """A state that was saved, where the run computes; what the host decides by stays there."""
+    on_devices = {name: getattr(saved, name) for name in ("train", "meter", "best", "kept")}
+    return saved.replace(**{name: problem.placed(part) for name, part in on_devices.items() if part is not None})
 
 
 def member(problem: Problem, request: Request, state: FitState) -> Member:
@@ -395,9 +411,9 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
         final = state.train if settings.prune_from == "last" else state.best
     return Ticket(
         level=request.level,
-        masks=request.masks,
-        start=request.start.params,
-        trained=state.best.params,
+        masks=problem.gathered(request.masks),
+        start=problem.gathered(request.start.params),
+        trained=problem.gathered(state.best.params),
         **measured._asdict(),
         best_epoch=best_epoch,
         epochs=int(state.evaluated_epoch),
@@ -409,8 +425,8 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
         optimizer_label=problem.optimizer_label,
         given=problem.given,
         fingerprint=problem.split.fingerprint,
-        origin=origin,
-        final=final,
+        origin=problem.gathered(origin),
+        final=problem.gathered(final),
     )
 
 

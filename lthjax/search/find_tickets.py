@@ -58,6 +58,7 @@ def find_tickets(
     show_progress: bool | None = None,
     save_seconds: float = 30.0,
     on_event: OnEvent | None = None,
+    mesh: jax.sharding.Mesh | None = None,
     **changes: Any,
 ) -> Iterator[Ticket]:
     """Find winning tickets: yields the dense model as level 0, then one ticket per pruning.
@@ -92,6 +93,8 @@ def find_tickets(
       show_progress: progress bars; None shows them on a terminal.
       save_seconds: time between two snapshots of the level in work.
       on_event: a function that is told what happens, see `lthjax.events`; `lthjax.trackers` has some.
+      mesh: several devices that the tables are dealt out to, one axis of the name "rows": `lthjax.mesh()` is of all
+        there are. Tickets are the same as on one; they hold NumPy arrays.
       **changes: single settings, such as `dim=64`.
 
     Raises:
@@ -108,7 +111,7 @@ def find_tickets(
         settings = tables[0].settings
     of_model = presets.for_model("none", changes.get("model", "mf"))
     settings, split = resolve.settle(data, settings or presets.find(of_model), changes)
-    problem = prepare(split, settings, given)
+    problem = prepare(split, settings, given, mesh)
     if tables:
         from_dense.check_search(problem)
     finished = [_checked_dense(ticket, problem) for ticket in finished]
@@ -173,7 +176,7 @@ def _checked_dense(ticket: Ticket, problem: Problem) -> Ticket:
             raise SettingsError(f"dense: wanted a model with {name} {value}; got {came}.")
     if ticket.level or ticket.fingerprint != problem.split.fingerprint:
         raise SettingsError(f"dense: wanted level 0 on {problem.split.name}; got level {ticket.level}, or other data.")
-    ticket, before = with_states(ticket, first_state(problem)), ticket.settings
+    ticket, before = with_states(ticket, problem.template(first_state(problem))), ticket.settings
     needs_final = "last" in (settings.prune_from, before.prune_from) or settings.rewind == "none"
     lacks_origin = settings.rewind_epoch is not None and settings.rewind != before.rewind
     if not elsewhere and (lacks_origin or (needs_final and ticket.final is None)):

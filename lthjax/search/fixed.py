@@ -28,7 +28,7 @@ def fixed(masks_of: Mapping[int, Masks], efforts: Mapping[int, Effort] | None = 
         first = first_state(problem)
 
         def request(level: int) -> Request:
-            masks = masks_of[level]
+            masks = problem.placed(masks_of[level])
             start = restart(problem, masks, level, first.params, lambda: first)
             return Request(level, masks, start, search=(efforts or {}).get(level, Effort()))
 

@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lthjax.pruning import masks as masking
-from lthjax.pruning import rules
 from lthjax.pruning.masks import Masks
 from lthjax.pruning.schedule import num_kept_at
 from lthjax.search.problem import Problem
-from lthjax.search.steps import Request, restart, scores_of
+from lthjax.search.steps import Request, pruned_by, restart, scores_of
 from lthjax.tickets.effort import Effort
 from lthjax.training.keys import Purpose
 from lthjax.training.step import TrainState
@@ -46,7 +45,7 @@ def nothing(problem: Problem, first: TrainState) -> Found:
     """Before the search, whose first state is given."""
     number = len(problem.levels)
     states = (first,) * number if problem.settings.rewind in ("lr", "none") else ()
-    kept = masking.all_kept(first.params)
+    kept = problem.all_kept(first.params)
     return Found((kept,) * number, states, np.zeros(number, np.int64), np.zeros(number, np.float64))
 
 
@@ -67,8 +66,7 @@ def tickets(problem: Problem, first: TrainState, found: Found) -> Iterator[Reque
 
 def targets(problem: Problem) -> list[int]:
     """[T] entries kept at the levels that are asked for."""
-    split, settings = problem.split, problem.settings
-    return num_kept_at(settings, (split.num_users + split.num_items) * settings.dim)[1:]
+    return num_kept_at(problem.settings, problem.num_entries)[1:]
 
 
 def prune_to(problem: Problem, first: TrainState, trained: TrainState, masks: Masks, num_kept: int) -> Masks:
@@ -81,12 +79,11 @@ def prune_to(problem: Problem, first: TrainState, trained: TrainState, masks: Ma
       masks: what is kept so far.
       num_kept: entries to keep.
     """
-    settings = problem.settings
     rate = 1 - num_kept / masking.num_kept(masks)
     if rate <= 0:
         return masks
     scores = scores_of(problem, trained.params, first.params, problem.key(Purpose.RANDOM_PRUNING))
-    return rules.prune(scores, masks, rate, settings.prune_scope, settings.min_per_row, settings.prune_count)
+    return pruned_by(problem, scores, masks, rate)
 
 
 def number_of(value: int) -> np.ndarray:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lthjax.pruning import masks as masking
 from lthjax.pruning.masks import Masks
 from lthjax.search.found import Found, nothing, number_of, prune_to, targets, tickets
 from lthjax.search.problem import Problem
@@ -39,8 +38,8 @@ def gradual(problem: Problem, power: float = 3.0) -> Generator[Iterable[Item], l
     """
     yield [dense(problem)]
     epochs, first, kept = problem.settings.search_epochs or EPOCHS, first_state(problem), targets(problem)
-    all_entries, key = masking.all_kept(first.params), problem.key(Purpose.SEARCH_BATCHES)
-    size = masking.num_entries(all_entries)
+    all_entries, key = problem.all_kept(first.params), problem.key(Purpose.SEARCH_BATCHES)
+    size = problem.num_entries
     (carry,) = yield [Progress(_Carry(number_of(0), all_entries, first, np.zeros(()), nothing(problem, first)))]
     while kept and int(carry.epoch) < epochs:
         (stretched,) = yield [Stretch(carry.masks, carry.state, key, 1)]

@@ -17,15 +17,23 @@ from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError, SettingsError
 from lthjax.evaluation import breakdown, ranking
 from lthjax.evaluation.ranking import RankingMetrics, RankingTask
+from lthjax.evaluation.sharded import evaluate
 from lthjax.evaluation.verdict import UNJUDGED, Verdict, compare
+from lthjax.graph import sharded
 from lthjax.graph.graph import Graph
+from lthjax.graph.sharded import ShardedGraph
 from lthjax.graph.training_graph import training_graph
 from lthjax.model import backbones, losses, tables
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
-from lthjax.pruning.rules import SCORES, Score
+from lthjax.pruning import masks as masking
+from lthjax.pruning.masks import Masks
+from lthjax.pruning.rules import BLIND, SCORES, Score
 from lthjax.pruning.schedule import num_kept_at
 from lthjax.runtime import forks
+from lthjax.sharding import draws
+from lthjax.sharding import layout as layouts
+from lthjax.sharding.layout import Layout
 from lthjax.settings import ModelSettings, Settings, StepSettings, values
 from lthjax.tickets.result import Result
 from lthjax.tickets.ticket import Ticket
@@ -133,6 +141,7 @@ class Problem:
     valid: RankingTask | None  # None where the split has no validation part
     test: RankingTask
     plan: Plan
+    layout: Layout | None = None  # of tables on several devices
     table: Any = None  # trained elsewhere, that the run starts from; None where it draws first values
 
     @property
@@ -159,11 +168,40 @@ class Problem:
     @property
     def trainer(self) -> Trainer:
         """What all tickets of the run are trained with."""
-        return Trainer(self.program, self.graph, self.sample, self.plan)
+        return Trainer(self.program, self.graph, self.sample, self.plan, self.layout)
+
+    @property
+    def num_entries(self) -> int:
+        """(M + N) F, entries of the tables."""
+        return (self.split.num_users + self.split.num_items) * self.settings.dim
+
+    def sparsity(self, masks: Masks) -> float:
+        """Share of entries that masks prune, wherever they lie."""
+        return 1.0 - masking.num_kept(masks) / self.num_entries
+
+    def all_kept(self, params: Any) -> Masks:
+        """Masks of the dense model, where its parameters lie."""
+        return masking.all_kept(params) if self.layout is None else self.layout.all_kept(self.settings.dim)
+
+    def placed(self, tree: Any) -> Any:
+        """What tickets hold, where the run computes: rows go to their devices, where there are several."""
+        return tree if self.layout is None else self.layout.place(tree)
+
+    def placed_like(self, tree: Any, like: Any) -> Any:
+        """The same, but for leaves that are NumPy arrays in `like`, which stay."""
+        return tree if self.layout is None else self.layout.place_like(tree, like)
+
+    def gathered(self, tree: Any) -> Any:
+        """What the run computed, as tickets and files hold it: rows by their numbers."""
+        return tree if self.layout is None else self.layout.gather(tree)
+
+    def template(self, state: Any) -> Any:
+        """Of a state where the run computes, the shapes that files have."""
+        return state if self.layout is None else self.layout.plain(state)
 
     def key(self, purpose: Purpose, level: int = 0) -> jax.Array:
         """The random key of a purpose and level, from the run's seed."""
-        return key_of(self.settings.seed, purpose, level)
+        return self.placed(key_of(self.settings.seed, purpose, level))
 
     def with_seed(self, seed: int) -> "Problem":
         """The same with another seed; data, graph and program are shared."""
@@ -174,13 +212,16 @@ class Problem:
         return dataclasses.replace(self, table=dense.trained, given=self.given | {"dense": dense.given["dense"]})
 
 
-def prepare(split: Split, settings: Settings, given: Given | None = None) -> Problem:
+def prepare(
+    split: Split, settings: Settings, given: Given | None = None, mesh: jax.sharding.Mesh | None = None
+) -> Problem:
     """Build graph, tasks and program of a run.
 
     Args:
       split: the data.
       settings: of the run.
       given: functions in place of what the settings name.
+      mesh: of several devices that tables are dealt out to; None for one.
 
     Raises:
       SettingsError: a level would prune nothing, the machine cannot hold or count it, or a named function of the
@@ -204,21 +245,26 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
             "--split cut takes one from the training part."
         )
     made = values(settings, ModelSettings) | values(settings, StepSettings)  # the others may differ: one program
+    layout = None if mesh is None else layouts.make(mesh, num_users, num_items)
+    if layout is not None:
+        draws.check_generator()
     parts, program = _program(
-        Settings(**made), given.backbone, given.loss, given.optimizer, (num_users, num_items, len(split.train))
+        Settings(**made), given.backbone, given.loss, given.optimizer, (num_users, num_items, len(split.train)), layout
     )
+    valid = _task(split, split.train, split.valid, settings.metric_names) if len(split.valid) else None
     return Problem(
         settings=settings,
         split=split,
         parts=parts,
-        score=given.score or _named_score(settings, split),
+        score=given.score or _named_score(settings, split, layout),
         optimizer_name=optimizer_name,
         optimizer_label=optimizer_label,
         given=names,
         program=program,
-        graph=training_graph(split, settings),
-        valid=_task(split, split.train, split.valid, settings.metric_names) if len(split.valid) else None,
-        test=test,
+        graph=_graph(split, settings, layout),
+        valid=valid if layout is None or valid is None else ranking.on_host(valid),
+        test=test if layout is None else ranking.on_host(test),
+        layout=layout,
         plan=Plan(
             epochs=settings.epochs,
             patience=settings.patience,
@@ -229,11 +275,18 @@ def prepare(split: Split, settings: Settings, given: Given | None = None) -> Pro
     )
 
 
-def _named_score(settings: Settings, split: Split) -> Score:
+def _graph(split: Split, settings: Settings, layout: Layout | None) -> Graph | ShardedGraph:
+    if layout is None:
+        return training_graph(split, settings)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):  # whole only in the host's memory
+        return sharded.shard(training_graph(split, settings), layout)
+
+
+def _named_score(settings: Settings, split: Split, layout: Layout | None) -> Score:
     score = SCORES[settings.prune_by]
     if settings.prune_by == "random-by-degree":
         score = functools.partial(score, breakdown.degrees(split.train, split.num_users, split.num_items))
-    return score
+    return functools.partial(score, layout=layout) if layout and settings.prune_by in BLIND else score
 
 
 def check_lengths(lengths: tuple[int, ...], num_items: int) -> None:
@@ -318,11 +371,11 @@ def measure(
         validation part, it is not ranked again.
     """
     final = jax.block_until_ready(program.embed(params, problem.graph))
-    return measure_ranking(problem, functools.partial(_rank, final), best_epoch, dense, on_selection)
+    return measure_ranking(problem, functools.partial(_rank, final, problem.layout), best_epoch, dense, on_selection)
 
 
-def _rank(final: Embeddings, task: RankingTask, plan: Plan) -> RankingMetrics:
-    return ranking.evaluate(final, task, plan.ks, metrics=plan.metrics)
+def _rank(final: Embeddings, layout: Layout | None, task: RankingTask, plan: Plan) -> RankingMetrics:
+    return evaluate(final, task, plan.ks, metrics=plan.metrics, layout=layout)
 
 
 def measure_ranking(
@@ -395,17 +448,18 @@ def _program(
     loss: Loss | None,
     optimizer: optax.GradientTransformation | None,
     sizes: tuple[int, int, int],
+    layout: Layout | None,
 ) -> tuple[Parts, Program]:
     """The program of these settings; kept, so that a second run or a retrained ticket does not compile again."""
     num_users, num_items, num_interactions = sizes
     parts = Parts(
-        table=tables.dense(tables.DRAWS[settings.init]),
+        table=tables.dense(tables.DRAWS[settings.init], layout),
         backbone=backbone or backbone_of(settings),
         loss=loss or loss_of(settings),
         sampler=SAMPLERS[settings.sampler](settings.batch_size, settings.negatives),
         optimizer=optimizer or OPTIMIZERS[settings.optimizer](settings.learning_rate),
     )
-    return parts, make_program(parts, (num_users, num_items, settings.dim), num_interactions)
+    return parts, make_program(parts, (num_users, num_items, settings.dim), num_interactions, layout)
 
 
 def _check_size(settings: Settings, num_rows: int, num_train: int) -> None:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lthjax.pruning import masks as masking
 from lthjax.pruning.masks import Masks
 from lthjax.pruning.schedule import rungs
 from lthjax.search.found import Found, nothing, number_of, prune_to, targets, tickets
@@ -37,8 +36,8 @@ def short(problem: Problem) -> Generator[Iterable[Item], list[Any], None]:
     """
     yield [dense(problem)]
     settings, first = problem.settings, first_state(problem)
-    all_entries = masking.all_kept(first.params)
-    ways = rungs(targets(problem), masking.num_entries(all_entries), settings.prune_rate)
+    all_entries = problem.all_kept(first.params)
+    ways = rungs(targets(problem), problem.num_entries, settings.prune_rate)
     ends = dict(zip(itertools.accumulate(map(len, ways)), range(len(ways)), strict=True))  # rung -> level, from 0
     kept = list(itertools.chain(*ways))
     (carry,) = yield [Progress(_Carry(number_of(0), all_entries, np.zeros(()), nothing(problem, first)), grows=True)]

@@ -32,7 +32,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lthjax.pruning import masks as masking
 from lthjax.pruning import rules
 from lthjax.pruning.masks import Masks
 from lthjax.pruning.schedule import rate_of
@@ -87,15 +86,15 @@ Search = Callable[[Problem], Generator[Iterable[Item], list[Any], None]]
 def first_state(problem: Problem) -> TrainState:
     """The first values of the run's seed, or the table that it was given; nothing pruned."""
     drawn = problem.table is None
-    params = problem.program.init(problem.key(Purpose.FIRST_VALUES)) if drawn else problem.table
-    return problem.program.start(params, masking.all_kept(params))
+    params = problem.program.init(problem.key(Purpose.FIRST_VALUES)) if drawn else problem.placed(problem.table)
+    return problem.program.start(params, problem.all_kept(params))
 
 
 def dense(problem: Problem) -> Request:
     """The dense model, from the first values."""
     start = first_state(problem)
     plan = dataclasses.replace(problem.plan, keep_epoch=problem.settings.rewind_epoch)
-    return Request(0, masking.all_kept(start.params), start, plan=plan)
+    return Request(0, problem.all_kept(start.params), start, plan=plan)
 
 
 def pruned(problem: Problem, ticket: Ticket, level: int) -> Request:
@@ -121,10 +120,24 @@ def prune(problem: Problem, ticket: Ticket, level: int) -> Masks:
       ticket: what is pruned.
       level: from 1.
     """
-    settings, trained = problem.settings, _final(problem, ticket).params
-    scores = scores_of(problem, trained, ticket.start, problem.key(Purpose.RANDOM_PRUNING, level))
-    rate = rate_of(settings, level, ticket.level, masking.num_entries(ticket.masks))
-    return rules.prune(scores, ticket.masks, rate, settings.prune_scope, settings.min_per_row, settings.prune_count)
+    trained, start = _final(problem, ticket).params, problem.placed(ticket.start)
+    scores = scores_of(problem, trained, start, problem.key(Purpose.RANDOM_PRUNING, level))
+    rate = rate_of(problem.settings, level, ticket.level, problem.num_entries)
+    return pruned_by(problem, scores, problem.placed(ticket.masks), rate)
+
+
+def pruned_by(problem: Problem, scores: Any, masks: Masks, rate: float) -> Masks:
+    """`rules.prune` as the settings have it, where the run computes.
+
+    Args:
+      problem: with scope and count.
+      scores: like the parameters.
+      masks: what is kept so far.
+      rate: share to prune of it.
+    """
+    settings = problem.settings
+    how = settings.prune_scope, settings.min_per_row, settings.prune_count
+    return rules.prune(scores, masks, rate, *how, layout=problem.layout)
 
 
 def scores_of(problem: Problem, trained: Any, start: Any, key: jax.Array) -> Any:
@@ -152,8 +165,8 @@ def rewind(problem: Problem, ticket: Ticket, masks: Masks, level: int) -> TrainS
     """
     if problem.settings.rewind_epoch is not None:
         # Its step stands at epoch K: epochs are counted from there.
-        return problem.program.mask_state(ticket.origin, masks)
-    return restart(problem, masks, level, ticket.start, lambda: _final(problem, ticket))
+        return problem.program.mask_state(problem.placed(ticket.origin), masks)
+    return restart(problem, masks, level, problem.placed(ticket.start), lambda: _final(problem, ticket))
 
 
 def restart(problem: Problem, masks: Masks, level: int, first: Any, trained: Callable[[], TrainState]) -> TrainState:
@@ -179,4 +192,6 @@ def restart(problem: Problem, masks: Masks, level: int, first: Any, trained: Cal
 
 def _final(problem: Problem, ticket: Ticket) -> TrainState:
     """The state of a ticket that is pruned."""
-    return ticket.final or problem.program.start(ticket.trained, ticket.masks)
+    if ticket.final:
+        return problem.placed(ticket.final)
+    return problem.program.start(*problem.placed((ticket.trained, ticket.masks)))

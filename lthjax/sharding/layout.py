@@ -85,9 +85,23 @@ class Layout:
         """
         return _by_kind(
             lambda side: lambda leaf: self._place_table(np.asarray(leaf), getattr(self.rows, side)),
-            lambda leaf: None if leaf is None else replicate(leaf, self.mesh),
+            lambda leaf: replicate(leaf, self.mesh),
             tree,
         )
+
+    def place_like(self, tree: Any, like: Any) -> Any:
+        """The same, but for leaves that are NumPy arrays in `like`: these stay on the host."""
+        stays = jax.tree.map(lambda leaf: isinstance(leaf, np.ndarray), like)
+        return jax.tree.map(lambda leaf, placed, stay: leaf if stay else placed, tree, self.place(tree), stays)
+
+    def plain(self, tree: Any) -> Any:
+        """Shapes and dtypes of what `gather` makes of a pytree; other leaves than tables are gathered."""
+
+        def of_side(side: str) -> Callable[[jax.Array], jax.ShapeDtypeStruct]:
+            num_rows = getattr(self.rows, side)
+            return lambda leaf: jax.ShapeDtypeStruct((num_rows, *leaf.shape[1:]), leaf.dtype)
+
+        return _by_kind(of_side, on_host, tree)
 
     def gather(self, tree: Any) -> Any:
         """The inverse of `place`, as NumPy arrays; every process of several must call it, and gets the whole."""

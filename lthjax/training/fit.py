@@ -19,10 +19,12 @@ from flax import struct
 
 from lthjax import metric_names
 from lthjax.errors import TrainingError
-from lthjax.evaluation.ranking import RankingMetrics, RankingTask, evaluate
+from lthjax.evaluation.ranking import RankingMetrics, RankingTask
+from lthjax.evaluation.sharded import evaluate
 from lthjax.graph.graph import Graph
 from lthjax.pruning import masks as masking
 from lthjax.runtime import interrupts
+from lthjax.sharding.layout import Layout
 from lthjax.training.step import LossMeter, Program, TrainState
 
 _SECONDS_PER_DISPATCH = 0.5  # between two dispatches the host can stop, save, and move the progress bar
@@ -82,7 +84,7 @@ def begin(state: TrainState, epoch: int, sum_gradients: bool = False) -> FitStat
     """
     return FitState(
         train=_copy(state),
-        meter=LossMeter.zero(state.params if sum_gradients else None),
+        meter=LossMeter.zero(state, sum_gradients),
         best=_copy(state),
         kept=None,
         best_value=np.asarray(-np.inf),
@@ -99,6 +101,7 @@ class Trainer(NamedTuple):
     graph: Graph
     selection: RankingTask  # the part whose `plan.main_metric` chooses the best epoch
     plan: Plan
+    layout: Layout | None = None  # of tables on several devices
 
 
 class Member(NamedTuple):
@@ -227,30 +230,30 @@ def _is_to_evaluate(epoch: int, state: FitState, plan: Plan) -> bool:
 
 def _settle(trainer: Trainer, state: FitState, stop_if_asked: Callable[[], None]) -> tuple[FitState, Evaluation | None]:
     """Keep the state, or evaluate it (or, in a plan without evaluations, end it): whichever is due first."""
-    program, graph, selection, plan = trainer
+    program, graph, selection, plan, layout = trainer
     epoch = int(state.train.step) // program.steps_per_epoch
     if _is_to_keep(epoch, state, plan):
         return state.replace(kept=_copy(state.train)), None
     if plan.eval_every is None:
         return state.replace(evaluated_epoch=np.asarray(epoch)), None
     final = jax.block_until_ready(program.embed(state.train.params, graph))
-    measured = evaluate(final, selection, plan.ks, between_dispatches=stop_if_asked, metrics=plan.metrics)
+    measured = evaluate(final, selection, plan.ks, stop_if_asked, plan.metrics, layout)
     return _record(state, measured, epoch, plan)
 
 
 def _run(work: _Work, numbers: list[int]) -> None:
     """A dispatch of steps, up to the next thing that is due or the next member that waits."""
-    (program, graph, _, plan), members, states, pace = work
+    (program, graph, _, plan, _), members, states, pace = work
     num_steps = min(pace.num_steps, _steps_to_next_stop(states, numbers[0], program.steps_per_epoch, plan))
     chosen = [(states[i].train, states[i].meter, members[i].masks, members[i].key) for i in numbers]
     began = time.monotonic()
     if len(chosen) == 1:
         train, meter, mask, key = chosen[0]
-        after = [program.run_steps(train, meter, mask, graph, key, jnp.int32(num_steps))]
+        after = [program.run_steps(train, meter, mask, graph, key, np.int32(num_steps))]
     else:
         chosen += chosen[:1] * (_width(len(chosen), len(states)) - len(chosen))
         train, meter, mask, key = _stack(chosen)
-        after = _unstack(program.run_together(train, meter, mask, graph, key, jnp.int32(num_steps)), len(numbers))
+        after = _unstack(program.run_together(train, meter, mask, graph, key, np.int32(num_steps)), len(numbers))
     jax.block_until_ready(after)
     pace.learn(num_steps, time.monotonic() - began)
     for number, (train, meter) in zip(numbers, after, strict=True):
@@ -332,7 +335,7 @@ def _record(state: FitState, measured: RankingMetrics, epoch: int, plan: Plan) -
     value = means[plan.main_metric]
     is_best = bool(value > state.best_value)
     evaluation = Evaluation(epoch=epoch, loss=state.meter.mean(), means=means, is_best=is_best, seconds=0.0)
-    state = state.replace(meter=LossMeter.zero(), evaluated_epoch=np.asarray(epoch))
+    state = state.replace(meter=LossMeter.zero(state.train), evaluated_epoch=np.asarray(epoch))
     if is_best:
         best = {"best": _copy(state.train), "best_value": np.asarray(value), "best_means": means}
         state = state.replace(**best, best_epoch=np.asarray(epoch))

@@ -15,7 +15,8 @@ from flax import struct
 from lthjax.embeddings import Embeddings
 from lthjax.graph.graph import Graph
 from lthjax.model.backbones import Backbone
-from lthjax.model.losses import Loss
+from lthjax.model.lookups import loss_of_rows
+from lthjax.model.losses import Loss, is_named
 from lthjax.model.tables import Table
 from lthjax.pruning import masks as masking
 from lthjax.sharding.layout import Layout
@@ -42,10 +43,16 @@ class LossMeter:
     gradients: Any = None  # sums of all entries' gradients, pruned ones too, for searches that grow; None sums none
 
     @classmethod
-    def zero(cls, of_gradients: Any = None) -> "LossMeter":
-        """An empty meter; with parameters it sums gradients of their shapes too."""
-        sums = jax.tree.map(jnp.zeros_like, of_gradients)
-        return cls(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32), jnp.full((), -1, jnp.int32), sums)
+    def zero(cls, state: TrainState | None = None, sum_gradients: bool = False) -> "LossMeter":
+        """An empty meter.
+
+        Args:
+          state: that the steps begin with, on whose devices it then is.
+          sum_gradients: sum the gradients of all its entries too.
+        """
+        sums = jax.tree.map(jnp.zeros_like, state.params) if sum_gradients else None
+        step = jnp.zeros((), jnp.int32) if state is None else state.step
+        return cls(jnp.zeros_like(step, jnp.float32), jnp.zeros_like(step), jnp.full_like(step, -1), sums)
 
     def mean(self) -> float:
         """Mean loss a step; 0 before the first."""
@@ -92,8 +99,8 @@ def make_program(
 ) -> Program:
     """Build the program of a model.
 
-    On several devices the step is the same code: XLA looks rows of the batch up where they lie and adds them over the
-    devices, and all else is done row by row. Only tables that have no data to follow (fresh moments) must be told.
+    On several devices the step is the same code: rows of the batch are looked up where they lie (`model.lookups`; for a
+    loss that was given in code, which may read others, XLA does it), and all else is done row by row.
 
     Args:
       parts: what it is made of.
@@ -105,8 +112,12 @@ def make_program(
     masked_optimizer = optim.masked(optimizer)
     constrain = (lambda tree: tree) if layout is None else layout.constrain
 
+    reads_rows_only = layout is not None and is_named(loss)
+
     def loss_of(params, graph, batch):
         layer0 = table.lookup(params)
+        if reads_rows_only:
+            return loss_of_rows(loss, backbone, layer0, graph, batch)
         return loss(backbone(layer0, graph), layer0, batch)
 
     def one_step(state, meter, masks, graph, key):
