@@ -16,7 +16,7 @@ import tyro
 from experiments import flags
 from lthjax import presets
 from lthjax.errors import LthjaxError, SettingsError, nearest
-from lthjax.runtime import compilation, environment, interrupts, streams
+from lthjax.runtime import compilation, environment, interrupts, processes, streams
 from lthjax.settings import Settings, flag
 
 Config = TypeVar("Config")
@@ -63,6 +63,8 @@ def run(main: Callable[[Config], Any], config_type: type[Config], description: s
 
 def _fail(text: str) -> NoReturn:
     streams.tell(f"error: {' '.join(text.split())}")
+    if processes.is_several():
+        processes.end(2)
     sys.exit(2)
 
 

@@ -36,12 +36,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lthjax
 from experiments import cli
+from experiments.devices import DeviceSettings, mesh_of
 from lthjax import plots, presets
 from lthjax.data import catalog
 from lthjax.errors import SettingsError
 from lthjax.evaluation.verdict import WINNING
 from lthjax.pruning.schedule import roundings
-from lthjax.runtime import files
+from lthjax.runtime import files, processes
 from lthjax.settings import MOST_SEEDS, Settings, values
 from lthjax.tickets import report
 
@@ -67,7 +68,7 @@ MOST_USED = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(Settings):
+class Config(DeviceSettings, Settings):
     """Settings of the run, how often it is repeated, and where it is kept."""
 
     seeds: int = 1
@@ -88,7 +89,10 @@ class Config(Settings):
     """Say what was read, and what memory, disk and time a run needs, from a few timed steps; then end."""
 
     def __post_init__(self):
-        super().__post_init__()
+        Settings.__post_init__(self)
+        DeviceSettings.__post_init__(self)
+        if self.dry_run and (self.devices or self.coordinator):
+            raise SettingsError("--dry-run: wanted one device, whose time and memory it measures; got --devices.")
         if not 1 <= self.seeds <= MOST_SEEDS:
             wanted = "at least 1" if self.seeds < 1 else f"at most {MOST_SEEDS:,}"
             raise SettingsError(f"--seeds: wanted {wanted}; got {self.seeds}.")
@@ -96,6 +100,7 @@ class Config(Settings):
 
 def main(config: Config) -> list[dict[str, Any]]:
     """Find tickets with each seed, print table and sentence, leave the picture; returns the rows of the table."""
+    mesh = mesh_of(config)
     from lthjax.search.problem import sample_note  # here: with it comes JAX, and --help does without
     from lthjax.tickets import seeds
 
@@ -115,11 +120,13 @@ def main(config: Config) -> list[dict[str, Any]]:
         return []
     if config.seeds == 1:
         told = _on_event(config, out)
-        tickets = lthjax.find_tickets(split, settings=settings, out=out, dense=dense, on_event=told)
+        tickets = lthjax.find_tickets(split, settings=settings, out=out, dense=dense, on_event=told, mesh=mesh)
         runs = results_by_seed(tickets)
         rows = [result.row() for result in runs[0]]
     else:
-        runs, rows = _several_seeds(config, settings, split, out, dense)
+        runs, rows = _several_seeds(config, settings, split, out, {"dense": dense, "mesh": mesh})
+    if not processes.is_first():
+        return rows
     print(report.table(rows).to_string(index=False))
     print("\n".join([*report.remarks(rows), report.sentence(rows, len(runs[0][0].per_user[settings.main_metric]))]))
     if settings.num_levels:
@@ -235,6 +242,8 @@ def _on_event(config: Config, out: Path) -> "OnEvent | None":
     """What is told of the run: lines where no terminal shows bars, and the tracker that was asked for."""
     from lthjax import trackers
 
+    if not processes.is_first():
+        return None
     told = []
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
         told.append(trackers.lines(functools.partial(print, flush=True)))
@@ -246,19 +255,18 @@ def _on_event(config: Config, out: Path) -> "OnEvent | None":
 
 
 def _several_seeds(
-    config: Config, settings: Settings, split: "Split", out: Path, dense: "list[Ticket]"
+    config: Config, settings: Settings, split: "Split", out: Path, shared: dict[str, Any]
 ) -> "tuple[list[list[Result]], list[dict[str, Any]]]":
     """The results of each seed's run, and rows of means over them, which are left in the folder that holds the runs."""
     from lthjax.tickets import seeds
     from lthjax.tickets.folder import open_folder
 
-    with open_folder(out, _of_several(settings, split)):
+    with open_folder(out, _of_several(settings, split)) as folder:
         _check_seeds(out, config)
-        repeated = {"seeds": config.seeds, "together": config.together, "dense": dense}
-        repeated["on_event"] = _on_event(config, out)
+        repeated = shared | {"seeds": config.seeds, "together": config.together, "on_event": _on_event(config, out)}
         runs = results_by_seed(lthjax.find_tickets(split, settings=settings, out=out, **repeated))
         rows = seeds.combine(runs)
-        files.write_table(out / "results.csv", rows)
+        folder.write_results(rows)
     return runs, rows
 
 

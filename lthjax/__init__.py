@@ -22,6 +22,7 @@ _HOMES = {
     "differences": "exploration.compare",
     "fold_in": "serving.fold_in",
     "load_split": "data.resolve",
+    "mesh": "sharding.devices",
     "datasets": "data.listing",
     "keep_programs": "runtime.compilation",
     "export": "serving.export",

@@ -4,7 +4,7 @@ No device scores all items, or holds another's rows. Lists of seen and held-out 
 those of a block. Metrics are the same as on one device: items that score alike count by expectation, and in lists the
 lower number or, where these are wanted, the more popular item comes first.
 
-Letters: M users, N items, F dimensions, D devices, B users per block, K items per list, S and H seen and held-out items.
+Letters: M users, N items, F dimensions, D devices, B users per block, K items per list, S and H seen and held-out ones.
 """
 
 import functools
@@ -99,12 +99,11 @@ def _rank_block(final: Embeddings, block: _Block, order: jax.Array | None, layou
         shard, mesh=layout.mesh, in_specs=(AXES["table"], AXES["table"], replicated, replicated), out_specs=replicated,
         check_vma=False,
     )(final.item, order, rows, block)  # fmt: skip
-    return jax.tree.map(lambda values: values[None], ranking.measure_lists(lists, asked))
+    measured = jax.tree.map(lambda values: values[None], ranking.measure_lists(lists, asked))
+    return jax.lax.with_sharding_constraint(measured, layout.sharding("batch"))  # any process can read it
 
 
-def _lists(
-    items: jax.Array, order: jax.Array | None, rows: jax.Array, block: _Block, layout: Layout, k: int
-) -> Lists:
+def _lists(items: jax.Array, order: jax.Array | None, rows: jax.Array, block: _Block, layout: Layout, k: int) -> Lists:
     """The best items of a block of users, as one device knows them with the help of the others.
 
     Args:
@@ -139,7 +138,7 @@ def _lists(
 
 
 def _own_best(scores: jax.Array, order: jax.Array, k: int, is_ordered: bool) -> tuple[jax.Array, jax.Array]:
-    """([B, k], [B, k]) scores and own rows of a device's best; of equal scores the lower in order, where that counts."""
+    """([B, k], [B, k]) scores and rows of a device's best; of equal scores the lower in order, where that counts."""
     by_order = jnp.argsort(order) if is_ordered else None
     scores = scores if by_order is None else scores[:, by_order]
     filled = jnp.pad(scores, ((0, 0), (0, -scores.shape[1] % ranking.GROUP)), constant_values=-jnp.inf)

@@ -10,6 +10,7 @@ the rows of the other side stand. So every sum has the order that it has on one 
 Letters: M users, N items, E training interactions, F dimensions, D devices, B batch.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -166,7 +167,7 @@ def _cuts(starts: np.ndarray, num_devices: int) -> list[tuple[int, int]]:
     wanted = starts[-1] * np.arange(1, num_devices) / num_devices
     ends = np.searchsorted(starts, wanted).clip(0, len(starts) - 1)
     edges = [0, *ends.tolist(), len(starts) - 1]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def _part(graph: Graph, users: np.ndarray, ids: np.ndarray, first: int, last: int) -> _Part:
@@ -272,6 +273,4 @@ def _multiply(rows: _Rows, other: jax.Array) -> jax.Array:
 
 def _where(is_own: jax.Array, tree: Any) -> Any:
     """A pytree of [B, ...] arrays with 0 where a batch's row is another device's."""
-    return jax.tree.map(
-        lambda x: jnp.where(is_own.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.zeros_like(x)), tree
-    )
+    return jax.tree.map(lambda x: jnp.where(is_own.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.zeros_like(x)), tree)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from lthjax.embeddings import Embeddings
 from lthjax.sharding import draws
@@ -59,9 +58,7 @@ def _each(values: Callable[..., jax.Array]) -> Draw:
 
     def draw(key: jax.Array, num_users: int, num_items: int, dim: int, rows: Embeddings | None = None) -> Embeddings:
         rows, keys = rows or Embeddings(None, None), jax.random.split(key)
-        return Embeddings(
-            values(keys[0], (num_users, dim), rows.user), values(keys[1], (num_items, dim), rows.item)
-        )
+        return Embeddings(values(keys[0], (num_users, dim), rows.user), values(keys[1], (num_items, dim), rows.item))
 
     return draw
 

@@ -81,7 +81,7 @@ def _last(bits: int, num_rows: int, dim: int, left: int, count: Callable[[_Bound
 
 
 def _largest(num_bits: int, holds: Callable[[int], bool]) -> int:
-    """The largest number of so many bits that something holds for; it holds for 0, and for all below one it holds for."""
+    """The largest number of so many bits that something holds for, as it does for 0 and for all below."""
     number = 0
     for bit in reversed(range(num_bits)):
         if holds(number | 1 << bit):

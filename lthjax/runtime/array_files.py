@@ -1,8 +1,8 @@
 r"""All of Orbax: named NumPy arrays in a folder. Arrays are saved as NumPy, so that those of a GPU load on a CPU.
 
-Orbax has three habits that callers are spared: it reads `[`, `]`, `*`, `?` and `\` of a path as patterns, and then
-loses arrays silently; its threads print what they raise, many times over; and it refuses empty arrays, which callers
-must keep otherwise.
+Orbax has four habits that callers are spared: it reads `[`, `]`, `*`, `?` and `\` of a path as patterns, and then
+loses arrays silently; its threads print what they raise, many times over; it waits for all processes of a run, where
+one reads; and it refuses empty arrays, which callers must keep otherwise.
 """
 
 import contextlib
@@ -16,11 +16,13 @@ from types import ModuleType
 
 import numpy as np
 
-from lthjax.runtime import streams
+from lthjax.runtime import processes, streams
 
 
 def write(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays into a folder that is made for them; raises whatever the storage layer raises.
+
+    Of several processes all must call it, with the same arrays; the first writes them.
 
     Args:
       folder: its parent exists.
@@ -32,7 +34,7 @@ def write(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def read(folder: Path) -> dict[str, np.ndarray]:
     """The arrays that were written into a folder; raises whatever the storage layer raises on damaged files."""
-    with _plain(folder.parent) as parent, _quiet():
+    with _plain(folder.parent) as parent, _quiet(), _alone():
         return {name: np.asarray(array) for name, array in _orbax().load(parent / folder.name).items()}
 
 
@@ -43,6 +45,8 @@ def _plain(folder: Path) -> Iterator[Path]:
     if re.fullmatch(r"[\w/.+@=, -]*", str(folder), re.ASCII):
         yield folder
         return
+    if processes.is_several():
+        raise OSError(f"several processes want a path of letters, digits and . + @ = , - alone; got {folder}")
     home = tempfile.gettempdir()
     with tempfile.TemporaryDirectory(dir=home if re.fullmatch(r"[\w/.-]*", home, re.ASCII) else "/tmp") as temporary:
         link = Path(temporary, "folder")
@@ -59,6 +63,20 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(_nothing)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Of several processes this one reads by itself: Orbax would wait for the others."""
+    if not processes.is_several():
+        yield
+        return
+    number, orbax = processes.number(), _orbax()
+    options = orbax.options.MultiprocessingOptions(
+        primary_host=number, active_processes={number}, barrier_sync_key_prefix=f"process_{number}"
+    )
+    with orbax.Context(multiprocessing_options=options):
+        yield
 
 
 @functools.cache

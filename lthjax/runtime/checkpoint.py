@@ -17,13 +17,13 @@ import jax
 import numpy as np
 
 from lthjax.errors import CheckpointError
-from lthjax.runtime import array_files, files, forks
+from lthjax.runtime import array_files, files, forks, processes
 
 FORMAT_VERSION = 1
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-    """Write a checkpoint.
+    """Write a checkpoint; of several processes all must call it, with the same arrays, and the first writes.
 
     Args:
       path: the folder to make; must not exist.
@@ -37,11 +37,13 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     facts = json.loads(json.dumps(dict(facts)))  # as they will be read
     check_free(path)
-    files.remove(partial)  # of a killed process
-    try:
+
+    def begin() -> None:
+        files.remove(partial)  # of a killed process
         partial.mkdir(parents=True)
         _check_space(partial, sum(array.nbytes for array in arrays.values()))
-        array_files.write(partial / "arrays", {name: array for name, array in arrays.items() if array.size})
+
+    def finish() -> None:
         record = {
             "format": FORMAT_VERSION,
             "digest": _digest(arrays, facts),
@@ -51,10 +53,16 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
         files.write_text(partial / "facts.json", json.dumps(record, indent=1))
         load(partial)  # what cannot be read again does not count
         os.rename(partial, path)
+
+    try:
+        processes.by_first(begin)
+        array_files.write(partial / "arrays", {name: array for name, array in arrays.items() if array.size})
+        processes.by_first(finish)
     except Exception as error:  # Orbax raises whatever its storage layer raised
         raise CheckpointError(f"cannot write {path}: {files.one_line(error)}.") from error
     finally:
-        files.remove(partial)
+        if processes.is_first():
+            files.remove(partial)
 
 
 def check_free(path: Path) -> None:

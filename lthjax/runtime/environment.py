@@ -56,6 +56,8 @@ def failure_of_jax(error: Exception) -> str | None:
     No device of the wanted kind, no memory left on it, a setting that JAX does not know, types that may not mix.
     """
     kind = type(error)
+    if "Gloo" in str(error) or "Connection closed by peer" in str(error):
+        return "another process of the run has ended; the same command, in all processes, goes on from what was saved."
     if kind.__module__.startswith("jax") and kind.__name__ in ("JaxRuntimeError", "TypePromotionError"):
         return f"JAX: {error}"
     modules = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)]

@@ -11,6 +11,16 @@ from lthjax.runtime import streams
 
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # batch systems, terminals
 _noted: list[int] = []  # signals that came and have ended nothing yet
+_agreed: list[Callable[[bool], bool]] = []  # of several processes: whether any of them was asked to end
+
+
+def agree_by(any_of: Callable[[bool], bool]) -> None:
+    """Have several processes end together: each asks, where an interrupt may be raised, whether one came to any.
+
+    Args:
+      any_of: whether a flag is set in any process; all call it at the same places.
+    """
+    _agreed[:] = [any_of]
 
 
 @contextlib.contextmanager
@@ -73,14 +83,14 @@ def exit_code(interrupt: KeyboardInterrupt) -> int:
 
 
 def _note(number: int, frame: Any) -> None:
-    if number == signal.SIGINT:
+    if number == signal.SIGINT and not _agreed:  # alone, one of several processes could save nothing
         _raise_if_noted()
     _noted.append(number)
 
 
 def _raise_if_noted() -> None:
-    if _noted:
-        number = _noted[0]
+    if _agreed[0](bool(_noted)) if _agreed else _noted:
+        number = _noted[0] if _noted else signal.SIGINT
         _noted.clear()
         raise KeyboardInterrupt(signal.Signals(number))
 

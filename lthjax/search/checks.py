@@ -3,6 +3,7 @@
 from collections.abc import Set
 from typing import Any
 
+import jax
 import numpy as np
 
 from lthjax.embeddings import Embeddings
@@ -48,7 +49,7 @@ def _check_masks(item: Request | Stretch, params: Any, what: str) -> None:
     came = [np.shape(leaf) for leaf in masks] if isinstance(masks, Embeddings) else type(masks).__name__
     if wanted != came:
         raise SettingsError(f"search: wanted masks of shapes {wanted} {what}; got {came}.")
-    kinds = {str(np.asarray(leaf).dtype) for leaf in masks}
+    kinds = {str(leaf.dtype if isinstance(leaf, jax.Array) else np.asarray(leaf).dtype) for leaf in masks}
     if kinds != {"bool"}:
         raise SettingsError(f"search: wanted masks of bool {what}; got {', '.join(sorted(kinds))}.")
     if not isinstance(item.start, TrainState):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from lthjax.errors import SettingsError
 from lthjax.evaluation import verdict
 from lthjax.events import OnEvent
-from lthjax.runtime import interrupts
+from lthjax.runtime import interrupts, processes
 from lthjax.search import checks
 from lthjax.search.problem import Problem, measure
 from lthjax.search.steps import Item, Progress, Request, Search, Stretch, Stretched, first_state
@@ -254,7 +254,7 @@ def _settle_progress(run: _Run, item: Progress, options: Options) -> Any:
         run.num_progress, item = saved[0], Progress(saved[1])
         run.saved_progress = run.num_progress, time.monotonic()
     run.progress, run.num_progress = item, run.num_progress + (not is_first)
-    if time.monotonic() - run.saved_progress[1] >= options.save_seconds:
+    if processes.of_first(time.monotonic() - run.saved_progress[1] >= options.save_seconds):
         _save_progress(run)
     return item.carry
 

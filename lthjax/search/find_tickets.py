@@ -1,5 +1,6 @@
 """The whole of it: from data and settings to tickets, one after the other."""
 
+import dataclasses
 import operator
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from lthjax.events import OnEvent
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
 from lthjax.pruning.rules import Score
+from lthjax.runtime import processes
+from lthjax.runtime.environment import environment
 from lthjax.search import from_dense
 from lthjax.search.dynamic import dynamic
 from lthjax.search.early import early
@@ -111,6 +114,8 @@ def find_tickets(
         settings = tables[0].settings
     of_model = presets.for_model("none", changes.get("model", "mf"))
     settings, split = resolve.settle(data, settings or presets.find(of_model), changes)
+    if processes.is_several():
+        _check_alike(settings, split, given, mesh, seeds)
     problem = prepare(split, settings, given, mesh)
     if tables:
         from_dense.check_search(problem)
@@ -132,6 +137,22 @@ def find_tickets(
         return execute(search, problems, paths, given_dense, options)
     options = options._replace(time_left=TimeLeft((settings.num_levels + 1) * len(problems)))
     return _in_turn(search, problems, paths, given_dense, options)
+
+
+def _check_alike(settings: Settings, split: Split, given: Given, mesh: jax.sharding.Mesh | None, seeds: Any) -> None:
+    """Raise SettingsError where processes would not do the same, or would not do it together."""
+    if mesh is None or {device.process_index for device in mesh.devices.flat} != {*range(processes.count())}:
+        raise SettingsError("mesh: wanted devices of all processes, as lthjax.mesh() has them; got others, or none.")
+    made_by = environment()
+    processes.check_alike(
+        {
+            "settings": dataclasses.asdict(settings),
+            "data": split.fingerprint,
+            "given": {**given.names(settings.negatives), "optimizer": given.optimizer_names(settings)[0]},
+            "seeds": repr(seeds),
+            **{name: made_by[name] for name in ("versions", "git_commit")},
+        }
+    )
 
 
 def _in_turn(search: Search, problems: list[Problem], paths: list[Path | None], *rest: Any) -> Iterator[Ticket]:

@@ -31,10 +31,10 @@ from lthjax.pruning.masks import Masks
 from lthjax.pruning.rules import BLIND, SCORES, Score
 from lthjax.pruning.schedule import num_kept_at
 from lthjax.runtime import forks
+from lthjax.settings import ModelSettings, Settings, StepSettings, values
 from lthjax.sharding import draws
 from lthjax.sharding import layout as layouts
 from lthjax.sharding.layout import Layout
-from lthjax.settings import ModelSettings, Settings, StepSettings, values
 from lthjax.tickets.result import Result
 from lthjax.tickets.ticket import Ticket
 from lthjax.training import fingerprint, labels

@@ -1,7 +1,7 @@
 """Uniform and normal numbers of some rows of a larger draw, bit-equal to those rows of `jax.random`'s.
 
-Each number of `jax.random` is a hash of the key and of its own place in the array (with `jax_threefry_partitionable`, the
-default). So a device can draw its rows of a table, in whatever order they stand there, and no other device's.
+Each number of `jax.random` is a hash of the key and of its own place in the array (with `jax_threefry_partitionable`,
+the default). So a device can draw its rows of a table, in whatever order they stand there, and no other device's.
 
 Letters: R rows of the whole draw, r rows that are wanted, F numbers a row.
 """

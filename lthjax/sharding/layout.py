@@ -2,7 +2,7 @@
 
 Rows are dealt into `STRIPES` stripes, as cards are: row r goes to stripe r modulo 256 in bit-reversed order, so that of
 neighbours in a file one goes to the first half of the devices and one to the second, and so on for 4, 8, ... devices.
-Shards thus have about the same number of interactions, whatever a file is sorted by, and where a row stands follows from
+Shards thus have about the same number of interactions, whatever a file is sorted by. Where a row stands follows from
 its number alone: nothing is stored, and tables lie alike on 1, 2, 4, ... 256 devices, but for where they are cut.
 
 Stripes are filled up to one height. The rows that fill them up hold zeros, and their masks are False: they are neither
@@ -69,9 +69,7 @@ class Layout:
 
     def shardings(self, tree: Any) -> Any:
         """Where each leaf of a pytree lies: what stands in an `Embeddings` is a table, all else is on every device."""
-        return _by_kind(
-            lambda side: lambda leaf: self.sharding("table"), lambda leaf: self.sharding("scalars"), tree
-        )
+        return _by_kind(lambda side: lambda leaf: self.sharding("table"), lambda leaf: self.sharding("scalars"), tree)
 
     def constrain(self, tree: Any) -> Any:
         """The same pytree; under `jit`, with what tells XLA where its leaves lie."""
@@ -105,9 +103,7 @@ class Layout:
 
     def gather(self, tree: Any) -> Any:
         """The inverse of `place`, as NumPy arrays; every process of several must call it, and gets the whole."""
-        return _by_kind(
-            lambda side: lambda leaf: self._gather_table(leaf, getattr(self.rows, side)), on_host, tree
-        )
+        return _by_kind(lambda side: lambda leaf: self._gather_table(leaf, getattr(self.rows, side)), on_host, tree)
 
     def ids(self) -> Embeddings:
         """Numbers of the rows that stand in the tables, [.] int32; M and N or more for those that fill up."""

@@ -29,7 +29,7 @@ from lthjax import presets
 from lthjax.data.split import Split
 from lthjax.errors import CheckpointError, SettingsError
 from lthjax.pruning import masks as masking
-from lthjax.runtime import checkpoint, files
+from lthjax.runtime import checkpoint, files, processes
 from lthjax.runtime.environment import environment
 from lthjax.settings import Settings, flag, from_record
 from lthjax.tickets import extension
@@ -41,13 +41,36 @@ from lthjax.training.fit import Evaluation, FitState, begin
 from lthjax.training.step import TrainState
 
 
+def _by_writer(method: Callable[..., None]) -> Callable[..., None]:
+    """A method that does nothing in processes that do not write."""
+
+    @functools.wraps(method)
+    def of_writer(self: "RunFolder", *arguments: Any) -> None:
+        if self.writes:
+            method(self, *arguments)
+
+    return of_writer
+
+
+def _in_turn(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that the process that writes goes through first: it may set aside what is damaged."""
+
+    @functools.wraps(method)
+    def in_turn(self: "RunFolder", *arguments: Any) -> Any:
+        return processes.first_then_others(lambda: method(self, *arguments))
+
+    return in_turn
+
+
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
     """An open, locked run folder."""
 
     path: Path
     config: dict[str, Any]  # of `describe`: what all that lies in here was made with
+    writes: bool = True  # of several processes one does, and the others read after it
 
+    @_in_turn
     def load_ticket(self, level: int, masks: masking.Masks, state: TrainState) -> Ticket | None:
         """The finished ticket of a level, or None; a damaged one, or one with other masks, is named and set aside.
 
@@ -86,6 +109,8 @@ class RunFolder:
     def save_ticket(self, ticket: Ticket) -> None:
         """Keep a finished ticket and remove the snapshots of its level."""
         checkpoint.save(ticket_place(self.path, ticket.level), *ticketing.to_checkpoint(ticket))
+        if not self.writes:
+            return
         self._drop_snapshots(ticket.level)
         lines, _ = _parse_log(self.path / "log.jsonl")
         if lines != sorted(lines, key=_place_in_log):  # a damaged level was made anew, later ones stood
@@ -95,11 +120,12 @@ class RunFolder:
         """Keep the state of the level in work; the snapshot before it goes when this one stands."""
         name = f"level_{level:02d}-epoch_{int(state.evaluated_epoch):07d}-step_{int(state.train.step):010d}"
         path, older = self.path / "snapshots" / name, self._snapshots(level)
-        if path in older:
+        if processes.of_first(path in older):
             return
         facts = {"level": level, "kept": state.kept is not None, "best_means": state.best_means}
         self._save_newest(path, older, state, facts)
 
+    @_in_turn
     def load_snapshot(self, level: int, template: FitState) -> FitState | None:
         """The newest whole snapshot of a level, or None.
 
@@ -135,6 +161,7 @@ class RunFolder:
         path = self.path / "snapshots" / f"search-{number:06d}"
         self._save_newest(path, self._progress(), carry, {"number": number})
 
+    @_in_turn
     def load_progress(self, template: Any, grows: bool = False) -> tuple[int, Any] | None:
         """The number and the carry that were kept last, or None; a damaged one is told and removed.
 
@@ -163,7 +190,7 @@ class RunFolder:
         """Keep a pytree of arrays in place of the older ones, which go when it stands, and what it was made with."""
         made_with = {name: self.config[name] for name in ("settings", "optimizer", "given", "data")}
         checkpoint.save(path, checkpoint.named_leaves(state), facts | {"made_with": made_with})
-        for snapshot in older:
+        for snapshot in older if self.writes else []:
             shutil.rmtree(snapshot, ignore_errors=True)
 
     def _progress(self) -> list[Path]:
@@ -174,6 +201,7 @@ class RunFolder:
         whole = {"loss", "is_best", "seconds"}
         return [line for line in _parse_log(self.path / "log.jsonl")[0] if whole <= line.keys()]
 
+    @_by_writer
     def trim_log(self, level: int, epoch: int) -> None:
         """Drop damaged lines of the log, and a level's from beyond the point where it goes on: they are written again.
 
@@ -186,6 +214,7 @@ class RunFolder:
         if lines or num_damaged:
             self._write_log(kept)
 
+    @_by_writer
     def log(self, level: int, evaluation: Evaluation, part: str) -> None:
         """Add the line of one evaluation.
 
@@ -208,6 +237,7 @@ class RunFolder:
         except OSError as error:
             raise CheckpointError(f"cannot write {self.path / 'log.jsonl'}: {error.strerror}.") from error
 
+    @_by_writer
     def write_results(self, rows: list[dict[str, Any]]) -> None:
         """Write results.csv anew."""
         files.write_table(self.path / "results.csv", rows)
@@ -223,6 +253,11 @@ class RunFolder:
           SettingsError: that state was not kept.
         """
         settings = self._settings
+        if processes.is_several():
+            raise SettingsError(
+                f"{path}: wanted one that ended as this run's do; got one that trains on with --epochs "
+                f"{settings.epochs} and --patience {settings.patience}, which a run of one process does."
+            )
         if settings.prune_from != "last" or ticket.final is None:
             raise SettingsError(
                 f"{path}: wanted one of this run, with --epochs {settings.epochs} and --patience {settings.patience}; "
@@ -278,21 +313,35 @@ def open_folder(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
       CheckpointError: it cannot be written, another process works in it, or its config.json is damaged.
     """
     with contextlib.ExitStack() as stack:
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(files.open_lock(path / ".lock"))
-        except OSError as error:
-            reason = str(error) if isinstance(error, CheckpointError) else f"cannot write in {path}: {error.strerror}."
-            raise CheckpointError(f"--out: {reason}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of by the system, whatever ends the process
-        except OSError as error:
-            raise CheckpointError(f"--out: {path} is in use by another process.") from error
-        for name in ("config.json", "results.csv", "log.jsonl"):
-            files.check_writable(path / name)
-        folder = RunFolder(path, json.loads(json.dumps(config)))  # as it is read: tuples are lists
-        _settle_config(folder, folder.config | environment())
-        yield folder
+        yield processes.first_then_others(lambda: _open(path, json.loads(json.dumps(config)), stack))
+
+
+def _open(path: Path, config: dict[str, Any], stack: contextlib.ExitStack) -> RunFolder:
+    """The folder; of several processes the first has made it and locked it before others look.
+
+    Args:
+      path: of the folder.
+      config: as it is read: tuples are lists.
+      stack: that lets go of the lock.
+    """
+    if not processes.is_first():
+        check_folder(path, config)
+        return RunFolder(path, config, writes=False)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = stack.enter_context(files.open_lock(path / ".lock"))
+    except OSError as error:
+        reason = str(error) if isinstance(error, CheckpointError) else f"cannot write in {path}: {error.strerror}."
+        raise CheckpointError(f"--out: {reason}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of by the system, whatever ends the process
+    except OSError as error:
+        raise CheckpointError(f"--out: {path} is in use by another process.") from error
+    for name in ("config.json", "results.csv", "log.jsonl"):
+        files.check_writable(path / name)
+    folder = RunFolder(path, config)
+    _settle_config(folder, folder.config | environment())
+    return folder
 
 
 def check_folder(path: Path, config: dict[str, Any]) -> None:

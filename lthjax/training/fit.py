@@ -23,7 +23,7 @@ from lthjax.evaluation.ranking import RankingMetrics, RankingTask
 from lthjax.evaluation.sharded import evaluate
 from lthjax.graph.graph import Graph
 from lthjax.pruning import masks as masking
-from lthjax.runtime import interrupts
+from lthjax.runtime import interrupts, processes
 from lthjax.sharding.layout import Layout
 from lthjax.training.step import LossMeter, Program, TrainState
 
@@ -163,7 +163,7 @@ def fit(trainer: Trainer, members: Sequence[Member], hooks: Hooks | None = None)
                         hooks.save(states)  # whoever is told may fail, and nothing be lost
                         raise
                 clock = now
-                if now - saved_at >= hooks.save_seconds:
+                if processes.of_first(now - saved_at >= hooks.save_seconds):
                     hooks.save(states)
                     saved_at = time.monotonic()
     except KeyboardInterrupt:
@@ -244,7 +244,9 @@ def _settle(trainer: Trainer, state: FitState, stop_if_asked: Callable[[], None]
 def _run(work: _Work, numbers: list[int]) -> None:
     """A dispatch of steps, up to the next thing that is due or the next member that waits."""
     (program, graph, _, plan, _), members, states, pace = work
-    num_steps = min(pace.num_steps, _steps_to_next_stop(states, numbers[0], program.steps_per_epoch, plan))
+    num_steps = min(
+        processes.of_first(pace.num_steps), _steps_to_next_stop(states, numbers[0], program.steps_per_epoch, plan)
+    )
     chosen = [(states[i].train, states[i].meter, members[i].masks, members[i].key) for i in numbers]
     began = time.monotonic()
     if len(chosen) == 1:

@@ -90,9 +90,7 @@ class _Drawn(NamedTuple):
     log_q: jax.Array | None  # of `Triples`
 
 
-def _of_users(
-    interactions: Any, place: jax.Array, key: jax.Array, num_negatives: int
-) -> tuple[jax.Array, _Drawn]:
+def _of_users(interactions: Any, place: jax.Array, key: jax.Array, num_negatives: int) -> tuple[jax.Array, _Drawn]:
     """[B] users by their place among those with positives; one uniform positive of each, and its negatives."""
     positive_key, negative_key = jax.random.split(key)
     users = interactions.active_users[place]
