@@ -1,8 +1,8 @@
 r"""All of Orbax: named NumPy arrays in a folder. Arrays are saved as NumPy, so that those of a GPU load on a CPU.
 
 Orbax has four habits that callers are spared: it reads `[`, `]`, `*`, `?` and `\` of a path as patterns, and then
-loses arrays silently; its threads print what they raise, many times over; it waits for all processes of a run, where
-one reads; and it refuses empty arrays, which callers must keep otherwise.
+loses arrays silently; its threads print what they raise, many times over; of several processes none may read or
+write by itself; and it refuses empty arrays, which callers must keep otherwise.
 """
 
 import contextlib
@@ -33,8 +33,11 @@ def write(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read(folder: Path) -> dict[str, np.ndarray]:
-    """The arrays that were written into a folder; raises whatever the storage layer raises on damaged files."""
-    with _plain(folder.parent) as parent, _quiet(), _alone():
+    """The arrays that were written into a folder; raises whatever the storage layer raises on damaged files.
+
+    Of several processes all must call it, and each reads them.
+    """
+    with _plain(folder.parent) as parent, _quiet():
         return {name: np.asarray(array) for name, array in _orbax().load(parent / folder.name).items()}
 
 
@@ -63,20 +66,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(_nothing)
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Of several processes this one reads by itself: Orbax would wait for the others."""
-    if not processes.is_several():
-        yield
-        return
-    number, orbax = processes.number(), _orbax()
-    options = orbax.options.MultiprocessingOptions(
-        primary_host=number, active_processes={number}, barrier_sync_key_prefix=f"process_{number}"
-    )
-    with orbax.Context(multiprocessing_options=options):
-        yield
 
 
 @functools.cache

@@ -43,7 +43,7 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
         partial.mkdir(parents=True)
         _check_space(partial, sum(array.nbytes for array in arrays.values()))
 
-    def finish() -> None:
+    def tell() -> None:
         record = {
             "format": FORMAT_VERSION,
             "digest": _digest(arrays, facts),
@@ -51,13 +51,13 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
             "facts": facts,
         }
         files.write_text(partial / "facts.json", json.dumps(record, indent=1))
-        load(partial)  # what cannot be read again does not count
-        os.rename(partial, path)
 
     try:
         processes.by_first(begin)
         array_files.write(partial / "arrays", {name: array for name, array in arrays.items() if array.size})
-        processes.by_first(finish)
+        processes.by_first(tell)
+        load(partial)  # what cannot be read again does not count
+        processes.by_first(lambda: os.rename(partial, path))
     except Exception as error:  # Orbax raises whatever its storage layer raised
         raise CheckpointError(f"cannot write {path}: {files.one_line(error)}.") from error
     finally:
@@ -75,7 +75,7 @@ def check_free(path: Path) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read a checkpoint: (arrays, facts).
+    """Read a checkpoint: (arrays, facts); of several processes all must call it.
 
     Raises:
       CheckpointError: there is none, it is of a newer format, or it was truncated or altered.

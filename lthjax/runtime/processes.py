@@ -112,18 +112,18 @@ def first_then_others(action: Callable[[], Result]) -> Result:
     """What an action gives in each process; in process 0 before all others, which then see what it left on disk."""
     if count() == 1:
         return action()
+    if not is_first():
+        any_of(False)
+        return action()
     try:
-        if not is_first():
-            any_of(False)
         return action()
     finally:
-        if is_first():
-            any_of(False)
-        any_of(False)  # the first does not change what others still read
+        any_of(False)
 
 
 def by_first(action: Callable[[], None]) -> None:
-    """Do something in process 0 alone, while the others wait."""
+    """Do something in process 0 alone, once all have come here, and while they wait."""
+    any_of(False)
     first_then_others(action if is_first() else lambda: None)
 
 

@@ -52,16 +52,6 @@ def _by_writer(method: Callable[..., None]) -> Callable[..., None]:
     return of_writer
 
 
-def _in_turn(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that the process that writes goes through first: it may set aside what is damaged."""
-
-    @functools.wraps(method)
-    def in_turn(self: "RunFolder", *arguments: Any) -> Any:
-        return processes.first_then_others(lambda: method(self, *arguments))
-
-    return in_turn
-
-
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
     """An open, locked run folder."""
@@ -70,7 +60,6 @@ class RunFolder:
     config: dict[str, Any]  # of `describe`: what all that lies in here was made with
     writes: bool = True  # of several processes one does, and the others read after it
 
-    @_in_turn
     def load_ticket(self, level: int, masks: masking.Masks, state: TrainState) -> Ticket | None:
         """The finished ticket of a level, or None; a damaged one, or one with other masks, is named and set aside.
 
@@ -95,7 +84,7 @@ class RunFolder:
                 raise CheckpointError(f"{path}: its masks are not those that the level before it leads to.")
         except CheckpointError as error:
             aside = _free_name(path, "damaged")
-            path.rename(aside)
+            processes.by_first(lambda: path.rename(aside))
             before = f"level {level - 1}" if level else "the start"
             warnings.warn(f"{error} Going on from {before}; kept as {aside.name}.", stacklevel=2)
             return None
@@ -125,7 +114,6 @@ class RunFolder:
         facts = {"level": level, "kept": state.kept is not None, "best_means": state.best_means}
         self._save_newest(path, older, state, facts)
 
-    @_in_turn
     def load_snapshot(self, level: int, template: FitState) -> FitState | None:
         """The newest whole snapshot of a level, or None.
 
@@ -161,7 +149,6 @@ class RunFolder:
         path = self.path / "snapshots" / f"search-{number:06d}"
         self._save_newest(path, self._progress(), carry, {"number": number})
 
-    @_in_turn
     def load_progress(self, template: Any, grows: bool = False) -> tuple[int, Any] | None:
         """The number and the carry that were kept last, or None; a damaged one is told and removed.
 
@@ -179,7 +166,7 @@ class RunFolder:
             self._check_own(path, 0, 0, facts["made_with"])
             if from_record(facts["made_with"]["settings"]).num_levels < self._settings.num_levels:
                 if not grows:
-                    shutil.rmtree(path, ignore_errors=True)
+                    processes.by_first(functools.partial(shutil.rmtree, path, ignore_errors=True))
                     return None
                 arrays = extension.filled(arrays, checkpoint.named_leaves(template))
             return facts["number"], checkpoint.restore_leaves(template, arrays)
@@ -289,6 +276,7 @@ class RunFolder:
     def _write_log(self, lines: list[dict[str, Any]]) -> None:
         files.write_text(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
+    @_by_writer
     def _drop_snapshots(self, level: int) -> None:
         folder = self.path / "snapshots"
         for path in [*self._snapshots(level), *folder.glob(f".level_{level:02d}-*.partial")]:
@@ -459,7 +447,7 @@ def _read_newest(paths: list[Path], read: Callable[[Path], Any], what_then: str)
         try:
             return _read(functools.partial(read, path), path)
         except CheckpointError as error:
-            shutil.rmtree(path, ignore_errors=True)
+            processes.by_first(functools.partial(shutil.rmtree, path, ignore_errors=True))
             warnings.warn(f"{error} {what_then}", stacklevel=3)
     return None
 
@@ -472,6 +460,10 @@ def _settle_config(folder: RunFolder, config: dict[str, Any]) -> None:
     """Write config.json, or compare the one that is there; where it was lost, compare the tickets first."""
     path = folder.path / "config.json"
     if not path.exists():
+        if processes.is_several() and ticket_levels(folder.path):
+            raise SettingsError(
+                f"{path}: wanted it, as there are tickets; it is lost: a run of one process makes it anew."
+            )
         for level in ticket_levels(folder.path):
             with contextlib.suppress(CheckpointError):  # a damaged one is set aside when it is its turn
                 ticket = ticketing.load_ticket(ticket_place(folder.path, level))
