@@ -1,8 +1,8 @@
 """A pruned table in compact form: its kept entries as a vector, and where they stand. Pure functions.
 
-Kept entries are numbered row by row. There are two ways to tell where they stand. `Bitmap` finds the entries of any row,
-so that a batch is read without the rest of the table; `Places` makes the whole table, which propagation needs, several
-times as fast.
+Kept entries are numbered row by row. There are two ways to tell where they stand. `Bitmap` finds the entries of any
+row, so that a batch is read without the rest of the table; `Places` makes the whole table, which propagation needs,
+several times as fast.
 
 Letters: R rows, F dimensions, S kept entries, S' vectors' length, B batch.
 """
@@ -25,13 +25,30 @@ class Bitmap:
     starts: jax.Array  # [R + 1] int32, number of the first kept entry of each row; the last is S
     dim: int = struct.field(pytree_node=False)  # F
 
+    @property
+    def num_kept(self) -> jax.Array:
+        """[] int32, S."""
+        return self.starts[-1]
+
 
 @struct.dataclass
 class Places:
     """Where the kept entries stand in the table read row by row."""
 
     places: jax.Array  # [S'] int32, rising, row x F + column; from R x F on where the vector is padded
+    num_kept: jax.Array  # [] int32, S
     shape: tuple[int, int] = struct.field(pytree_node=False)  # (R, F)
+
+
+@struct.dataclass
+class Rows:
+    """A table whose rows are read as those of an array [R, F]: what a loss sees that reads no others."""
+
+    values: jax.Array  # [S']
+    bitmap: Bitmap
+
+    def __getitem__(self, rows: jax.Array) -> jax.Array:
+        return rows_of(self.values, self.bitmap, rows)
 
 
 def compress(table: jax.Array, mask: jax.Array) -> jax.Array:
@@ -69,7 +86,28 @@ def places_of(mask: jax.Array) -> Places:
     """
     places = np.flatnonzero(np.asarray(mask))
     beyond = mask.size + np.arange(_length(len(places)) - len(places))
-    return Places(jnp.asarray(np.concatenate([places, beyond]).astype(np.int32)), mask.shape)
+    numbers = np.concatenate([places, beyond]).astype(np.int32)
+    return Places(jnp.asarray(numbers), jnp.int32(len(places)), mask.shape)
+
+
+def is_value(values: jax.Array, where: Bitmap | Places) -> jax.Array:
+    """[S'] bool, False where a vector is padded.
+
+    Args:
+      values: [S'].
+      where: they stand in the table.
+    """
+    return jnp.arange(len(values)) < where.num_kept
+
+
+def table_of(values: jax.Array, where: Bitmap | Places) -> Rows | jax.Array:
+    """The table, to be read by rows or whole, as where the entries stand allows.
+
+    Args:
+      values: [S'].
+      where: they stand in it.
+    """
+    return Rows(values, where) if isinstance(where, Bitmap) else expand(values, where)
 
 
 def rows_of(values: jax.Array, bitmap: Bitmap, rows: jax.Array) -> jax.Array:
@@ -78,7 +116,7 @@ def rows_of(values: jax.Array, bitmap: Bitmap, rows: jax.Array) -> jax.Array:
     Args:
       values: [S'].
       bitmap: of the table.
-      rows: [B] int32.
+      rows: [B] int32, or of another shape, which then is in place of [B] everywhere.
     """
     return values.at[numbers_of(bitmap, rows)].get(mode="fill", fill_value=0.0)
 
@@ -94,12 +132,12 @@ def numbers_of(bitmap: Bitmap, rows: jax.Array) -> jax.Array:
     """
     bits = bitmap.bits[rows]  # [B, ceil(F / 8)]
     counts = jax.lax.population_count(bits).astype(jnp.int32)
-    first = bitmap.starts[rows][:, None] + jnp.cumsum(counts, axis=1) - counts  # [B, ceil(F / 8)], of each byte
+    first = bitmap.starts[rows][..., None] + jnp.cumsum(counts, axis=-1) - counts  # [B, ceil(F / 8)], of each byte
     own = np.uint8(128) >> np.arange(8, dtype=np.uint8)  # [8]
     higher = np.uint8(255) << np.arange(8, 0, -1, dtype=np.uint8)  # [8], the bits before
     before = jax.lax.population_count(bits[..., None] & higher).astype(jnp.int32)  # [B, ceil(F / 8), 8]
     numbers = jnp.where(bits[..., None] & own != 0, first[..., None] + before, jnp.iinfo(jnp.int32).max)
-    return numbers.reshape(len(rows), -1)[:, : bitmap.dim]
+    return numbers.reshape(*rows.shape, -1)[..., : bitmap.dim]
 
 
 def expand(values: jax.Array, places: Places) -> jax.Array:
