@@ -22,7 +22,7 @@ from lthjax.training import optimizer as optim
 from lthjax.training.keys import Purpose
 from lthjax.training.step import LossMeter, TrainState
 
-_AGREE = 1e-6  # of values and moments: a GPU adds the gradients of a batch in any order
+_AGREE = 1e-6  # of values and moments: XLA may add the gradients of a batch in another order
 
 
 class Form(NamedTuple):
@@ -151,7 +151,10 @@ def steps_of(problem: Problem, form: Form) -> Callable[[int], TrainState]:
 
 
 def check_equal(problem: Problem, dense: Form, compacted: Form, num_steps: int = 10) -> float:
-    """Largest difference of a kept value or its moments between the two forms after some steps: 0 on a CPU.
+    """Largest difference of a kept value or its moments between the two forms after some steps.
+
+    It is 0 where gradients are added in one order. On a CPU that is where XLA makes one scatter of those onto a table,
+    which it does not onto a vector with fewer entries than are added.
 
     Args:
       problem: that both train on.

@@ -133,8 +133,8 @@ def numbers_of(bitmap: Bitmap, rows: jax.Array) -> jax.Array:
     bits = bitmap.bits[rows]  # [B, ceil(F / 8)]
     counts = jax.lax.population_count(bits).astype(jnp.int32)
     first = bitmap.starts[rows][..., None] + jnp.cumsum(counts, axis=-1) - counts  # [B, ceil(F / 8)], of each byte
-    own = np.uint8(128) >> np.arange(8, dtype=np.uint8)  # [8]
-    higher = np.uint8(255) << np.arange(8, 0, -1, dtype=np.uint8)  # [8], the bits before
+    bit = np.arange(8, dtype=np.uint8).reshape(*(1,) * rows.ndim, 1, 8)
+    own, higher = np.uint8(128) >> bit, ~(np.uint8(255) >> bit)  # the entry's bit, and those before it in its byte
     before = jax.lax.population_count(bits[..., None] & higher).astype(jnp.int32)  # [B, ceil(F / 8), 8]
     numbers = jnp.where(bits[..., None] & own != 0, first[..., None] + before, jnp.iinfo(jnp.int32).max)
     return numbers.reshape(*rows.shape, -1)[..., : bitmap.dim]
