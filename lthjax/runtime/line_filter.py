@@ -14,6 +14,8 @@ _NOISE = re.compile(
     rb"Additional GRPC error|:UNKNOWN:"
 )
 _FATAL = re.compile(rb"F\d{4} \d\d:\d\d:\d\d\S* +\d+ \S+\] (.*)")
+# From here on a process is doomed, and what it prints, of several lines each, is of that.
+_ENDS = re.compile(rb"[EF]\d{4} .*(coordination_service|client\.h)")
 _OTHERS_SAY = (b"note: ", b"stopped")  # what every process says, and one is enough
 
 
@@ -25,10 +27,13 @@ def filtered(lines, mode: str):
       mode: "output" and "nothing" for standard output; "errors" and "errors only" for standard error, the latter
         without notes.
     """
-    fatal, is_told = None, False
+    fatal, is_told, is_ending = None, False, False
     for line in lines:
         if match := _FATAL.match(line):
             fatal = fatal or match[1]
+        is_ending = is_ending or bool(_ENDS.match(line))
+        if is_ending and not line.startswith(b"error: "):
+            continue
         if mode == "nothing" or _NOISE.match(line) or (mode == "errors only" and _is_note(line)):
             continue
         is_told = is_told or line.startswith(b"error: ")
