@@ -118,7 +118,7 @@ def _lists(items: jax.Array, order: jax.Array | None, rows: jax.Array, block: _B
     first = jax.lax.axis_index(AXIS) * size
     ids = layouts.id_at(first + jnp.arange(size, dtype=jnp.int32), num_items)
     scores = jax.vmap(lambda row: jnp.dot(items, row, precision="highest"))(rows)  # as `ranking` does
-    scores = jnp.where(ids < num_items, scores, -jnp.inf)
+    scores = jnp.where((ids < num_items)[None, :], scores, -jnp.inf)
     scores = jax.vmap(lambda s, at: s.at[_within(at, first, size)].set(-jnp.inf, mode="drop"))(scores, block.seen)
     best, top = _own_best(scores, ids if order is None else order, min(k + 1, num_items, size), order is not None)
     best, top, items_of = (_gathered(x) for x in (best, top + first, ids[top] if order is None else order[top]))

@@ -12,7 +12,7 @@ Letters: M users, N items, E training interactions, F dimensions, D devices, B b
 
 import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from jax.experimental import sparse
 
 from lthjax.data.id_lists import IdLists
 from lthjax.embeddings import Embeddings
+from lthjax.errors import SettingsError
 from lthjax.graph.graph import Graph, Reader
 from lthjax.graph.popularity import Popularity
 from lthjax.sharding import layout as layouts
@@ -71,6 +72,18 @@ class ShardedGraph:
     layout: Layout = struct.field(pytree_node=False)
     num_interactions: int = struct.field(pytree_node=False)
     num_active: int = struct.field(pytree_node=False)
+
+    @property
+    def adjacency(self) -> NoReturn:
+        """No device has the whole matrix.
+
+        Raises:
+          SettingsError: always.
+        """
+        raise SettingsError(
+            "backbone: wanted one that multiplies by `propagate` of lthjax.graph.propagate on several devices, as none "
+            "has the whole matrix; got one that reads graph.adjacency."
+        )
 
     @property
     def num_users(self) -> int:

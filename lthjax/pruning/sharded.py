@@ -134,7 +134,7 @@ def _without(keys: Embeddings, masks: Masks, bounds: Embeddings, layout: Layout)
 
 def _falls(keys: Embeddings, bounds: Embeddings, layout: Layout) -> Embeddings:
     def falls(key: jax.Array, bound: _Bound, row: jax.Array) -> jax.Array:
-        row, column = row[:, None], jnp.arange(key.shape[1])
+        row, column = row[:, None], jnp.arange(key.shape[1])[None, :]
         is_before = (row < bound.row) | ((row == bound.row) & (column < bound.column))
         return (key < bound.bits) | ((key == bound.bits) & is_before)
 
