@@ -1,14 +1,14 @@
 """Rows of a batch, read from tables that are cut over devices; and their gradient, that each device adds to its rows.
 
-The sums of a gradient have the order that XLA gives them on one device, where it makes one scatter of several: to what
-came from propagation come the rows of layer 0, then those of the final table; negatives before positives. So weights
-are the same to the bit on a CPU: one bit would end as other masks some levels later. Of larger batches (MF from some
-2,500, LightGCN from some 5,000 on) XLA scatters the parts one by one, and weights are the same to rounding.
+The gradient of a table is a sum over several readings: rows for L2 and rows for the ranking, of negatives and positives.
+XLA adds them on one device in an order that `_added` follows, so that weights are the same to the bit on a CPU: one bit
+would end as other masks some levels later. The order is XLA's own, and may change with it; tests compare it.
 
 Letters: R rows of a table, F dimensions, B batch, n negatives of each positive.
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -33,83 +33,100 @@ def loss_of_rows(loss: Loss, backbone: Backbone, layer0: Embeddings, graph: Shar
     layout, final = graph.layout, backbone(layer0, graph)
     is_layer0 = all(table is first for table, first in zip(final, layer0, strict=True))  # MF
     if is_layer0 or loss.keywords["l2_on"] == "propagated":
-        rows, regularized = _read_twice(final, batch, layout)
+        (regularized, rows), _ = _read(final, batch, layout, times=2)
     else:
-        regularized, rest = _read(layer0, batch, layout)
-        rows, _ = _read(backbone(rest, graph), batch, layout)
+        (regularized,), rest = _read(layer0, batch, layout)
+        (rows,), _ = _read(backbone(rest, graph), batch, layout)
     number, size = jnp.arange(batch.user.shape[0], dtype=jnp.int32), batch.negative.size
     negative = jnp.arange(size, dtype=jnp.int32).reshape(batch.negative.shape)
     batch = batch._replace(user=number, positive=size + number, negative=negative)
     return functools.partial(loss.func, **loss.keywords | {"l2_on": "layer0"})(rows, regularized, batch)
 
 
-def _read(tables: Embeddings, batch: Triples, layout: Layout) -> tuple[Embeddings, Embeddings]:
-    """Rows of users and of negative, then positive items; and the tables for who reads them next."""
-    user, user_rest = lookup(tables.user, batch.user, layout)
-    item, item_rest = [], tables.item
-    for ids in reversed(_items(batch)):
-        rows, item_rest = lookup(item_rest, ids, layout)
-        item.insert(0, rows)
-    return Embeddings(user, jnp.concatenate(item)), Embeddings(user_rest, item_rest)
+def _read(
+    tables: Embeddings, batch: Triples, layout: Layout, times: int = 1
+) -> tuple[list[Embeddings], Embeddings]:
+    """Rows of users, and of negative, then positive items, as tables; and the whole tables, for who reads them next."""
+    negative = batch.negative.ravel()
+    users, user = lookup(tables.user, [batch.user] * times, layout.num_users, layout)
+    items, item = lookup(tables.item, [negative, batch.positive] * times, layout.num_items, layout)
+    pairs = zip(users, items[::2], items[1::2], strict=True)
+    return [Embeddings(u, jnp.concatenate([n, p])) for u, n, p in pairs], Embeddings(user, item)
 
 
-def _read_twice(tables: Embeddings, batch: Triples, layout: Layout) -> tuple[Embeddings, Embeddings]:
-    """The rows for the ranking, and once more for L2 on the same tables."""
-    if batch.negative.ndim > 1:
-        return _each(tables, batch, layout), _each(tables, batch, layout)
-    user = [lookup(tables.user, batch.user, layout)[0] for _ in range(2)]
-    ids = jnp.concatenate(2 * _items(batch))
-    regularized, rows = jnp.split(lookup(tables.item, ids, layout)[0], 2)
-    return Embeddings(user[0], rows), Embeddings(user[1], regularized)
-
-
-def _each(tables: Embeddings, batch: Triples, layout: Layout) -> Embeddings:
-    user = lookup(tables.user, batch.user, layout)[0]
-    positive, negative = (lookup(tables.item, ids, layout)[0] for ids in reversed(_items(batch)))
-    return Embeddings(user, jnp.concatenate([negative, positive]))
-
-
-def _items(batch: Triples) -> list[jax.Array]:
-    """Rows of negatives, then of positives; together where they are of one shape, as XLA scatters those together."""
-    items = [batch.negative.ravel(), batch.positive]
-    return [jnp.concatenate(items)] if batch.negative.ndim == 1 else items
-
-
-def lookup(table: jax.Array, rows: jax.Array, layout: Layout) -> tuple[jax.Array, jax.Array]:
-    """([B, F] rows of a table, on every device, and the table); the gradient of the rows is added onto the table's.
+def lookup(
+    table: jax.Array, readings: Sequence[jax.Array], num_rows: int, layout: Layout
+) -> tuple[list[jax.Array], jax.Array]:
+    """([B, F] rows of each reading, on every device; the table), whose gradients are added in the order of readings.
 
     Args:
-      table: [R, F] on the devices.
-      rows: [B] int32, where they stand.
+      table: [., F] on the devices.
+      readings: of [B] int32 rows each, where they stand.
+      num_rows: R, without those that fill up.
       layout: of the tables.
     """
 
     @jax.custom_vjp
-    def read(table, rows):
-        return gathered(table, rows), table
+    def read(table, readings):
+        return take(table, readings), table
 
-    def forward(table, rows):
-        return read(table, rows), rows
+    def forward(table, readings):
+        return read(table, readings), readings
 
-    def backward(rows, gradients):
+    def backward(readings, gradients):
         of_rows, of_table = gradients
-        return added(of_table, rows, of_rows), None
+        return add(of_table, readings, of_rows), None
 
-    def take(table, rows):
-        own, is_own = _own(rows, table.shape[0])
-        return jax.lax.psum(jnp.where(is_own[:, None], table[jnp.where(is_own, own, 0)], 0.0), AXIS)
+    def take_own(table, readings):
+        def own_rows(rows):
+            own, is_own = _own(rows, table.shape[0])
+            return jnp.where(is_own[:, None], table[jnp.where(is_own, own, 0)], 0.0)
 
-    def add(table, rows, values):
-        own, is_own = _own(rows, table.shape[0])
-        return table.at[jnp.where(is_own, own, table.shape[0])].add(values, mode="drop")
+        return jax.lax.psum([own_rows(rows) for rows in readings], AXIS)
+
+    def add_own(table, readings, values):
+        places = []
+        for rows in readings:
+            own, is_own = _own(rows, table.shape[0])
+            places.append(jnp.where(is_own, own, table.shape[0]))
+        return _added(table, places, values, num_rows)
 
     def on_devices(function, out_specs, num_replicated):
         in_specs = (AXES["table"], *(AXES["batch"],) * num_replicated)
         return jax.shard_map(function, mesh=layout.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
-    gathered, added = on_devices(take, AXES["batch"], 1), on_devices(add, AXES["table"], 2)
+    take, add = on_devices(take_own, AXES["batch"], 1), on_devices(add_own, AXES["table"], 2)
     read.defvjp(forward, backward)
-    return read(table, rows)
+    return read(table, list(readings))
+
+
+def _added(table: jax.Array, places: list[jax.Array], values: list[jax.Array], num_rows: int) -> jax.Array:
+    """A gradient of a table with those of its readings, summed as XLA does on one device.
+
+    There scatters become one, as long as it holds no more rows than the table; what follows is scattered by itself, and
+    added; and what follows that, scattered into the sum. A gradient that is there already, of propagation, is what is
+    scattered into in the end.
+
+    Args:
+      table: [r, F] gradient so far, of the rows of this device.
+      places: of each reading [B] int32 rows there; r for those of others.
+      values: of each reading [B, F].
+      num_rows: R, of the whole table.
+    """
+    into, scattered, number = table, jnp.zeros_like(table), 0  # number: rows of the last scatter; None after a sum
+    is_sum = False
+    for rows, reading in zip(places, values, strict=True):
+        if number and number + len(rows) > num_rows:
+            scattered = scattered + jnp.zeros_like(table).at[rows].add(reading, mode="drop")
+            number, is_sum = 0, True
+        else:
+            scattered = scattered.at[rows].add(reading, mode="drop")
+            number += len(rows)
+    if is_sum:
+        return into + scattered
+    for rows, reading in zip(places, values, strict=True):
+        into = into.at[rows].add(reading, mode="drop")
+    return into
 
 
 def _own(rows: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
