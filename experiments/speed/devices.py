@@ -1,7 +1,7 @@
 r"""What does each of D devices hold, exchange and take time for, as D grows? And what would it on devices not here?
 
     python -m experiments.speed.devices
-    python -m experiments.speed.devices --users 1000000 --items 1000000 --sizes fixed --devices 1 8 --steps 1
+    python -m experiments.speed.devices --users 1200000 --items 800000 --sizes fixed --devices 1 8 --steps 1
     python -m experiments.speed.devices --plan "users=1e9 items=1e8 dim=64 devices=256"
 
 MF and LightGCN are trained on D devices twice: with sizes fixed, and with users, items and interactions growing with D.
