@@ -77,7 +77,7 @@ def _rows(lists: IdLists, users: np.ndarray, items_at: np.ndarray | None, layout
     column = np.arange(1 << int(lengths.max(initial=1) - 1).bit_length())
     places = np.minimum(starts[users][:, None] + column, len(ids) - 1)
     items = ids[places] if items_at is None else items_at[ids[places]]
-    return np.where(column < lengths[:, None], layouts.position(items, layout.num_items), _NOWHERE).astype(np.int32)
+    return np.where(column < lengths[:, None], layouts.position(items, layout.heights.item), _NOWHERE).astype(np.int32)
 
 
 @functools.partial(jax.jit, static_argnames=("layout", "asked"))
@@ -92,7 +92,7 @@ def _rank_block(final: Embeddings, block: _Block, order: jax.Array | None, layou
       layout: of the tables.
       asked: list lengths and metrics.
     """
-    rows = final.user[layouts.position(block.users, layout.num_users)]  # [B, F]
+    rows = final.user[layouts.position(block.users, layout.heights.user)]  # [B, F]
     shard = functools.partial(_lists, layout=layout, k=max(asked.ks))
     replicated = AXES["batch"]
     lists = jax.shard_map(
@@ -116,7 +116,7 @@ def _lists(items: jax.Array, order: jax.Array | None, rows: jax.Array, block: _B
     """
     size, num_items = items.shape[0], layout.num_items
     first = jax.lax.axis_index(AXIS) * size
-    ids = layouts.id_at(first + jnp.arange(size, dtype=jnp.int32), num_items)
+    ids = layouts.id_at(first + jnp.arange(size, dtype=jnp.int32), layout.heights.item)
     scores = jax.vmap(lambda row: jnp.dot(items, row, precision="highest"))(rows)  # as `ranking` does
     scores = jnp.where((ids < num_items)[None, :], scores, -jnp.inf)
     scores = jax.vmap(lambda s, at: s.at[_within(at, first, size)].set(-jnp.inf, mode="drop"))(scores, block.seen)

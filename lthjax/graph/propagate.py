@@ -59,7 +59,7 @@ def _layer_sum(num_layers: int) -> Callable[[Graph, Embeddings], Embeddings]:
     @jax.custom_batching.custom_vmap
     def layer_sum(graph, x):
         if isinstance(graph, ShardedGraph):
-            return _in_slabs(graph.product, x, num_layers)
+            return _in_slabs(graph.product, x, num_layers, in_turn=True)
         by_halves, whole = (functools.partial(f, num_layers=num_layers) for f in (_by_halves, _whole))
         return jax.lax.platform_dependent(graph, x, cpu=by_halves, default=whole)
 
@@ -102,8 +102,18 @@ def _by_halves(graph: Graph, x: Embeddings, num_layers: int) -> Embeddings:
     return _in_slabs(product, x, num_layers)
 
 
-def _in_slabs(product: Callable[[Embeddings], Embeddings], x: Embeddings, num_layers: int) -> Embeddings:
-    """The sum of layers, some columns at a time: on several devices that many are gathered from all."""
+def _in_slabs(
+    product: Callable[[Embeddings], Embeddings], x: Embeddings, num_layers: int, in_turn: bool = False
+) -> Embeddings:
+    """The sum of layers, some columns at a time.
+
+    Args:
+      product: with the adjacency.
+      x: [M, F] and [N, F].
+      num_layers: K.
+      in_turn: a slab waits for the one before it: on several devices its columns are gathered from all, and XLA would
+        gather those of all slabs first.
+    """
 
     def layer_sum(x):
         layer = total = x
@@ -113,5 +123,10 @@ def _in_slabs(product: Callable[[Embeddings], Embeddings], x: Embeddings, num_la
         return total
 
     dim = x.user.shape[1]
-    slabs = [jax.tree.map(lambda side, i=i: side[:, i : i + _SLAB], x) for i in range(0, dim, _SLAB)]
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *map(layer_sum, slabs))
+    totals: list[Embeddings] = []
+    for i in range(0, dim, _SLAB):
+        slab = jax.tree.map(lambda side, i=i: side[:, i : i + _SLAB], x)
+        if in_turn and totals:
+            slab, totals[-1] = jax.lax.optimization_barrier((slab, totals[-1]))
+        totals.append(layer_sum(slab))
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *totals)

@@ -66,8 +66,8 @@ class ShardedGraph:
     """A `Graph` on the devices of a layout; every array has a leading axis of devices."""
 
     parts: _Part
-    items_of_users: _Rows  # rows of users
-    users_of_items: _Rows  # rows of items
+    items_of_users: _Rows | None  # rows of users; None where no product is wanted
+    users_of_items: _Rows | None  # rows of items
     popularity_ends: jax.Array | None  # [N], on every device
     layout: Layout = struct.field(pytree_node=False)
     num_interactions: int = struct.field(pytree_node=False)
@@ -105,10 +105,16 @@ class ShardedGraph:
 
     def table_rows(self, side: str, ids: jax.Array) -> jax.Array:
         """Where users or items stand in their table."""
-        return layouts.position(ids, getattr(self.layout.rows, side))
+        return layouts.position(ids, getattr(self.layout.heights, side))
 
     def product(self, x: Embeddings) -> Embeddings:
-        """A' X, for a slab of columns that is gathered from all devices (its rows of one side at a time)."""
+        """A' X, for a slab of columns that is gathered from all devices (its rows of one side at a time).
+
+        Raises:
+          SettingsError: the graph was made for a backbone that takes no product.
+        """
+        if self.items_of_users is None:
+            raise SettingsError("backbone: wanted --model lightgcn for one that propagates; got mf.")
 
         def multiply(items_of_users, users_of_items, x):
             halves = zip((items_of_users, users_of_items), (x.item, x.user), strict=True)
@@ -146,12 +152,13 @@ class ShardedGraph:
         )  # fmt: skip
 
 
-def shard(graph: Graph, layout: Layout) -> ShardedGraph:
+def shard(graph: Graph, layout: Layout, multiplies: bool = True) -> ShardedGraph:
     """Cut a graph that lies on the host or on one device; every process of several has it whole for this.
 
     Args:
       graph: with weights, popularity and dislikes where there are any.
       layout: of the tables.
+      multiplies: whether the backbone takes products; else devices hold no rows of A'.
 
     Returns:
       A graph that draws the same batches, and whose product is the same to the bit.
@@ -160,14 +167,16 @@ def shard(graph: Graph, layout: Layout) -> ShardedGraph:
     ids = ids[: starts[-1]]
     users = np.asarray(graph.pair_users)[: len(ids)]
     parts = [_part(graph, users, ids, first, last) for first, last in _cuts(starts, layout.num_devices)]
-    by_item = np.lexsort((users, ids))
-    values = np.asarray(graph.items_of_users.data)[: len(ids)]
-    halves = [_rows(users, ids, values, layout, "user"), _rows(ids, users, values, layout, "item", by_item)]
+    halves: list[_Rows | None] = [None, None]
+    if multiplies:
+        values, by_item = np.asarray(graph.items_of_users.data)[: len(ids)], np.lexsort((users, ids))
+        by_device = _rows(users, ids, values, layout, "user"), _rows(ids, users, values, layout, "item", by_item)
+        halves = [_stacked(half, layout) for half in by_device]
     popularity = graph.popularity
     return ShardedGraph(
         parts=_stacked(parts, layout),
-        items_of_users=_stacked(halves[0], layout),
-        users_of_items=_stacked(halves[1], layout),
+        items_of_users=halves[0],
+        users_of_items=halves[1],
         popularity_ends=None if popularity is None else layouts.replicate(popularity.ends, layout.mesh),
         layout=layout,
         num_interactions=graph.num_interactions,
@@ -239,8 +248,8 @@ def _rows(
     """
     other = "item" if side == "user" else "user"
     rows, values = rows[order], values[order]
-    places = layouts.position(rows, getattr(layout.rows, side))
-    columns = layouts.position(columns[order], getattr(layout.rows, other)).astype(np.int32)
+    places = layouts.position(rows, getattr(layout.heights, side))
+    columns = layouts.position(columns[order], getattr(layout.heights, other)).astype(np.int32)
     size = getattr(layout.padded, side) // layout.num_devices
     by_place = np.argsort(places, kind="stable")  # the columns of a row stay in the order of their numbers
     ends = np.searchsorted(places[by_place], np.arange(layout.num_devices * size + 1))

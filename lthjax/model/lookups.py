@@ -1,6 +1,6 @@
 """Rows of a batch, read from tables that are cut over devices; and their gradient, that each device adds to its rows.
 
-The gradient of a table is a sum over several readings: rows for L2 and rows for the ranking, of negatives and positives.
+The gradient of a table is a sum over several readings: rows for L2 and for the ranking, of negatives and of positives.
 XLA adds them on one device in an order that `_added` follows, so that weights are the same to the bit on a CPU: one bit
 would end as other masks some levels later. The order is XLA's own, and may change with it; tests compare it.
 
@@ -43,39 +43,38 @@ def loss_of_rows(loss: Loss, backbone: Backbone, layer0: Embeddings, graph: Shar
     return functools.partial(loss.func, **loss.keywords | {"l2_on": "layer0"})(rows, regularized, batch)
 
 
-def _read(
-    tables: Embeddings, batch: Triples, layout: Layout, times: int = 1
-) -> tuple[list[Embeddings], Embeddings]:
+def _read(tables: Embeddings, batch: Triples, layout: Layout, times: int = 1) -> tuple[list[Embeddings], Embeddings]:
     """Rows of users, and of negative, then positive items, as tables; and the whole tables, for who reads them next."""
     negative = batch.negative.ravel()
-    users, user = lookup(tables.user, [batch.user] * times, layout.num_users, layout)
-    items, item = lookup(tables.item, [negative, batch.positive] * times, layout.num_items, layout)
+    users, user = lookup(tables.user, [batch.user], times, layout.num_users, layout)
+    items, item = lookup(tables.item, [negative, batch.positive], times, layout.num_items, layout)
     pairs = zip(users, items[::2], items[1::2], strict=True)
     return [Embeddings(u, jnp.concatenate([n, p])) for u, n, p in pairs], Embeddings(user, item)
 
 
 def lookup(
-    table: jax.Array, readings: Sequence[jax.Array], num_rows: int, layout: Layout
+    table: jax.Array, readings: Sequence[jax.Array], times: int, num_rows: int, layout: Layout
 ) -> tuple[list[jax.Array], jax.Array]:
     """([B, F] rows of each reading, on every device; the table), whose gradients are added in the order of readings.
 
     Args:
       table: [., F] on the devices.
       readings: of [B] int32 rows each, where they stand.
+      times: how often all of them are read, one time after the other; they are exchanged once.
       num_rows: R, without those that fill up.
       layout: of the tables.
     """
 
     @jax.custom_vjp
     def read(table, readings):
-        return take(table, readings), table
+        return take(table, readings) * times, table
 
     def forward(table, readings):
         return read(table, readings), readings
 
     def backward(readings, gradients):
         of_rows, of_table = gradients
-        return add(of_table, readings, of_rows), None
+        return add(of_table, readings * times, of_rows), None
 
     def take_own(table, readings):
         def own_rows(rows):

@@ -7,6 +7,7 @@ A process that has ended ends the others: those that wait for it are told by the
 hears of each every few seconds.
 """
 
+import errno
 import functools
 import json
 import os
@@ -187,7 +188,8 @@ def _check_free(coordinator: str, port: int) -> None:
             pass
     except OSError as error:
         raise SettingsError(
-            f"--coordinator {coordinator}: wanted a free port of this machine; {error.strerror or error}."
+            f"--coordinator {coordinator}: wanted a free port of this machine; "
+            + ("it is in use." if error.errno == errno.EADDRINUSE else f"{error.strerror}.")
         ) from error
 
 

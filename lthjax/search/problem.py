@@ -261,7 +261,7 @@ def prepare(
         optimizer_label=optimizer_label,
         given=names,
         program=program,
-        graph=_graph(split, settings, layout),
+        graph=_graph(split, settings, layout, settings.model != "mf" or given.backbone is not None),
         valid=valid if layout is None or valid is None else ranking.on_host(valid),
         test=test if layout is None else ranking.on_host(test),
         layout=layout,
@@ -275,11 +275,11 @@ def prepare(
     )
 
 
-def _graph(split: Split, settings: Settings, layout: Layout | None) -> Graph | ShardedGraph:
+def _graph(split: Split, settings: Settings, layout: Layout | None, multiplies: bool) -> Graph | ShardedGraph:
     if layout is None:
         return training_graph(split, settings)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):  # whole only in the host's memory
-        return sharded.shard(training_graph(split, settings), layout)
+        return sharded.shard(training_graph(split, settings), layout, multiplies)
 
 
 def _named_score(settings: Settings, split: Split, layout: Layout | None) -> Score:

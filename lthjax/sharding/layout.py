@@ -5,9 +5,9 @@ neighbours in a file one goes to the first half of the devices and one to the se
 Shards thus have about the same number of interactions, whatever a file is sorted by. Where a row stands follows from
 its number alone: nothing is stored, and tables lie alike on 1, 2, 4, ... 256 devices, but for where they are cut.
 
-Stripes are filled up to one height. The rows that fill them up hold zeros, and their masks are False: they are neither
-counted, nor drawn, nor ranked. Numbers of rows are those of the data everywhere but on the devices: `Layout.place` puts
-tables there, `Layout.gather` brings them back.
+Stripes of a table are filled up to one height. The rows that fill up hold zeros, and their masks are False: they are
+neither counted, nor drawn, nor ranked. Numbers of rows are those of the data everywhere but on the devices:
+`Layout.place` puts tables there, `Layout.gather` brings them back.
 
 Letters: M users, N items, R rows of either table, F dimensions, D devices.
 """
@@ -59,9 +59,14 @@ class Layout:
         return Embeddings(self.num_users, self.num_items)
 
     @property
+    def heights(self) -> Embeddings:
+        """Rows of each stripe of users and of items."""
+        return heights(self.num_users, self.num_items)
+
+    @property
     def padded(self) -> Embeddings:
         """Rows of the tables with those that fill them up, multiples of `STRIPES`."""
-        return Embeddings(*(STRIPES * height(num_rows) for num_rows in self.rows))
+        return Embeddings(*(STRIPES * height for height in self.heights))
 
     def sharding(self, kind: str) -> NamedSharding:
         """Where an array of a kind of `AXES` lies."""
@@ -82,7 +87,7 @@ class Layout:
           tree: [M, F] and [N, F] in every `Embeddings`, of any dtype; other leaves are put on every device.
         """
         return _by_kind(
-            lambda side: lambda leaf: self._place_table(np.asarray(leaf), getattr(self.rows, side)),
+            lambda side: lambda leaf: self._place_table(np.asarray(leaf), side),
             lambda leaf: replicate(leaf, self.mesh),
             tree,
         )
@@ -103,7 +108,7 @@ class Layout:
 
     def gather(self, tree: Any) -> Any:
         """The inverse of `place`, as NumPy arrays; every process of several must call it, and gets the whole."""
-        return _by_kind(lambda side: lambda leaf: self._gather_table(leaf, getattr(self.rows, side)), on_host, tree)
+        return _by_kind(lambda side: lambda leaf: self._gather_table(leaf, side), on_host, tree)
 
     def ids(self) -> Embeddings:
         """Numbers of the rows that stand in the tables, [.] int32; M and N or more for those that fill up."""
@@ -127,21 +132,22 @@ class Layout:
         )  # fmt: skip
         return jax.jit(mapped)(tables, *replicated)
 
-    def _place_table(self, table: np.ndarray, num_rows: int) -> jax.Array:
+    def _place_table(self, table: np.ndarray, side: str) -> jax.Array:
+        num_rows, height = getattr(self.rows, side), getattr(self.heights, side)
         if table.shape[0] != num_rows:
             raise ValueError(f"wanted a table of {num_rows} rows; got {table.shape}.")
-        shape = (STRIPES * height(num_rows), *table.shape[1:])
+        shape = (STRIPES * height, *table.shape[1:])
 
         def part(index: tuple[slice, ...]) -> np.ndarray:
-            ids = id_at(np.arange(*index[0].indices(shape[0])), num_rows)
+            ids = id_at(np.arange(*index[0].indices(shape[0])), height)
             values = np.zeros((len(ids), *shape[1:]), table.dtype)
             values[ids < num_rows] = table[ids[ids < num_rows]]
             return values
 
         return jax.make_array_from_callback(shape, self.sharding("table"), part)
 
-    def _gather_table(self, table: jax.Array, num_rows: int) -> np.ndarray:
-        places = position(np.arange(num_rows), num_rows)
+    def _gather_table(self, table: jax.Array, side: str) -> np.ndarray:
+        places = position(np.arange(getattr(self.rows, side)), getattr(self.heights, side))
         if table.is_fully_addressable:
             return np.asarray(table)[places]
         whole = np.empty(table.shape, table.dtype)
@@ -189,29 +195,34 @@ def check_number(number: int, what: str) -> None:
         raise SettingsError(f"{what}: wanted 1, 2, 4, ... or {STRIPES} devices; got {number}.")
 
 
-def height(num_rows: int) -> int:
-    """Rows of each stripe."""
-    return -(-num_rows // STRIPES)
+def heights(num_users: int, num_items: int) -> Embeddings:
+    """Rows of each stripe of users and of items, never the same number.
+
+    Of tables of one shape XLA divides the one by Adam's bias correction and multiplies the other with its inverse: then
+    weights would differ from those of one device by a bit.
+    """
+    users, items = (-(-number // STRIPES) for number in (num_users, num_items))
+    return Embeddings(users, items + (items == users))
 
 
-def position(ids: Any, num_rows: int) -> Any:
+def position(ids: Any, height: int) -> Any:
     """Where rows stand, of numbers as NumPy or JAX arrays.
 
     Args:
       ids: [...] numbers of rows.
-      num_rows: R.
+      height: rows of a stripe.
     """
-    return _reversed(ids % STRIPES) * height(num_rows) + ids // STRIPES
+    return _reversed(ids % STRIPES) * height + ids // STRIPES
 
 
-def id_at(positions: Any, num_rows: int) -> Any:
+def id_at(positions: Any, height: int) -> Any:
     """The inverse of `position`; R or more where a row only fills up.
 
     Args:
       positions: [...] where rows stand.
-      num_rows: R.
+      height: rows of a stripe.
     """
-    return (positions % height(num_rows)) * STRIPES + _reversed(positions // height(num_rows))
+    return (positions % height) * STRIPES + _reversed(positions // height)
 
 
 def replicate(leaf: Any, mesh: Mesh) -> jax.Array:
@@ -262,7 +273,7 @@ def _ids(layout: Layout) -> Embeddings:
         shard = jax.lax.axis_index(AXIS)
         sizes = (num_rows // layout.num_devices for num_rows in layout.padded)
         places = (shard * size + jnp.arange(size, dtype=jnp.int32) for size in sizes)
-        return Embeddings(*map(id_at, places, layout.rows))
+        return Embeddings(*map(id_at, places, layout.heights))
 
     return jax.shard_map(own_ids, mesh=layout.mesh, in_specs=(), out_specs=AXES["table"], check_vma=False)()
 

@@ -134,10 +134,7 @@ def test_a_port_in_use_is_told(start):
         port = server.getsockname()[1]
         code, _, errors = end(start(0, port=port))
     assert code == 2
-    assert (
-        errors
-        == f"error: --coordinator 127.0.0.1:{port}: wanted a free port of this machine; Address already in use.\n"
-    )
+    assert errors == f"error: --coordinator 127.0.0.1:{port}: wanted a free port of this machine; it is in use.\n"
 
 
 def test_a_coordinator_that_is_not_there_is_told_in_time(start):

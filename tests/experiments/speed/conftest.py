@@ -1,6 +1,7 @@
 """Small data, and the checks that hold for every benchmark. Nothing timed is asserted."""
 
 import json
+import shlex
 import sys
 
 import numpy as np
@@ -56,7 +57,7 @@ def error_line(monkeypatch, capsys):
     """What a benchmark says of a bad command line, which is one line: module, flags -> text."""
 
     def run(module, flags):
-        monkeypatch.setattr(sys, "argv", ["bench", *flags.split()])
+        monkeypatch.setattr(sys, "argv", ["bench", *shlex.split(flags)])
         with pytest.raises(SystemExit) as end:
             cli.run(module.main, module.Config, module.__doc__)
         said = capsys.readouterr().err

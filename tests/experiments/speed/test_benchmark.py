@@ -32,7 +32,7 @@ def test_ctrl_c_promises_nothing(monkeypatch, capsys):
 
 
 def test_flags_are_read_without_jax():
-    names = ("step", "ranking", "population", "propagation", "scaling")
+    names = ("step", "ranking", "population", "propagation", "scaling", "devices")
     code = f"import sys; from experiments.speed import {', '.join(names)}; [m.Config() for m in ({', '.join(names)})]"
     code += "; print(*{'jax', 'pandas', 'scipy', 'torch'} & set(sys.modules))"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -80,9 +80,10 @@ def test_batches_are_the_same(place, make_graph, kind, sampler, number, batch_si
     for step in (0, 7):
         wanted = sample(KEY, jnp.int32(step), graph)
         batch = sample(place.place(KEY), np.int32(step), sharded_graphs.shard(graph, place))
-        for name, num_rows in {"user": NUM_USERS, "positive": NUM_ITEMS, "negative": NUM_ITEMS}.items():
+        heights = place.heights
+        for name, height in {"user": heights.user, "positive": heights.item, "negative": heights.item}.items():
             ids = np.asarray(getattr(wanted, name))
-            np.testing.assert_array_equal(layouts.position(ids, num_rows), getattr(batch, name), err_msg=name)
+            np.testing.assert_array_equal(layouts.position(ids, height), getattr(batch, name), err_msg=name)
         np.testing.assert_array_equal(wanted.weight, batch.weight)
         assert (wanted.log_q is None) == (batch.log_q is None)
         if wanted.log_q is not None:
@@ -95,7 +96,7 @@ def test_a_device_without_interactions_draws_and_multiplies_too(mesh, tables):
     shards = sharded_graphs.shard(graph, place)
     assert np.count_nonzero(np.asarray(shards.parts.num_interactions)) < 8
     wanted, batch = (jax.jit(SAMPLERS["interactions"](8).sample)(KEY, np.int32(0), g) for g in (graph, shards))
-    np.testing.assert_array_equal(layouts.position(np.asarray(wanted.negative), NUM_ITEMS), batch.negative)
+    np.testing.assert_array_equal(layouts.position(np.asarray(wanted.negative), place.heights.item), batch.negative)
     x = tables(4)
     same(propagate(graph, x, 2), jax.jit(propagate, static_argnums=2)(shards, place.place(x), 2), place)
 

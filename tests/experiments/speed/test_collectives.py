@@ -1,0 +1,28 @@
+"""What a compiled program exchanges is read from its text."""
+
+from experiments.speed import collectives
+
+TEXT = """
+%fused (p: f32[8,4]) -> f32[8,4] {
+  %all-reduce = (s32[16]{0}, f32[16,4]{1,0}, pred[8]{0}) all-reduce(%a, %b, %c), channel_id=1, to_apply=%region
+  %all_gather.3 = f32[64,4]{1,0} all-gather(%all-reduce.1), channel_id=2, dimensions={0}
+  %start = (bf16[4]{0}, bf16[32]{0}) all-gather-start(%x), channel_id=3
+  %done = bf16[32]{0} all-gather-done(%start)
+  %sort.1 = (f32[9]{0}, s32[9]{0}) sort(%k, %v), dimensions={0}
+  ROOT %all-reduce.9 = s32[] all-reduce(%n), to_apply=%region
+}
+"""
+
+
+def test_operations_and_their_bytes():
+    read = collectives.operations(TEXT)
+    assert [operation.name for operation in read] == ["all-reduce", "all-gather", "all-gather", "all-reduce"]
+    assert [operation.shapes for operation in read] == [((16,), (16, 4), (8,)), ((64, 4),), ((32,),), ((),)]
+    assert [operation.num_bytes for operation in read] == [64 + 256 + 8, 1_024, 64, 4]
+    assert collectives.bytes_by_name(read) == {"all-reduce": 332, "all-gather": 1_088}
+
+
+def test_other_operations_by_name():
+    (sort,) = collectives.operations(TEXT, ("sort",))
+    assert sort.shapes == ((9,), (9,))
+    assert collectives.operations("nothing") == []

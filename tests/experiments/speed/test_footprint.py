@@ -1,0 +1,56 @@
+"""The formulas, by hand."""
+
+import pytest
+
+from experiments.speed import footprint
+from experiments.speed.footprint import Scale
+
+EIGHT = Scale(users=300, items=200, interactions=1_000, dim=40, batch=16, layers=2, model="lightgcn", devices=8)
+MF = EIGHT._replace(model="mf")
+
+
+def test_rows_fill_up_on_several_devices():
+    assert footprint.table_rows(EIGHT) == (512, 256)
+    assert footprint.table_rows(EIGHT._replace(devices=1)) == (300, 200)
+    assert footprint.entries(EIGHT) == 768 * 40 // 8
+
+
+def test_bytes_held():
+    held = footprint.held(EIGHT)
+    assert (held["tables"], held["masks"], held["moments"]) == (4 * 3_840, 3_840, 8 * 3_840)
+    assert held["interactions"] == 4 * (2 * 1_000 + 300 + 300) // 8
+    assert held["matrix"] == (16 * 1_000 + 4 * 768) // 8
+    assert footprint.held(MF) == held  # its graph holds the matrix too
+    assert footprint.kept(EIGHT) == 12 * 3_840
+
+
+def test_bytes_added():
+    assert footprint.gathered(EIGHT, in_turn=True) == 512 * 32 * 4
+    assert footprint.gathered(EIGHT._replace(dim=16), in_turn=True) == 512 * 16 * 4
+    assert footprint.gathered(EIGHT, in_turn=False) == 768 * 40 * 4
+    assert footprint.gathered(EIGHT._replace(devices=1), in_turn=False) == 0
+    added = footprint.added(EIGHT, in_turn=False)
+    assert (added["gradient"], added["layers"]) == (4 * 3_840, 2 * 4 * 3_840)
+    assert added["batch"] == 2 * 6 * 16 * 40 * 4
+    added = footprint.added(MF, in_turn=True)
+    assert (added["gradient"], added["layers"], added["gathered"]) == (4 * 512 * 40 // 8, 0, 0)
+    assert added["batch"] == 5 * 16 * 40 * 4
+
+
+def test_bytes_exchanged():
+    assert footprint.exchanged(MF) == {"rows": 5 * 16 * 40 * 4, "draws": 16 * 16, "tables": 0}
+    assert footprint.exchanged(EIGHT) == {"rows": 6 * 16 * 40 * 4, "draws": 256, "tables": 2 * 2 * 768 * 40 * 4}
+    assert footprint.sent(MF) == 2 * (5 * 16 * 40 * 4 + 256) * 7 // 8
+    assert sum(footprint.exchanged(EIGHT._replace(devices=1)).values()) == footprint.sent(MF._replace(devices=1)) == 0
+
+
+def test_bytes_moved():
+    assert footprint.moved(MF) == 33 * 3_840
+    products = 768 * 40 * 4 + 2 * 125 * 40 * 4 + 2 * 125 * 8 * 2 + 8 * 3_840
+    assert footprint.moved(EIGHT) == 33 * 3_840 + 4 * products
+
+
+def test_bytes_on_the_host():
+    on_host = footprint.on_host(EIGHT)
+    assert (on_host["ticket"], on_host["pairs"]) == (9 * 500 * 40, 8_000)
+    assert on_host["graph"] == pytest.approx(48 * 1_000, rel=0.1)
