@@ -45,7 +45,7 @@ def start(coordinator: str, num_processes: int | None, process_id: int | None, t
     import jax  # here: it must see the settings of devices before it starts
 
     if coordinator == "auto":
-        numbers: dict[str, Any] = {}
+        process_id, numbers = _number_by_scheduler(), {}
     else:
         host, port = _address(coordinator)
         if num_processes is None or process_id is None or not 0 <= process_id < num_processes:
@@ -163,6 +163,13 @@ def end(code: int) -> NoReturn:
     for process in _filters:
         process.wait(timeout=_SHUTDOWN_SECONDS)
     os._exit(code)
+
+
+def _number_by_scheduler() -> int:
+    """Which process this is by what a scheduler says: before JAX starts, for what is printed alone."""
+    names = ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "TPU_WORKER_ID")
+    told = (os.environ.get(name, "") for name in names)
+    return next((int(number) for number in told if number.isdecimal()), 0)
 
 
 def _difference(wanted: Any, came: Any, name: str = "") -> str:

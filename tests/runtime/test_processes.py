@@ -44,12 +44,14 @@ def start(data_file, tmp_path):
     """Starts a process of a run: its number of how many, flags -> Popen; those that are left are killed in the end."""
     started = []
 
-    def start_one(number, *flags, port=None, how_many=2, devices="2", out="run"):
+    def start_one(number, *flags, port=None, how_many=2, devices="2", out="run", more=()):
         several = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(how_many), "--process-id", str(number)]
         command = [sys.executable, "-m", "experiments.find_tickets", "--data", data_file, "--out", tmp_path / out]
         command += [*SETTINGS, "--devices", devices, *(several if port else []), "--timeout", "60", *flags]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(command, **pipes, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}))
+        started.append(
+            subprocess.Popen(command, **pipes, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"} | dict(more))
+        )
         return started[-1]
 
     yield start_one
@@ -90,6 +92,16 @@ def test_two_processes_of_two_devices_do_what_one_does(start, tmp_path, alone, r
     assert "95% interval" in ended[0][1]
     assert ended[1][1] == ""  # the first alone speaks
     assert "Gloo" not in ended[0][1] + ended[0][2]
+
+
+def test_slurm_tells_processes_what_they_need(start, tmp_path, alone, rows_of):
+    job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+    flags = ["--coordinator", "auto"]
+    ranks = [job | {"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)} for number in range(2)]
+    ended = [end(process) for process in [start(number, *flags, more=rank) for number, rank in enumerate(ranks)]]
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert rows_of(tmp_path / "run") == rows_of(alone)
+    assert ended[1][1] == ""
 
 
 def test_one_killed_ends_the_others_with_a_line_and_the_run_goes_on(start, tmp_path, alone, rows_of):
