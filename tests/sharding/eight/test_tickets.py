@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import lthjax
+from lthjax.search import executor
 
 CASES = {
     "mf": {},
@@ -114,10 +115,20 @@ def test_a_level_in_work_goes_on_with_another_number_of_devices(
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "parts")
 
 
-def test_a_search_goes_on_with_another_number_of_devices(find, mesh, tmp_path, rows_of, interrupting):
+def test_a_search_goes_on_with_another_number_of_devices(find, mesh, tmp_path, rows_of, monkeypatch):
     settings = {"search": "short", "search_epochs": 1, "save_seconds": 0}
     find(out=tmp_path / "whole", **settings)
-    with interrupting(lambda name, epoch: "level 1" in name and epoch == 2), pytest.raises(KeyboardInterrupt):
+    stretch, calls = executor._stretch, []
+
+    def stretch_twice(tasks, teller):
+        calls.extend(tasks)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return stretch(tasks, teller)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patch.setattr(executor, "_stretch", stretch_twice)
         find(out=tmp_path / "parts", mesh=mesh, **settings)
+    assert list((tmp_path / "parts" / "snapshots").glob("search-*"))
     find(out=tmp_path / "parts", **settings)
     assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "parts")
