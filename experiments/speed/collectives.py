@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 NAMES = ("all-reduce", "all-gather", "all-to-all", "reduce-scatter", "collective-permute")
 _BITS = {"pred": 8, "bf16": 16}  # of types whose name does not end in them
+_LOOP = re.compile(r" while\(.*body=%?([\w.-]+).*\"known_trip_count\":\{\"n\":\"(\d+)\"\}")
 _SHAPE = re.compile(r"([a-z]+\d*)\[([\d,]*)\]")
 
 
@@ -21,14 +22,26 @@ class Operation(NamedTuple):
 
 
 def operations(text: str, names: tuple[str, ...] = NAMES) -> list[Operation]:
-    """The operations of some names, in order; of two halves that run beside others the second counts.
+    """The operations of some names, in order, those of a loop of known length as often as it runs.
+
+    Of two halves that run beside others the second counts.
 
     Args:
       text: of a compiled program.
       names: of operations.
     """
     pattern = re.compile(rf"^\s*(?:ROOT )?%?\S+ = (.*?) ({'|'.join(names)})(?:-done)?\(", flags=re.MULTILINE)
-    return [_operation(name, shapes) for shapes, name in pattern.findall(text)]
+    times = {body: int(number) for body, number in _LOOP.findall(text)}
+    return [
+        operation
+        for part in re.split(r"\n(?=\S)", text)  # one for each computation
+        for shapes, name in pattern.findall(part)
+        for operation in [_operation(name, shapes)] * times.get(_first_word(part), 1)
+    ]
+
+
+def _first_word(computation: str) -> str:
+    return computation.split(maxsplit=1)[0].removeprefix("%") if computation.strip() else ""
 
 
 def bytes_by_name(operations: list[Operation]) -> dict[str, int]:

@@ -106,12 +106,12 @@ def gathered(scale: Scale, in_turn: bool) -> int:
 
     Args:
       scale: of the run.
-      in_turn: one slab of one side, in a program ordered for little memory; else all slabs of both sides.
+      in_turn: one side of a slab, in a program ordered for little memory; else both.
     """
     if scale.model == "mf" or scale.devices == 1:
         return 0
     users, items = table_rows(scale)
-    return _FLOAT * (max(users, items) * min(SLAB, scale.dim) if in_turn else (users + items) * scale.dim)
+    return _FLOAT * (max(users, items) if in_turn else users + items) * min(SLAB, scale.dim)
 
 
 def exchanged(scale: Scale) -> dict[str, int]:

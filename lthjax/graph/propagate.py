@@ -59,7 +59,7 @@ def _layer_sum(num_layers: int) -> Callable[[Graph, Embeddings], Embeddings]:
     @jax.custom_batching.custom_vmap
     def layer_sum(graph, x):
         if isinstance(graph, ShardedGraph):
-            return _in_slabs(graph.product, x, num_layers, in_turn=True)
+            return _slab_by_slab(graph.product, x, num_layers)
         by_halves, whole = (functools.partial(f, num_layers=num_layers) for f in (_by_halves, _whole))
         return jax.lax.platform_dependent(graph, x, cpu=by_halves, default=whole)
 
@@ -102,31 +102,30 @@ def _by_halves(graph: Graph, x: Embeddings, num_layers: int) -> Embeddings:
     return _in_slabs(product, x, num_layers)
 
 
-def _in_slabs(
-    product: Callable[[Embeddings], Embeddings], x: Embeddings, num_layers: int, in_turn: bool = False
-) -> Embeddings:
-    """The sum of layers, some columns at a time.
-
-    Args:
-      product: with the adjacency.
-      x: [M, F] and [N, F].
-      num_layers: K.
-      in_turn: a slab waits for the one before it: on several devices its columns are gathered from all, and XLA would
-        gather those of all slabs first.
-    """
-
-    def layer_sum(x):
-        layer = total = x
-        for _ in range(num_layers):
-            layer = product(layer)
-            total = jax.tree.map(jnp.add, total, layer)
-        return total
-
+def _in_slabs(product: Callable[[Embeddings], Embeddings], x: Embeddings, num_layers: int) -> Embeddings:
+    """The sum of layers, some columns at a time."""
     dim = x.user.shape[1]
-    totals: list[Embeddings] = []
-    for i in range(0, dim, _SLAB):
-        slab = jax.tree.map(lambda side, i=i: side[:, i : i + _SLAB], x)
-        if in_turn and totals:
-            slab, totals[-1] = jax.lax.optimization_barrier((slab, totals[-1]))
-        totals.append(layer_sum(slab))
+    slabs = [jax.tree.map(lambda side, i=i: side[:, i : i + _SLAB], x) for i in range(0, dim, _SLAB)]
+    totals = [_layers(product, slab, num_layers) for slab in slabs]
     return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *totals)
+
+
+def _slab_by_slab(product: Callable[[Embeddings], Embeddings], x: Embeddings, num_layers: int) -> Embeddings:
+    """The same, in a loop: on several devices columns are gathered from all, and XLA would gather all slabs at once."""
+    dim = x.user.shape[1]
+    if dim <= _SLAB:
+        return _layers(product, x, num_layers)
+
+    def cut(side: jax.Array) -> jax.Array:  # [., F] -> [slabs, ., _SLAB]
+        return jnp.pad(side, ((0, 0), (0, -dim % _SLAB))).reshape(side.shape[0], -1, _SLAB).swapaxes(0, 1)
+
+    totals = jax.lax.map(lambda slab: _layers(product, slab, num_layers), jax.tree.map(cut, x))
+    return jax.tree.map(lambda total: total.swapaxes(0, 1).reshape(total.shape[1], -1)[:, :dim], totals)
+
+
+def _layers(product: Callable[[Embeddings], Embeddings], x: Embeddings, num_layers: int) -> Embeddings:
+    layer = total = x
+    for _ in range(num_layers):
+        layer = product(layer)
+        total = jax.tree.map(jnp.add, total, layer)
+    return total

@@ -112,20 +112,36 @@ def _added(table: jax.Array, places: list[jax.Array], values: list[jax.Array], n
       values: of each reading [B, F].
       num_rows: R, of the whole table.
     """
-    into, scattered, number = table, jnp.zeros_like(table), 0  # number: rows of the last scatter; None after a sum
-    is_sum = False
-    for rows, reading in zip(places, values, strict=True):
-        if number and number + len(rows) > num_rows:
-            scattered = scattered + jnp.zeros_like(table).at[rows].add(reading, mode="drop")
-            number, is_sum = 0, True
-        else:
-            scattered = scattered.at[rows].add(reading, mode="drop")
-            number += len(rows)
-    if is_sum:
-        return into + scattered
-    for rows, reading in zip(places, values, strict=True):
-        into = into.at[rows].add(reading, mode="drop")
-    return into
+    groups = _together([len(rows) for rows in places], num_rows)
+
+    def scatter(into: jax.Array, group: slice) -> jax.Array:  # at once, which copies the table once
+        rows, reading = jnp.concatenate(places[group]), jnp.concatenate(values[group])
+        return into.at[rows].add(reading, mode="drop")
+
+    if len(groups) == 1:
+        return scatter(table, groups[0])
+    total = jnp.zeros_like(table)
+    for number, group in enumerate(groups):
+        by_itself = number % 2 == 1
+        total = total + scatter(jnp.zeros_like(table), group) if by_itself else scatter(total, group)
+    return table + total
+
+
+def _together(numbers: list[int], num_rows: int) -> list[slice]:
+    """Which readings are scattered at once: as many as hold no more rows than the table, then the next by itself, ...
+
+    Args:
+      numbers: of rows, of each reading.
+      num_rows: R.
+    """
+    groups, first = [], 0
+    while first < len(numbers):
+        last = first + 1
+        while len(groups) % 2 == 0 and last < len(numbers) and sum(numbers[first : last + 1]) <= num_rows:
+            last += 1
+        groups.append(slice(first, last))
+        first = last
+    return groups
 
 
 def _own(rows: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:

@@ -22,6 +22,22 @@ def test_operations_and_their_bytes():
     assert collectives.bytes_by_name(read) == {"all-reduce": 332, "all-gather": 1_088}
 
 
+LOOP = """
+%body.3 (p: f32[8,4]) -> f32[8,4] {
+  %all_gather.3 = f32[64,4]{1,0} all-gather(%x), channel_id=2, dimensions={0}
+}
+
+ENTRY %main (p: f32[8,4]) -> f32[8,4] {
+  %all_gather.4 = f32[8]{0} all-gather(%y), channel_id=2, dimensions={0}
+  %w = (f32[8,4]) while(%t), condition=%c, body=%body.3, backend_config={"known_trip_count":{"n":"3"}}
+}
+"""
+
+
+def test_operations_of_a_loop_count_as_often_as_it_runs():
+    assert [operation.num_bytes for operation in collectives.operations(LOOP)] == [1_024] * 3 + [32]
+
+
 def test_other_operations_by_name():
     (sort,) = collectives.operations(TEXT, ("sort",))
     assert sort.shapes == ((9,), (9,))

@@ -27,7 +27,7 @@ def test_bytes_held():
 def test_bytes_added():
     assert footprint.gathered(EIGHT, in_turn=True) == 512 * 32 * 4
     assert footprint.gathered(EIGHT._replace(dim=16), in_turn=True) == 512 * 16 * 4
-    assert footprint.gathered(EIGHT, in_turn=False) == 768 * 40 * 4
+    assert footprint.gathered(EIGHT, in_turn=False) == 768 * 32 * 4
     assert footprint.gathered(EIGHT._replace(devices=1), in_turn=False) == 0
     added = footprint.added(EIGHT, in_turn=False)
     assert (added["gradient"], added["layers"]) == (4 * 3_840, 2 * 4 * 3_840)
