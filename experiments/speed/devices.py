@@ -10,8 +10,8 @@ that share its cores: times say nothing of real devices, bytes do. Printed are
 
 * "held": the shards of tables, masks, moments and graph on the fullest device, and what the formulas say;
 * "added": what the compiled program says that a step adds to that, and what the formulas say; once as XLA orders the
-  program for speed, as it does for a CPU, and once ordered for little memory ("in turn"), where LightGCN gathers a slab
-  at a time;
+  program for speed, as it does for a CPU, and once ordered for little memory ("in turn"), where LightGCN gathers one
+  side of a slab at a time;
 * "exchange": what the collectives in the compiled program's text put out a step, and what the formulas say.
 
 First it is checked, with sizes fixed, that the tables of all D are equal to the bit after --steps steps.

@@ -103,10 +103,10 @@ def per_device(scale: Scale) -> dict[str, int]:
         "gradient of the longer table": added["gradient"],
         "best epoch: weights, moments": footprint.kept(scale),
         "interactions, for batches": held["interactions"],
-        "matrix: values, columns, starts": held["matrix"],
         "rows of a batch": added["batch"],
     }
     if scale.model == "lightgcn":
+        parts |= {"matrix: values, columns, starts": held["matrix"]}
         parts |= {"layers": added["layers"], f"one slab of {footprint.SLAB} columns": added["gathered"]}
     return parts
 
@@ -135,13 +135,9 @@ def _of_model(scale: Scale) -> list[str]:
     total = sum(parts.values())
     lines = [f"{name}: {_size(total)} a device"]
     lines += [f"  {_size(size):>12}  {what}" for what, size in parts.items()]
-    if scale.model == "mf":
-        lines.append("  MF holds the matrix, but does not read it.")
-    elif scale.devices > 1:
+    if scale.model == "lightgcn" and scale.devices > 1:
         at_once = footprint.gathered(scale, in_turn=False)
-        lines.append(
-            f"  Where XLA gathers all slabs of both sides at once, as on a CPU: {_size(at_once)} for one slab's."
-        )
+        lines.append(f"  Where XLA gathers both sides of a slab at once, as on a CPU: {_size(at_once)} for the slab's.")
     put_out = footprint.exchanged(scale)
     lines.append(
         f"exchange a step: {_size(sum(put_out.values()))} put out ({_size(put_out['rows'])} rows of the batch, "
