@@ -26,7 +26,8 @@ from lthjax.runtime import interrupts, line_filter
 Result = TypeVar("Result")
 
 _HEARTBEAT_SECONDS = 20  # without a sign of a process, after which the others end
-_SHUTDOWN_SECONDS = 20
+_SHUTDOWN_SECONDS = 3600  # for the first, which draws pictures and measures baselines while the others wait
+_FILTER_SECONDS = 20  # for the last lines
 _filters: list[subprocess.Popen] = []  # of this process's output
 
 
@@ -161,7 +162,7 @@ def end(code: int) -> NoReturn:
     for number in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), number)  # so that the filters come to an end
     for process in _filters:
-        process.wait(timeout=_SHUTDOWN_SECONDS)
+        process.wait(timeout=_FILTER_SECONDS)
     os._exit(code)
 
 
