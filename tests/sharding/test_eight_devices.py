@@ -15,8 +15,9 @@ FOLDER = Path(__file__).parent / "eight"
 def test_on_eight_devices():
     """`JAX_NUM_CPU_DEVICES=8 pytest tests/sharding/eight` by hand."""
     process = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", FOLDER],
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "8", "PYTEST_ADDOPTS": ""},
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", FOLDER],
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+        | {"JAX_NUM_CPU_DEVICES": "8"},
         capture_output=True,
         text=True,
         timeout=1500,
