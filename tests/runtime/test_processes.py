@@ -104,8 +104,8 @@ def test_slurm_tells_processes_what_they_need(start, tmp_path, alone, rows_of):
     assert ended[1][1] == ""
 
 
-def test_one_killed_ends_the_others_with_a_line_and_the_run_goes_on(start, tmp_path, alone, rows_of):
-    port, flags = free_port(), ["--epochs", "4000"]
+def test_one_killed_ends_the_others_with_a_line_and_the_run_goes_on(start, tmp_path, rows_of):
+    port, flags = free_port(), ["--epochs", "300", "--eval-every", "30"]
     first, second = (start(number, *flags, port=port) for number in range(2))
     wait_for_log(tmp_path / "run")
     second.kill()
@@ -114,7 +114,11 @@ def test_one_killed_ends_the_others_with_a_line_and_the_run_goes_on(start, tmp_p
     assert code != 0
     assert time.monotonic() - began < 60
     assert errors == f"error: {ENDED}\n"
-    assert (tmp_path / "run" / "config.json").exists()
+    port = free_port()
+    ended = [end(process) for process in [start(number, *flags, port=port) for number in range(2)]]
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert end(start(0, *flags, devices="1", out="whole"))[0] == 0
+    assert rows_of(tmp_path / "run") == rows_of(tmp_path / "whole")
 
 
 def test_a_stopped_run_goes_on_in_one_process(start, tmp_path, alone, rows_of):
