@@ -97,13 +97,13 @@ def test_lists_longer_than_the_data_are_refused(find, at):
 @pytest.fixture
 def rankings(monkeypatch):
     """Tasks that were ranked at the end of a level, in their order."""
-    ranked, evaluate = [], ranking.evaluate
+    ranked, evaluate = [], problems.evaluate
 
     def counting(final, task, *args, **options):
         ranked.append(task)
         return evaluate(final, task, *args, **options)
 
-    monkeypatch.setattr(problems.ranking, "evaluate", counting)
+    monkeypatch.setattr(problems, "evaluate", counting)
     return ranked
 
 
