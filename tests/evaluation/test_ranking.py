@@ -331,7 +331,7 @@ def test_the_best_are_the_first_of_a_stable_sort(num_scores, num_values):
         scores *= rng.choice([-1.0, 1.0], num_scores)
         scores[rng.random(num_scores) < 0.3] = -np.inf
         scores[:64] = np.where(rng.random() < 0.5, -np.inf, scores[:64])
-        best, top = module._top(jnp.asarray(scores), k)
+        best, top = module.top_of(jnp.asarray(scores), k)
         wanted = np.argsort(-scores, kind="stable")[:k]
         np.testing.assert_array_equal(top, wanted)
         np.testing.assert_array_equal(best, scores[wanted])
@@ -340,7 +340,7 @@ def test_the_best_are_the_first_of_a_stable_sort(num_scores, num_values):
 def test_zeros_of_both_signs_tie_across_groups():
     scores = np.full(192, -1.0, np.float32)
     scores[:64], scores[70] = -0.0, 0.0
-    assert module._top(jnp.asarray(scores), 1)[1].tolist() == [0]
+    assert module.top_of(jnp.asarray(scores), 1)[1].tolist() == [0]
 
 
 def test_memory_of_a_block_is_bounded():

@@ -70,6 +70,8 @@ def test_each_flag_changes_its_own_field(parse, field):
         "min_per_row": ["--prune-scope", "row"],
         "split_times": ["--split", "time"],
         "temperature": ["--loss", "sampled-softmax"],
+        "num_processes": ["--coordinator", "host:1234"],
+        "process_id": ["--coordinator", "host:1234"],
     }.get(field.name, [])
     before = parse(*with_them)
     now = getattr(before, field.name)
@@ -80,7 +82,9 @@ def test_each_flag_changes_its_own_field(parse, field):
     elif field.type is bool:
         wanted = not now
     else:
-        wanted = {int: 7, float: 0.25, float | None: 2.5, str | None: "given", bool | None: True}[field.type]
+        wanted = {int: 7, int | None: 2, float: 0.25, float | None: 2.5, str | None: "given", bool | None: True}[
+            field.type
+        ]
     words = [flag(field.name)] if field.type is bool else [flag(field.name), str(wanted)]
     after = parse(*with_them, *words)
     changed = {f.name for f in dataclasses.fields(after) if getattr(after, f.name) != getattr(before, f.name)}
@@ -92,7 +96,7 @@ def test_the_most_used_come_first_and_each_group_has_its_heading():
     groups = flags.grouped(find_tickets.Config(), find_tickets.MOST_USED)
     names = [field.name for field in dataclasses.fields(groups)]
     assert names[:2] == ["most_used", "preset"]
-    assert names[-1] == "run"
+    assert names[-2:] == ["run", "device"]
     assert tuple(vars(groups.most_used)) == find_tickets.MOST_USED
     assert len(find_tickets.MOST_USED) == 10
     assert type(groups.fit).__doc__ == FitSettings.__doc__
