@@ -165,14 +165,14 @@ def top_of(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     best the first also has the lower positions, and ties are broken as without groups.
     """
     groups = scores.reshape(-1, GROUP)
-    _, chosen = jax.lax.top_k(without_minus_zero(groups.max(axis=1)), min(k, len(groups)))
+    _, chosen = jax.lax.top_k(_without_minus_zero(groups.max(axis=1)), min(k, len(groups)))
     chosen = jnp.sort(chosen)
     # Without the barrier XLA makes a full sort of a top-K of which only some values are used: 10 times as slow.
-    best, position = map(jax.lax.optimization_barrier, jax.lax.top_k(without_minus_zero(groups[chosen]).ravel(), k))
+    best, position = map(jax.lax.optimization_barrier, jax.lax.top_k(_without_minus_zero(groups[chosen]).ravel(), k))
     return best, chosen[position // GROUP] * GROUP + position % GROUP
 
 
-def without_minus_zero(scores: jax.Array) -> jax.Array:
+def _without_minus_zero(scores: jax.Array) -> jax.Array:
     """Scores with 0 for -0: top_k ranks -0 below 0, and pruned rows give both."""
     return jnp.where(scores == 0, 0.0, scores)
 

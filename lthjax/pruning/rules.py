@@ -201,9 +201,9 @@ def _prune_on_devices(
     groups = {"joint": (None,), "table": Embeddings._fields}.get(scope, (scope,))
     for side in groups:
         group = masks if side is None else sharded.of_side(masks, side, jnp.zeros_like)
-        number = round(rate * num_kept(group))
+        kept = num_kept(group)
+        number = round(rate * kept)
         if count == "threshold":
-            kept = num_kept(group)
             number = sharded.num_up_to(scores, group, int(rate * kept), layout) if kept else 0
         left = sharded.drop(scores, group, number, layout)
         masks = left if side is None else masks._replace(**{side: getattr(left, side)})

@@ -37,7 +37,8 @@ def drop(scores: Embeddings, masks: Masks, number: int, layout: Layout) -> Masks
       number: entries that fall, at most those that are kept.
       layout: of the tables.
     """
-    count = functools.partial(_count, _sortable(scores), masks, layout)
+    keys = _sortable(scores)
+    count = functools.partial(_count, keys, masks, layout)
     bits = _score_at(number, count)
     left = number - count(dict.fromkeys(Embeddings._fields, _Bound(bits)))
     bounds = {}
@@ -46,7 +47,7 @@ def drop(scores: Embeddings, masks: Masks, number: int, layout: Layout) -> Masks
         tied = at(_Bound(bits, num_rows))
         bounds[side] = _last(bits, num_rows, masks.user.shape[1], left, at) if left < tied else _Bound(bits, num_rows)
         left -= min(left, tied)
-    return _without(_sortable(scores), masks, _as_arrays(bounds), layout)
+    return _without(keys, masks, _as_arrays(bounds), layout)
 
 
 def num_up_to(scores: Embeddings, masks: Masks, rank: int, layout: Layout) -> int:
