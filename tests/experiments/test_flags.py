@@ -19,6 +19,7 @@ from lthjax.settings import FitSettings, flag
 ROOT = Path(__file__).parent.parent.parent
 MODULES = sorted((ROOT / "experiments").rglob("[a-z]*.py"))
 COMMANDS = [path for path in MODULES if '__name__ == "__main__"' in path.read_text(encoding="utf-8")]
+SLOW_TO_IMPORT = {"flax", "jax", "matplotlib", "optax", "orbax", "pandas", "polars", "pyarrow", "rich", "scipy"}
 
 
 def name_of(path):
@@ -145,16 +146,14 @@ def test_what_is_no_command_says_so(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", COMMANDS, ids=name_of)
-def test_help_comes_without_jax_within_a_second_of_work(path):
+def test_help_comes_without_packages_that_take_long_to_import(path):
     code = f"""
-import atexit, runpy, sys, time
+import atexit, runpy, sys
 sys.argv[1:] = ["--help"]
-atexit.register(lambda: print("jax" in sys.modules, time.process_time(), file=sys.stderr))
+atexit.register(lambda: print(*({SLOW_TO_IMPORT!r} & sys.modules.keys()), file=sys.stderr))
 runpy.run_module({name_of(path)!r}, run_name="__main__", alter_sys=True)
 """
     done = start(path, code=code)
     assert done.returncode == 0
     assert "usage: " in done.stdout
-    has_jax, seconds = done.stderr.split()
-    assert has_jax == "False"
-    assert float(seconds) < 1
+    assert done.stderr.split() == []
