@@ -3,9 +3,10 @@
 Letters: E interactions (of a part), M users, N items.
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 RATIOS = (0.7, 0.1, 0.2)
+
+
+class Degrees(NamedTuple):
+    """How many training interactions there are of each user and of each item."""
+
+    user: np.ndarray  # [M] int64
+    item: np.ndarray  # [N] int64
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +64,17 @@ class Split:
     def num_items(self) -> int:
         """N."""
         return len(self.item_ids)
+
+    @property
+    def num_train(self) -> int:
+        """E, training interactions."""
+        return len(self.train)
+
+    @functools.cached_property
+    def degrees(self) -> Degrees:
+        """Training interactions of each user and of each item."""
+        sizes = (self.num_users, self.num_items)
+        return Degrees(*(np.bincount(ids, minlength=size) for ids, size in zip(self.train.T, sizes, strict=True)))
 
     def matrix(self, part: str = "train") -> "sparse.csr_matrix":
         """[M, N] float32, 1 where a part has an interaction: what implicit and LightFM are fitted on.

@@ -19,10 +19,9 @@ from lthjax.evaluation import breakdown, ranking
 from lthjax.evaluation.ranking import RankingMetrics, RankingTask
 from lthjax.evaluation.sharded import evaluate
 from lthjax.evaluation.verdict import UNJUDGED, Verdict, compare
-from lthjax.graph import sharded
 from lthjax.graph.graph import Graph
 from lthjax.graph.sharded import ShardedGraph
-from lthjax.graph.training_graph import training_graph
+from lthjax.graph.training_graph import sharded_graph, training_graph
 from lthjax.model import backbones, losses, tables
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
@@ -278,8 +277,8 @@ def prepare(
 def _graph(split: Split, settings: Settings, layout: Layout | None, multiplies: bool) -> Graph | ShardedGraph:
     if layout is None:
         return training_graph(split, settings)
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):  # whole only in the host's memory
-        return sharded.shard(training_graph(split, settings), layout, multiplies)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):  # what is not cut yet is in the host's memory
+        return sharded_graph(split, settings, layout, multiplies)
 
 
 def _named_score(settings: Settings, split: Split, layout: Layout | None) -> Score:
