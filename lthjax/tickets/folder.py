@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from lthjax import presets
+from lthjax.data.share import Share
 from lthjax.data.split import Split
 from lthjax.errors import CheckpointError, SettingsError
 from lthjax.pruning import masks as masking
@@ -380,7 +381,7 @@ def _parse_log(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 def describe(
     settings: Settings,
-    split: Split,
+    split: Split | Share,
     optimizer: str | None = None,
     given: Mapping[str, str] | None = None,
     optimizer_label: str = "",
@@ -406,7 +407,7 @@ def describe(
             "fingerprint": split.fingerprint,
             "num_users": split.num_users,
             "num_items": split.num_items,
-            "num_train": len(split.train),
+            "num_train": split.num_train,
             "num_valid": len(split.valid),
             "num_test": len(split.test),
             "notes": list(split.notes),
