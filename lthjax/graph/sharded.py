@@ -181,7 +181,7 @@ def shard(training: Training, layout: Layout, multiplies: bool = True) -> Sharde
     Raises:
       ValueError: interactions that a device of this process needs are not among them.
     """
-    devices, degree = own_devices(layout), training.degrees.user
+    devices, degree = own_devices(layout.mesh), training.degrees.user
     runs, of_ids = _cuts(_starts(degree), layout.num_devices), None
     if training.by_popularity:
         of_ids = popularity.weights_by_degree(training.degrees.item)
@@ -200,13 +200,10 @@ def shard(training: Training, layout: Layout, multiplies: bool = True) -> Sharde
     )
 
 
-def own_devices(layout: Layout) -> list[int]:
+def own_devices(mesh: jax.sharding.Mesh) -> list[int]:
     """Which of the D devices are this process's."""
-    return [
-        number
-        for number, device in enumerate(layout.mesh.devices.flat)
-        if device.process_index == jax.process_index(device.client)
-    ]
+    devices = enumerate(mesh.devices.flat)
+    return [number for number, device in devices if device.process_index == jax.process_index()]
 
 
 def needed(degrees: Embeddings, devices: Collection[int], num_devices: int, multiplies: bool) -> Embeddings:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from lthjax.data import id_lists
+from lthjax.data.share import Share
 from lthjax.data.split import Split
 from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError
@@ -37,11 +38,11 @@ def training_graph(split: Split, settings: Settings) -> Graph:
     return graph
 
 
-def sharded_graph(split: Split, settings: Settings, layout: Layout, multiplies: bool) -> ShardedGraph:
-    """The same on several devices; nothing of it is ever whole but the pairs of the split.
+def sharded_graph(split: Split | Share, settings: Settings, layout: Layout, multiplies: bool) -> ShardedGraph:
+    """The same on several devices; nothing of it is ever whole but what the split holds.
 
     Args:
-      split: with all that this process's devices need.
+      split: whole, or a share with all that this process's devices need.
       settings: likewise.
       layout: of the tables.
       multiplies: whether the backbone takes products.
@@ -56,7 +57,7 @@ def sharded_graph(split: Split, settings: Settings, layout: Layout, multiplies: 
         pairs = without(split.dislikes, split.train, split.num_items)
         dislikes = id_lists.from_pairs(pairs, split.num_users)
     by_popularity = settings.negative_sampling == "popularity"
-    training = sharded.Training(split.train, Embeddings(*split.degrees), weights, dislikes, by_popularity)
+    training = sharded.Training(split.held_train, Embeddings(*split.degrees), weights, dislikes, by_popularity)
     return sharded.shard(training, layout, multiplies)
 
 
