@@ -15,7 +15,7 @@ import numpy as np
 from lthjax.data import arrow, text, widths
 from lthjax.data.columns import Options, choose, note
 
-_POWERS = 10 ** np.arange(1, 19, dtype=np.int64)
+_POWERS = 10 ** np.arange(1, 19, dtype=np.int64)  # a number from the last one on may have been too large for int64
 
 
 class Unsuited(Exception):
@@ -89,8 +89,8 @@ def _lists(path: Path) -> Iterator[Piece]:
         lengths = lengths[lengths > 0]
         values = np.fromstring(piece, np.int64, sep=" ")
         num_digits = np.searchsorted(_POWERS, values, side="right").sum() + values.size
-        if num_digits != len(piece.translate(None, b" \t\n")):
-            raise Unsuited(f"{path.name} has numbers that begin with 0, or beyond 64 bits")
+        if num_digits != len(piece.translate(None, b" \t\n")) or (values >= _POWERS[-1]).any():
+            raise Unsuited(f"{path.name} has numbers that begin with 0, or of more than 18 digits")
         head = np.cumsum(lengths) - lengths
         users, is_item = values[head], np.ones(values.size, bool)
         is_item[head] = False

@@ -30,7 +30,7 @@ def test_shares(read_json, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--processes 3", "--processes: wanted 1, 2, 4, ...; got 3."),
+        ("--processes 3", "--processes: wanted 1, 2, 4, ...; got 3"),
         ("--interactions 3000 --users 100 --items 100", "--interactions: wanted at most 25% of users x items"),
     ],
 )
