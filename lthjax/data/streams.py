@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lthjax.data import arrow, text, widths
+from lthjax.data import arrow, formats, text, widths
 from lthjax.data.columns import Options, choose, note
 
 _POWERS = 10 ** np.arange(1, 19, dtype=np.int64)  # a number from the last one on may have been too large for int64
@@ -45,7 +45,7 @@ def of(path: Any, options: Options) -> Stream:
       options: how it is to be read.
 
     Raises:
-      Unsuited: at once or while it is read; it is neither, is packed, has other ids, or users that do not ascend.
+      Unsuited: at once or while it is read; it is neither, is an archive, has other ids, or users that do not ascend.
       DataError: as `interactions.load`, without the line.
     """
     if not isinstance(path, Path) or not path.is_file():
@@ -73,12 +73,16 @@ def _adjacency(path: Path, options: Options) -> Stream:
 
 def _texts(path: Path) -> Iterator[bytes]:
     """Whole lines of whole numbers between blanks, each of which ends with a newline; some have numbers."""
-    with path.open("rb") as file:
+    most, size = formats.most_unpacked(path.stat().st_size), 0
+    with formats.stream(path) as file:
         for piece in widths.pieces(file):
+            size += len(piece)
+            if size > most:
+                raise Unsuited(f"{path.name} holds too much, unpacked")
             if piece.isspace():
                 continue
             if not piece.translate(None, b" \t\n").isdigit():
-                raise Unsuited(f"{path.name} is packed, or no lists of whole numbers between blanks")
+                raise Unsuited(f"{path.name} is no lists of whole numbers between blanks")
             yield piece
 
 
