@@ -6,7 +6,7 @@ Letters: M users, N items, E training interactions, E' those that are held, n pa
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -18,6 +18,7 @@ from lthjax.data.catalog import TEST, TRAIN, VALID, Source
 from lthjax.data.columns import Options
 from lthjax.data.split import Degrees, Digest
 from lthjax.data.streams import Stream, Unsuited
+from lthjax.errors import DataError
 
 # Degrees -> [M] and [N] bool: an interaction is held where its user or its item is marked.
 Needed = Callable[[Degrees], tuple[np.ndarray, np.ndarray]]
@@ -84,6 +85,13 @@ class _Ids(NamedTuple):
         return np.stack(np.divmod(keys, len(self.item)), axis=1, dtype=np.int32)
 
 
+class _HeldOut(NamedTuple):
+    """Validation or test part."""
+
+    keys: np.ndarray  # int64, ascending
+    is_taken: np.ndarray  # bool, whether an earlier part has the pair
+
+
 def read(source: Source, options: Options, needed: Needed) -> Share:
     """The share of some files.
 
@@ -101,54 +109,92 @@ def read(source: Source, options: Options, needed: Needed) -> Share:
     ids = _Ids(*(_union([getattr(part, side).ids for part in counted.values()]) for side in ("users", "items")))
     sides = zip(ids, (counted[TRAIN].users, counted[TRAIN].items), strict=True)
     degrees = Degrees(*(_counts_of(known, tally) for known, tally in sides))
-    if not (num_train := int(degrees.user.sum())):
-        raise Unsuited("there are no training interactions")
-    nothing = np.zeros(0, np.int64)
-    valid, test = (_all_keys(of_parts[part], ids) if part in of_parts else nothing for part in (VALID, TEST))
-    digest, held, in_train = Digest(), [], [np.zeros(keys.size, bool) for keys in (valid, test)]
-    of_user, of_item = needed(degrees)
-    digest.begin(num_train)
-    for piece in of_parts[TRAIN].pieces():
-        keys = ids.keys(piece.users, piece.items)
-        pairs = ids.pairs(keys)
-        digest.add(pairs)
-        held.append(pairs[of_user[pairs[:, 0]] | of_item[pairs[:, 1]]])
-        for others, is_there in zip((valid, test), in_train, strict=True):
-            is_there |= _are_among(others, keys)
-    # A pair stays in its earliest part, as `interactions.assemble` has it, but where train holds all of test.
-    in_train[1] |= np.isin(test, valid)
-    if test.size and in_train[1].all():
+    valid, test = (_held_out(of_parts.get(part), ids) for part in (VALID, TEST))
+    digest = Digest()
+    held = _held(of_parts[TRAIN], ids, degrees, needed(degrees), digest, (valid, test))
+    test.is_taken[np.isin(test.keys, valid.keys)] = True
+    if test.keys.size and test.is_taken.all():
         raise Unsuited("the other parts hold all of test")
-    across = sum(map(np.count_nonzero, in_train))
-    valid, test = (ids.pairs(keys[~is_there]) for keys, is_there in zip((valid, test), in_train, strict=True))
-    digest.part(valid)
-    digest.part(test)
-    num_pairs = num_train + len(valid) + len(test)
-    num_rows = sum(part.num_rows for part in counted.values())
-    empty = np.setdiff1d(np.concatenate([part.empty_users for part in counted.values()]), ids.user).size
+    pairs = [ids.pairs(part.keys[~part.is_taken]) for part in (valid, test)]
+    for part in pairs:
+        digest.part(part)
+    sizes = int(degrees.user.sum()), *map(len, pairs)
+    num_taken = np.count_nonzero(valid.is_taken) + np.count_nonzero(test.is_taken)
     of_files = zip(source.files, of_parts.values(), strict=True)
-    notes = [
-        *source.notes,
-        *(f"{os.path.basename(file)}: {note}" for file, stream in of_files for note in stream.notes),
-        *interactions.empty_note(empty),
-        *interactions.duplicates_note(num_rows - num_pairs, across),
-        interactions.count_note(num_pairs, *map(len, ids)),
-        rules.files_note(len(valid) > 0),
-        splitting.sizes_note(num_train, len(valid), len(test)),
-        *splitting.cold_notes(degrees),
-    ]
+    notes = [f"{os.path.basename(file)}: {note}" for file, stream in of_files for note in stream.notes]
+    notes += _notes([*counted.values()], ids, sizes, num_taken) + splitting.cold_notes(degrees)
     return Share(
         name=source.name,
         user_ids=ids.user,
         item_ids=ids.item,
-        notes=tuple(notes),
-        held_train=np.concatenate(held),
-        num_train=num_train,
+        notes=(*source.notes, *notes),
+        held_train=held,
+        num_train=sizes[0],
         degrees=degrees,
-        valid=valid,
-        test=test,
+        valid=pairs[0],
+        test=pairs[1],
         fingerprint=digest.of_ids(*ids),
     )
+
+
+def _held(
+    stream: Stream,
+    ids: _Ids,
+    degrees: Degrees,
+    marked: tuple[np.ndarray, np.ndarray],
+    digest: Digest,
+    others: Sequence[_HeldOut],
+) -> np.ndarray:
+    """[E', 2] int32, the training interactions of marked users and items; all of them go through here.
+
+    A pair stays in its earliest part, as `interactions.assemble` has it, but where train holds all of test.
+
+    Args:
+      stream: of train.
+      ids: that it is numbered by.
+      degrees: of all of it.
+      marked: [M] and [N] bool.
+      digest: that all are added to.
+      others: held-out parts, in which it is marked what train has too.
+
+    Raises:
+      Unsuited: there are none.
+      DataError: the file is another one now.
+    """
+    wanted, came, held = int(degrees.user.sum()), 0, []
+    if not wanted:
+        raise Unsuited("there are no training interactions")
+    digest.begin(wanted)
+    for piece in stream.pieces():
+        keys = ids.keys(piece.users, piece.items)
+        pairs = ids.pairs(keys)
+        digest.add(pairs)
+        held.append(pairs[marked[0][pairs[:, 0]] | marked[1][pairs[:, 1]]])
+        came += len(pairs)
+        for part in others:
+            part.is_taken[_are_among(part.keys, keys)] = True
+    if came != wanted:
+        raise DataError(f"wanted {wanted:,} training interactions, as when the file was first read; got {came:,}.")
+    return np.concatenate(held)
+
+
+def _notes(counted: list[_Counted], ids: _Ids, sizes: tuple[int, int, int], num_taken: int) -> list[str]:
+    """What `interactions.load` and `split.split` say of parts that are taken as they are.
+
+    Args:
+      counted: of each file.
+      ids: of all.
+      sizes: pairs in train, valid and test.
+      num_taken: pairs that another part has, of those that were held out.
+    """
+    empty = np.setdiff1d(np.concatenate([part.empty_users for part in counted]), ids.user).size
+    return [
+        *interactions.empty_note(empty),
+        *interactions.duplicates_note(sum(part.num_rows for part in counted) - sum(sizes), num_taken),
+        interactions.count_note(sum(sizes), *map(len, ids)),
+        rules.files_note(sizes[1] > 0),
+        splitting.sizes_note(*sizes),
+    ]
 
 
 def _counted(stream: Stream) -> _Counted:
@@ -181,9 +227,10 @@ def _union(ids: list[np.ndarray]) -> np.ndarray:
     return np.unique(np.concatenate(ids))
 
 
-def _all_keys(stream: Stream, ids: _Ids) -> np.ndarray:
-    """[.] int64 of the pairs of a held-out part, ascending."""
-    return np.concatenate([ids.keys(piece.users, piece.items) for piece in stream.pieces()])
+def _held_out(stream: Stream | None, ids: _Ids) -> _HeldOut:
+    pieces = () if stream is None else stream.pieces()
+    keys = np.concatenate([np.zeros(0, np.int64), *(ids.keys(piece.users, piece.items) for piece in pieces)])
+    return _HeldOut(keys, np.zeros(keys.size, bool))
 
 
 def _are_among(keys: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -6,8 +6,9 @@ import gzip
 import numpy as np
 import pytest
 
-from lthjax.data import resolve, streams, widths
-from lthjax.data.share import Share
+from lthjax.data import catalog, resolve, streams, widths
+from lthjax.data.columns import Options
+from lthjax.data.share import Share, read
 from lthjax.data.split import Split
 from lthjax.errors import DataError
 from lthjax.settings import Settings
@@ -157,6 +158,18 @@ def test_malformed_files_are_refused_as_ever(folder, train, settings, message):
     for load in LOADS:
         with pytest.raises(DataError, match=message):
             load(None, settings)
+
+
+def test_a_file_that_changes_meanwhile_is_refused(folder):
+    place = folder()
+
+    def needed(degrees):
+        (place / "train.txt").write_text(PARTS["train"].replace("20", ""))
+        return [np.ones(len(degree), bool) for degree in degrees]
+
+    source = catalog.find(place)
+    with pytest.raises(DataError, match="wanted 9 training interactions, as when the file was first read; got 7"):
+        read(source, Options("adjacency"), needed)
 
 
 def test_a_share_has_no_values_to_weigh_by(folder):
