@@ -110,6 +110,15 @@ def any_of(flag: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
+def largest(values: np.ndarray) -> np.ndarray:
+    """Of each place of an array the largest number that any process has there."""
+    if count() == 1:
+        return values
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(values)).max(axis=0)
+
+
 def first_then_others(action: Callable[[], Result]) -> Result:
     """What an action gives in each process; in process 0 before all others, which then see what it left on disk."""
     if count() == 1:

@@ -197,7 +197,7 @@ def _checked_dense(ticket: Ticket, problem: Problem) -> Ticket:
             raise SettingsError(f"dense: wanted a model with {name} {value}; got {came}.")
     if ticket.level or ticket.fingerprint != problem.split.fingerprint:
         raise SettingsError(f"dense: wanted level 0 on {problem.split.name}; got level {ticket.level}, or other data.")
-    ticket, before = with_states(ticket, problem.template(first_state(problem))), ticket.settings
+    ticket, before = with_states(ticket, problem.shapes_as_saved(first_state(problem))), ticket.settings
     needs_final = "last" in (settings.prune_from, before.prune_from) or settings.rewind == "none"
     lacks_origin = settings.rewind_epoch is not None and settings.rewind != before.rewind
     if not elsewhere and (lacks_origin or (needs_final and ticket.final is None)):

@@ -36,7 +36,7 @@ from lthjax.sharding import draws
 from lthjax.sharding import layout as layouts
 from lthjax.sharding.layout import Layout
 from lthjax.tickets.result import Result
-from lthjax.tickets.ticket import Ticket
+from lthjax.tickets.ticket import Ticket, with_tables
 from lthjax.training import fingerprint, labels
 from lthjax.training.fit import Plan, Trainer
 from lthjax.training.keys import Purpose, key_of
@@ -191,13 +191,17 @@ class Problem:
         """The same, but for leaves that are NumPy arrays in `like`, which stay."""
         return tree if self.layout is None else self.layout.place_like(tree, like)
 
-    def gathered(self, tree: Any) -> Any:
-        """What the run computed, as tickets and files hold it: rows by their numbers."""
-        return tree if self.layout is None else self.layout.gather(tree)
+    def as_saved(self, tree: Any) -> Any:
+        """What the run computed, as files have it: rows as they are dealt out, where there are several devices."""
+        return tree if self.layout is None else self.layout.tables(tree)
 
-    def template(self, state: Any) -> Any:
-        """Of a state where the run computes, the shapes that files have."""
-        return state if self.layout is None else self.layout.plain(state)
+    def shapes_as_saved(self, tree: Any) -> Any:
+        """The shapes of that; the pytree itself on one device."""
+        return tree if self.layout is None else self.layout.shapes(tree)
+
+    def off_devices(self, ticket: Ticket) -> Ticket:
+        """A ticket as files have it, as it is given to people and kept for later levels."""
+        return ticket if self.layout is None else with_tables(ticket, self.layout.held)
 
     def key(self, purpose: Purpose, level: int = 0) -> jax.Array:
         """The random key of a purpose and level, from the run's seed."""
