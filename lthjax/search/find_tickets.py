@@ -23,10 +23,11 @@ from lthjax.search import from_dense
 from lthjax.search.dynamic import dynamic
 from lthjax.search.early import early
 from lthjax.search.executor import Options, check_folders, execute
+from lthjax.search.given import Given
 from lthjax.search.gradual import gradual
 from lthjax.search.imp import imp
 from lthjax.search.one_shot import one_shot
-from lthjax.search.problem import Given, Problem, prepare
+from lthjax.search.problem import Problem, prepare
 from lthjax.search.short import short
 from lthjax.search.steps import Search, first_state
 from lthjax.settings import MOST_SEEDS, FitSettings, PruningSettings, Settings, StepSettings, names
