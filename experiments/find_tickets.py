@@ -47,6 +47,7 @@ from lthjax.settings import MOST_SEEDS, Settings, values
 from lthjax.tickets import report
 
 if TYPE_CHECKING:
+    from lthjax.data.share import Share
     from lthjax.data.split import Split
     from lthjax.events import OnEvent
     from lthjax.tickets.result import Result
@@ -101,14 +102,20 @@ class Config(DeviceSettings, Settings):
 def main(config: Config) -> list[dict[str, Any]]:
     """Find tickets with each seed, print table and sentence, leave the picture; returns the rows of the table."""
     mesh = mesh_of(config)
-    from lthjax.search.problem import sample_note  # here: with it comes JAX, and --help does without
+    from lthjax.search import shares  # here: with them comes JAX, and --help does without
+    from lthjax.search.problem import sample_note
     from lthjax.tickets import seeds
 
     settings = Settings(**values(config, Settings))
-    split = lthjax.load_split(None, settings)
+    if config.baselines:
+        split, why_whole = lthjax.load_split(None, settings), "--baselines reads them"
+    else:
+        split, why_whole = shares.load(None, settings, mesh)
     out = Path(config.out or default_out(config))
     for note in [*split.notes, *roundings(settings, (split.num_users + split.num_items) * settings.dim)]:
         print(note)
+    if processes.is_several():
+        print(shares.in_words(split, why_whole))
     if sampled := sample_note(split, settings):
         print(sampled)
     if conflict := presets.conflicts(settings):
@@ -255,7 +262,7 @@ def _on_event(config: Config, out: Path) -> "OnEvent | None":
 
 
 def _several_seeds(
-    config: Config, settings: Settings, split: "Split", out: Path, shared: dict[str, Any]
+    config: Config, settings: Settings, split: "Split | Share", out: Path, shared: dict[str, Any]
 ) -> "tuple[list[list[Result]], list[dict[str, Any]]]":
     """The results of each seed's run, and rows of means over them, which are left in the folder that holds the runs."""
     from lthjax.tickets import seeds
@@ -270,7 +277,7 @@ def _several_seeds(
     return runs, rows
 
 
-def _of_several(settings: Settings, split: "Split") -> dict[str, Any]:
+def _of_several(settings: Settings, split: "Split | Share") -> dict[str, Any]:
     """What config.json says of a folder that holds runs of several seeds."""
     from lthjax.tickets.folder import describe
 

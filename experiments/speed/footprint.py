@@ -12,6 +12,8 @@ from lthjax.sharding import layout as layouts
 
 SLAB = 32  # columns that LightGCN gathers at a time
 _FLOAT, _MASK, _NUMBER = 4, 1, 4  # bytes of a float32, a bool, an int32
+_ID = 8  # of an original id, and of a degree
+_TASKS = 2  # rankings that leave seen items out, of validation and of test part
 _MOMENTS = 2  # of Adam, each as large as the table
 # Adam reads gradient, weight, two moments and mask, and writes weight and moments; the gradient was written before.
 _ADAM = (4 * _FLOAT + _MASK) + 3 * _FLOAT + _FLOAT
@@ -154,15 +156,18 @@ def moved(scale: Scale) -> int:
 
 
 def on_host(scale: Scale) -> dict[str, int]:
-    """Bytes that every host holds today, however many there are: a ticket, and all interactions.
+    """Bytes that each process of one device holds in its host's memory: a ticket, and what it needs of interactions.
 
-    A ticket has weights, the weights that it is rewound to, and masks, gathered whole; interactions are read whole as
-    pairs, and made a graph as on one device before that is cut.
+    A ticket has weights, the weights that it is rewound to, and masks, gathered whole. Of the training interactions a
+    process holds as pairs those of its device's run of users, of its items and, for LightGCN, of its rows of users,
+    which are drawn from all alike; with data that are not read in pieces, all. Seen items are its own items' alone.
     """
-    whole = scale._replace(devices=1)
-    graph = held(whole)["interactions"] + held(whole)["matrix"]
+    whole, reasons = scale._replace(devices=1), 2 if scale.model == "mf" else 3
+    pairs = 2 * _NUMBER * scale.interactions
     return {
         "ticket": (2 * _FLOAT + _MASK) * entries(whole),
-        "pairs": 2 * _NUMBER * scale.interactions,
-        "graph": graph,
+        "all pairs": pairs,
+        "pairs": round(pairs * (1 - (1 - 1 / scale.devices) ** reasons)),
+        "seen": _TASKS * _NUMBER * (scale.interactions // scale.devices + scale.users),
+        "ids": 2 * _ID * (scale.users + scale.items),
     }

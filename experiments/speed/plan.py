@@ -126,7 +126,7 @@ def in_words(scales: list[Scale]) -> list[str]:
     ]
     for scale in scales:
         lines += ["", *_of_model(scale)]
-    return [*lines, "", *_of_host(first), *_beyond_counters(first)]
+    return [*lines, "", *_of_host(scales[-1]), *_beyond_counters(first)]
 
 
 def _of_model(scale: Scale) -> list[str]:
@@ -156,9 +156,12 @@ def _of_model(scale: Scale) -> list[str]:
 
 def _of_host(scale: Scale) -> list[str]:
     sizes = footprint.on_host(scale)
+    of_share = sizes["pairs"] + sizes["seen"] + sizes["ids"]
     return [
-        f"Every host holds, and this is today's limit: a ticket whole, {_size(sizes['ticket'])} (9 bytes an entry); "
-        f"all interactions, {_size(sizes['pairs'])} as pairs and {_size(sizes['graph'])} as a graph before it is cut."
+        f"Every host holds, and this is today's limit: a ticket whole, {_size(sizes['ticket'])} (9 bytes an entry).",
+        f"A process of one device holds {_size(of_share)} of interactions: {_size(sizes['pairs'])} as pairs "
+        f"({_size(sizes['all pairs'])}, all of them, where data are not read in pieces), {_size(sizes['seen'])} seen "
+        f"items, {_size(sizes['ids'])} ids and degrees.",
     ]
 
 

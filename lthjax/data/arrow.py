@@ -4,6 +4,7 @@ Letters: E rows.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,12 @@ _ROWS_AT_ONCE = 1 << 20
 _SAMPLE = 50  # rows that tell the columns
 
 
-def parquet(data: bytes, source: str) -> Sheet:
-    """The sheet of a parquet file, of which only the columns that matter are read.
+def parquet(data: bytes | Path, source: str) -> Sheet:
+    """The sheet of a parquet file, of which only the columns that matter are read, some rows at a time.
+
+    Args:
+      data: what the file holds; or where it is, which holds no more of it than some row groups.
+      source: for errors.
 
     Raises:
       DataError: pyarrow is not there, or the file is damaged.
@@ -25,7 +30,7 @@ def parquet(data: bytes, source: str) -> Sheet:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
+        file = pq.ParquetFile(data if isinstance(data, Path) else pa.BufferReader(data))
         first = next(file.iter_batches(batch_size=_SAMPLE), None)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(error, source) from None

@@ -1,12 +1,16 @@
 """What a file is, by its first bytes, and what it holds: unpacked, and text as UTF-8 with newlines at line ends."""
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
 import re
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from lthjax.errors import DataError
 
@@ -61,6 +65,27 @@ def read(path, encoding: str | None = None) -> tuple[str, bytes]:
     return _kind(data, path) or "text", data
 
 
+@contextlib.contextmanager
+def stream(path: Path) -> Iterator[BinaryIO]:
+    """A file to read from its begin on, unpacked on the way where it is packed by itself; an archive as it is.
+
+    Raises:
+      DataError: it is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            opener = _opener(file.read(8))
+            file.seek(0)
+            yield file if opener is None else opener(file)
+    except _DAMAGE as error:
+        raise _damaged(error, path) from None
+
+
+def most_unpacked(size: int) -> int:
+    """Bytes that a packed file of a size is let unpack to."""
+    return max(_ALWAYS_UNPACKED, _MOST_UNPACKED * size)
+
+
 def _kind(data: bytes, path) -> str | None:
     for first_bytes, name, remedy in _KINDS:
         if re.match(first_bytes, data):
@@ -77,7 +102,7 @@ def _unpacked(path) -> bytes:
     try:
         with path.open("rb") as file:
             start = file.read(8)
-            opener = next((opener for magic, opener in _PACKED if start.startswith(magic)), None)
+            opener = _opener(start)
             is_zip = start.startswith(b"PK\x03\x04")
             size = file.seek(0, io.SEEK_END) if is_zip or opener else 0
             file.seek(0)
@@ -87,8 +112,16 @@ def _unpacked(path) -> bytes:
     except DataError:
         raise
     except _DAMAGE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise DataError(f"wanted a whole and readable file, got a damaged or closed one: {reason} ({path}).") from None
+        raise _damaged(error, path) from None
+
+
+def _opener(start: bytes) -> Callable[..., Any] | None:
+    return next((opener for magic, opener in _PACKED if start.startswith(magic)), None)
+
+
+def _damaged(error: Exception, path) -> DataError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return DataError(f"wanted a whole and readable file, got a damaged or closed one: {reason} ({path}).")
 
 
 def _unzipped(file, size: int, path) -> bytes:
@@ -97,7 +130,7 @@ def _unzipped(file, size: int, path) -> bytes:
         members = [member for member in archive.infolist() if not member.is_dir() and "__MACOSX" not in member.filename]
         names = [member.filename for member in members]
         if names and all(name.endswith(".npy") for name in names):
-            if sum(member.file_size for member in members) > _bound(size):
+            if sum(member.file_size for member in members) > most_unpacked(size):
                 raise _too_large(size, path)
             file.seek(0)
             return file.read()
@@ -111,18 +144,16 @@ def _unzipped(file, size: int, path) -> bytes:
 def _bounded(stream, size: int, path) -> bytes:
     data = io.BytesIO()
     while block := stream.read(_BLOCK):
-        if data.tell() + len(block) > _bound(size):
+        if data.tell() + len(block) > most_unpacked(size):
             raise _too_large(size, path)
         data.write(block)
     return data.getvalue()
 
 
-def _bound(size: int) -> int:
-    return max(_ALWAYS_UNPACKED, _MOST_UNPACKED * size)
-
-
 def _too_large(size: int, path) -> DataError:
-    return DataError(f"wanted at most {_bound(size):,} bytes unpacked from {size:,}, got more: unpack it ({path}).")
+    return DataError(
+        f"wanted at most {most_unpacked(size):,} bytes unpacked from {size:,}, got more: unpack it ({path})."
+    )
 
 
 def _as_text(data: bytes, encoding: str | None, path) -> bytes:

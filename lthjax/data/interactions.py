@@ -157,15 +157,37 @@ def assemble(
     pairs, part, times, values, note = _unique_pairs(users, items, part, len(item_ids), times, values, dedupe)
     empty = {ids.canonical(user) for table in tables for user in table.empty_users}
     empty -= {str(user) for user in user_ids.tolist()} if empty else set()
-    if empty:
-        notes.append(f"{len(empty):,} users without any item left out")
+    notes += empty_note(len(empty))
     notes += [note] if note else ["no duplicates"] * (dedupe != "merge")
     part, values = None if codes is None else part, None if values is None else values.astype(np.float32)
     found = Interactions(name, pairs, user_ids, item_ids, part, tuple(notes), times, values)
     found = found if core is None else _in_core(found, *core)
     found = found if disliked is None else _with_dislikes(found, *disliked)
-    count = f"{len(found.pairs):,} interactions of {found.num_users:,} users with {found.num_items:,} items"
+    count = count_note(len(found.pairs), found.num_users, found.num_items)
     return dataclasses.replace(found, notes=(*found.notes, count))
+
+
+def empty_note(number: int) -> list[str]:
+    """What is said of users that are listed without an item; nothing of none."""
+    return [f"{number:,} users without any item left out"] if number else []
+
+
+def duplicates_note(dropped: int, across: int, which: str = "earliest") -> list[str]:
+    """What is said of rows that were there already; nothing of none.
+
+    Args:
+      dropped: how many.
+      across: of these, how many had the pair in another part.
+      which: of its parts keeps a pair.
+    """
+    told = [f"{dropped:,} duplicates dropped"] if dropped else []
+    told += [f"{across:,} of them in another part (a pair stays in its {which} part)"] if across else []
+    return [", ".join(told)] if told else []
+
+
+def count_note(num_pairs: int, num_users: int, num_items: int) -> str:
+    """What is said of their numbers."""
+    return f"{num_pairs:,} interactions of {num_users:,} users with {num_items:,} items"
 
 
 def _joined_times(name: str, tables: list[Table], positive: np.ndarray) -> tuple[np.ndarray | None, str]:
@@ -201,9 +223,7 @@ def _unique_pairs(user, item, part, num_items: int, times=None, values=None, ded
     if (part == TEST).any() and not (part[first] == TEST).any():  # train holds all of test: test is what was held out
         kept, which = np.append(first[1:], True), "latest"
     dropped = num_rows - np.count_nonzero(kept)
-    note = f"{dropped:,} duplicates dropped" if dropped else ""
-    if across:
-        note += f", {across:,} of them in another part (a pair stays in its {which} part)"
+    note = "".join(duplicates_note(dropped, across, which))
     pair, part, times, values = (None if rows is None else rows[kept] for rows in (pair, part, times, values))
     pairs = np.stack([pair // num_items, pair % num_items], axis=1, dtype=np.int32)
     return pairs, part, times, values, note + taken

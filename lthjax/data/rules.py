@@ -75,7 +75,12 @@ def _files(interactions: Interactions, plan: Plan) -> tuple[Interactions, np.nda
     """The source's own parts."""
     parts = _own_parts(interactions, plan)
     _require_train(parts == TRAIN, interactions)
-    return interactions, parts, "split as in the source's files" + " (no valid part)" * (VALID not in parts)
+    return interactions, parts, files_note(VALID in parts)
+
+
+def files_note(has_valid: bool) -> str:
+    """What the rule `files` says of a source's parts."""
+    return "split as in the source's files" + " (no valid part)" * (not has_valid)
 
 
 def _cut(interactions: Interactions, plan: Plan) -> tuple[Interactions, np.ndarray, str]:

@@ -3,9 +3,10 @@
 Letters: E interactions (of a part), M users, N items.
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,63 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 RATIOS = (0.7, 0.1, 0.2)
+
+
+class Degrees(NamedTuple):
+    """How many training interactions there are of each user and of each item."""
+
+    user: np.ndarray  # [M] int64
+    item: np.ndarray  # [N] int64
+
+
+def degrees_of(pairs: np.ndarray, num_users: int, num_items: int) -> Degrees:
+    """The degrees of [E, 2] training pairs.
+
+    Args:
+      pairs: of users and items.
+      num_users: M.
+      num_items: N.
+    """
+    return Degrees(np.bincount(pairs[:, 0], minlength=num_users), np.bincount(pairs[:, 1], minlength=num_items))
+
+
+class Digest:
+    """What a fingerprint is made of, in its order: train, valid and test, whole or in pieces, then all else."""
+
+    def __init__(self):
+        self._digest = hashlib.sha256()
+
+    def part(self, pairs: np.ndarray) -> None:
+        """A part, [E, 2], whole."""
+        self.begin(len(pairs))
+        self.add(pairs)
+
+    def begin(self, num_pairs: int) -> None:
+        """A part of so many pairs, which come in pieces."""
+        self._digest.update(f"{(num_pairs, 2)}".encode())
+
+    def add(self, pairs: np.ndarray) -> None:
+        """The next pairs of the part."""
+        self._digest.update(np.ascontiguousarray(pairs, "<i4").tobytes())
+
+    def of_ids(self, user_ids: np.ndarray, item_ids: np.ndarray, train_values=None, dislikes=None) -> str:
+        """The fingerprint, with all that is beside the parts.
+
+        Args:
+          user_ids: [M].
+          item_ids: [N].
+          train_values: [E_train], where there are any.
+          dislikes: [D, 2], likewise.
+        """
+        for ids in (user_ids, item_ids):
+            is_text = ids.dtype.kind == "U"
+            self._digest.update(f"{ids.dtype.kind}{ids.shape}".encode())
+            text = "\n".join(ids.tolist()).encode() if is_text else np.ascontiguousarray(ids, "<i8").tobytes()
+            self._digest.update(text)
+        for name, values, kind in (("train_values", train_values, "<f4"), ("dislikes", dislikes, "<i4")):
+            if values is not None:  # without them, what it was before there were any
+                self._digest.update(f"{name}{values.shape}".encode() + np.ascontiguousarray(values, kind).tobytes())
+        return self._digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +115,21 @@ class Split:
         """N."""
         return len(self.item_ids)
 
+    @property
+    def num_train(self) -> int:
+        """E, training interactions."""
+        return len(self.train)
+
+    @functools.cached_property
+    def degrees(self) -> Degrees:
+        """Training interactions of each user and of each item."""
+        return degrees_of(self.train, self.num_users, self.num_items)
+
+    @property
+    def held_train(self) -> np.ndarray:
+        """[E_train, 2], what this process holds of train: all."""
+        return self.train
+
     def matrix(self, part: str = "train") -> "sparse.csr_matrix":
         """[M, N] float32, 1 where a part has an interaction: what implicit and LightFM are fitted on.
 
@@ -74,18 +147,10 @@ class Split:
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with any pair, its part or value, any dislike, or any original id."""
-        digest = hashlib.sha256()
+        digest = Digest()
         for part in (self.train, self.valid, self.test):
-            digest.update(f"{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part, "<i4").tobytes())
-        for ids in (self.user_ids, self.item_ids):
-            is_text = ids.dtype.kind == "U"
-            digest.update(f"{ids.dtype.kind}{ids.shape}".encode())
-            digest.update("\n".join(ids.tolist()).encode() if is_text else np.ascontiguousarray(ids, "<i8").tobytes())
-        for name, kind in (("train_values", "<f4"), ("dislikes", "<i4")):
-            if (values := getattr(self, name)) is not None:  # without them, what it was before there were any
-                digest.update(f"{name}{values.shape}".encode() + np.ascontiguousarray(values, kind).tobytes())
-        return digest.hexdigest()[:16]
+            digest.part(part)
+        return digest.of_ids(self.user_ids, self.item_ids, self.train_values, self.dislikes)
 
 
 def split(interactions: Interactions, *, method="auto", ratios=RATIOS, seed=0, times=None) -> Split:
@@ -125,8 +190,9 @@ def split(interactions: Interactions, *, method="auto", ratios=RATIOS, seed=0, t
         _require_times(interactions, plan.method)
     interactions, part, note = rules.RULES[plan.method](interactions, plan)
     train, valid, test = (interactions.pairs[part == code] for code in PARTS)
-    sizes = f"{len(train):,} train, {len(valid):,} valid, {len(test):,} test"
-    notes = (*interactions.notes, *pooled, note, sizes, *_few(interactions, plan.method), *_cold(interactions, train))
+    sizes = interactions.num_users, interactions.num_items
+    few, cold = _few(interactions, plan.method), cold_notes(degrees_of(train, *sizes))
+    notes = (*interactions.notes, *pooled, note, sizes_note(len(train), len(valid), len(test)), *few, *cold)
     values = None if interactions.values is None else interactions.values[part == TRAIN]
     dislikes = interactions.dislikes
     if dislikes is not None:
@@ -156,11 +222,16 @@ def _few(interactions: Interactions, method: str) -> list[str]:
     return notes
 
 
-def _cold(interactions: Interactions, train: np.ndarray) -> list[str]:
+def sizes_note(num_train: int, num_valid: int, num_test: int) -> str:
+    """What is said of the sizes of the parts."""
+    return f"{num_train:,} train, {num_valid:,} valid, {num_test:,} test"
+
+
+def cold_notes(degrees: Degrees) -> list[str]:
     """Notes on users and items that training does not see."""
-    notes = []
-    for what, column, total in (("users", 0, interactions.num_users), ("items", 1, interactions.num_items)):
-        unseen = total - np.unique(train[:, column]).size
-        if unseen:
-            notes.append(f"{unseen:,} {what} without training interactions, seen only in valid or test")
-    return notes
+    unseen = (("users", np.count_nonzero(degrees.user == 0)), ("items", np.count_nonzero(degrees.item == 0)))
+    return [
+        f"{number:,} {what} without training interactions, seen only in valid or test"
+        for what, number in unseen
+        if number
+    ]

@@ -91,10 +91,21 @@ def lists(content: bytes, source: str, options: Options) -> Sheet:
     def where(row: int) -> str:
         return f"{source}, line {np.searchsorted(np.cumsum(np.maximum(lengths - 1, 0)), row, side='right') + 1}"
 
-    reading = f"adjacency lists (line lengths from {counts.min()} to {counts.max()})"
     empty_users = tuple(words[users[counts == 1]])
-    rows = words[pairs[:1]].tolist()
-    return Sheet(source, reading, ["user", "item"], rows, blocks, where, empty_users=empty_users, is_lists=True)
+    sheet = sheet_of_lists(source, (counts.min(), counts.max()), words[pairs[:1]].tolist())
+    return sheet._replace(blocks=blocks, where=where, empty_users=empty_users)
+
+
+def sheet_of_lists(source: str, lengths: tuple[int, int], rows: list[list[str]]) -> Sheet:
+    """The sheet of lists, without its blocks.
+
+    Args:
+      source: for errors.
+      lengths: numbers on the shortest and on the longest line.
+      rows: the first user and item.
+    """
+    reading = f"adjacency lists (line lengths from {lengths[0]} to {lengths[1]})"
+    return Sheet(source, reading, ["user", "item"], rows, lambda positions: iter(()), lambda row: source, is_lists=True)
 
 
 def table(content: bytes, source: str, options: Options, quoting: int = csv.QUOTE_MINIMAL) -> Sheet:

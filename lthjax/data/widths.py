@@ -5,6 +5,7 @@ Letters: L lines.
 
 import io
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 
@@ -23,8 +24,8 @@ def all_have(content: bytes, mark: str, width: int) -> bool:
     """
     if mark == " " and not content.isascii():
         return False
-    for piece in _pieces(content):
-        counts = _words(piece) if mark == " " else _marks(piece, mark.encode())
+    for piece in pieces(io.BytesIO(content)):
+        counts = words(piece) if mark == " " else _marks(piece, mark.encode())
         counts = counts[_are_not_empty(piece)]
         if (counts != width).any():
             return False
@@ -34,16 +35,15 @@ def all_have(content: bytes, mark: str, width: int) -> bool:
 def differ(content: bytes) -> bool:
     """Whether lines of an ASCII text that are not empty have differing numbers of words, between blanks or commas."""
     widths = set()
-    for piece in _pieces(content):
-        widths |= set(np.unique(_words(piece.replace(b",", b" "))).tolist())
+    for piece in pieces(io.BytesIO(content)):
+        widths |= set(np.unique(words(piece.replace(b",", b" "))).tolist())
         if len(widths - {0}) > 1:
             return True
     return False
 
 
-def _pieces(content: bytes) -> Iterator[bytes]:
-    """The text in pieces of whole lines, each of which ends with a newline."""
-    file = io.BytesIO(content)
+def pieces(file: BinaryIO) -> Iterator[bytes]:
+    """A text in pieces of whole lines, each of which ends with a newline."""
     while piece := file.read(_AT_ONCE) + file.readline():
         yield piece if piece.endswith(b"\n") else piece + b"\n"
 
@@ -66,7 +66,7 @@ def _marks(piece: bytes, mark: bytes) -> np.ndarray:
     return np.diff(np.searchsorted(np.flatnonzero(octets == mark[0]), _ends(piece)), prepend=0) + 1
 
 
-def _words(piece: bytes) -> np.ndarray:
+def words(piece: bytes) -> np.ndarray:
     """[L] runs of bytes that are no blanks."""
     octets = np.frombuffer(piece, np.uint8)
     is_gap = _BLANKS[octets] | (octets == _NEWLINE)

@@ -43,6 +43,7 @@ class RankingTask:
     # [N] training interactions of each item, where lists matter and not only what they are worth: then items stand in
     # `seen` and `relevant` by their place in `_places`, so that of equal scores the more popular item comes first.
     popularity: np.ndarray | None = None
+    num_seen: np.ndarray | None = None  # [M] items left out, where `seen` has those of some items alone; None: all
 
 
 class RankingMetrics(NamedTuple):
@@ -81,7 +82,11 @@ class TopItems(NamedTuple):
 
 
 def ranking_task(
-    seen: np.ndarray, held_out: np.ndarray, num_users: int, popularity: np.ndarray | None = None
+    seen: np.ndarray,
+    held_out: np.ndarray,
+    num_users: int,
+    popularity: np.ndarray | None = None,
+    num_seen: np.ndarray | None = None,
 ) -> RankingTask:
     """Task from pairs (user, item) in any order, without duplicates.
 
@@ -91,18 +96,21 @@ def ranking_task(
       num_users: M.
       popularity: [N] training interactions of each item, where the lists themselves are wanted, as `recommend` serves
         them: of equal scores the more popular item first. Metrics of users are the same with it and without.
+      num_seen: [M] pairs that are not ranked, where `seen` has those of some items alone, which a process of several
+        needs; None where it has all.
     """
     if popularity is not None:
         place = np.argsort(items_by_place(popularity)).astype(np.int32)  # of each item
         seen, held_out = (np.stack([pairs[:, 0], place[pairs[:, 1]]], axis=1) for pairs in (seen, held_out))
     seen, held_out = (pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))] for pairs in (seen, held_out))
     users = np.unique(held_out[:, 0]).astype(np.int32)
-    num_seen = np.bincount(seen[:, 0], minlength=num_users)
+    lengths = np.bincount(seen[:, 0], minlength=num_users) if num_seen is None else num_seen
     return RankingTask(
-        users=users[np.argsort(num_seen[users], kind="stable")],
+        users=users[np.argsort(lengths[users], kind="stable")],
         seen=id_sets.from_pairs(seen, num_users),
         relevant=id_sets.from_pairs(held_out, num_users),
         popularity=popularity,
+        num_seen=num_seen,
     )
 
 

@@ -1,8 +1,9 @@
 """The all-ranking evaluator on several devices: each ranks its own items for a block of users, and the best are merged.
 
 No device scores all items, or holds another's rows. Lists of seen and held-out items stay on the host, which hands out
-those of a block. Metrics are the same as on one device: items that score alike count by expectation, and in lists the
-lower number or, where these are wanted, the more popular item comes first.
+those of a block; a process of several needs the seen items of its own devices alone. Metrics are the same as on one
+device: items that score alike count by expectation, and in lists the lower number or, where these are wanted, the more
+popular item comes first.
 
 Letters: M users, N items, F dimensions, D devices, B users per block, K items per list, S and H seen and held-out ones.
 """
@@ -30,7 +31,7 @@ class _Block(NamedTuple):
     """Some users, and where the items that they have stand in the table; `_NOWHERE` behind the last."""
 
     users: np.ndarray  # [B] int32
-    seen: np.ndarray  # [B, S] int32
+    seen: jax.Array  # [D, B, S] int32, for each device at least those of its own items
     relevant: np.ndarray  # [B, H] int32
 
 
@@ -63,21 +64,39 @@ def evaluate(
 
     def rank(users: np.ndarray, num_chunks: np.ndarray) -> tuple[jax.Array, ...]:
         del num_chunks
-        seen, relevant = (_rows(lists, users[0], items_at, layout) for lists in (task.seen, task.relevant))
-        return _rank_block(final, _Block(users[0], seen, relevant), order, layout, asked)
+        seen = _rows(task.seen, users[0], items_at, layout, task.num_seen)
+        relevant = _rows(task.relevant, users[0], items_at, layout)
+        return _rank_block(final, _Block(users[0], _on_each(seen, layout), relevant), order, layout, asked)
 
     measured = ranking.in_blocks(rank, layout.num_items, task, None, 1, between_dispatches)
     return ranking.by_name(asked, measured, task, items_at)
 
 
-def _rows(lists: IdLists, users: np.ndarray, items_at: np.ndarray | None, layout: Layout) -> np.ndarray:
-    """[B, S] int32, where the items of some users stand; as wide as a power of two, so that few programs are made."""
+def _rows(
+    lists: IdLists, users: np.ndarray, items_at: np.ndarray | None, layout: Layout, lengths: np.ndarray | None = None
+) -> np.ndarray:
+    """[B, S] int32, where the items of some users stand; as wide as a power of two, so that few programs are made.
+
+    Args:
+      lists: M rows of items.
+      users: [B].
+      items_at: [N] items by the numbers that the lists have of them; None for their own.
+      layout: of the tables.
+      lengths: [M] of the rows of all processes, so that the width is one for all; None where the lists are whole.
+    """
     starts, ids = np.asarray(lists.starts), np.asarray(lists.ids)
-    lengths = (starts[users + 1] - starts[users]).astype(np.int64)
-    column = np.arange(1 << int(lengths.max(initial=1) - 1).bit_length())
+    own = (starts[users + 1] - starts[users]).astype(np.int64)
+    longest = (own if lengths is None else lengths[users]).max(initial=1)
+    column = np.arange(1 << int(longest - 1).bit_length())
     places = np.minimum(starts[users][:, None] + column, len(ids) - 1)
     items = ids[places] if items_at is None else items_at[ids[places]]
-    return np.where(column < lengths[:, None], layouts.position(items, layout.heights.item), _NOWHERE).astype(np.int32)
+    return np.where(column < own[:, None], layouts.position(items, layout.heights.item), _NOWHERE).astype(np.int32)
+
+
+def _on_each(seen: np.ndarray, layout: Layout) -> jax.Array:
+    """[D, B, S] of [B, S]: what this process knows, on each of its devices."""
+    shape = (layout.num_devices, *seen.shape)
+    return jax.make_array_from_callback(shape, layout.sharding("blocks"), lambda index: seen[None])
 
 
 @functools.partial(jax.jit, static_argnames=("layout", "asked"))
@@ -95,8 +114,9 @@ def _rank_block(final: Embeddings, block: _Block, order: jax.Array | None, layou
     rows = final.user[layouts.position(block.users, layout.heights.user)]  # [B, F]
     shard = functools.partial(_lists, layout=layout, k=max(asked.ks))
     replicated = AXES["batch"]
+    blocks = _Block(replicated, AXES["blocks"], replicated)
     lists = jax.shard_map(
-        shard, mesh=layout.mesh, in_specs=(AXES["table"], AXES["table"], replicated, replicated), out_specs=replicated,
+        shard, mesh=layout.mesh, in_specs=(AXES["table"], AXES["table"], replicated, blocks), out_specs=replicated,
         check_vma=False,
     )(final.item, order, rows, block)  # fmt: skip
     measured = jax.tree.map(lambda values: values[None], ranking.measure_lists(lists, asked))
@@ -119,7 +139,7 @@ def _lists(items: jax.Array, order: jax.Array | None, rows: jax.Array, block: _B
     ids = layouts.id_at(first + jnp.arange(size, dtype=jnp.int32), layout.heights.item)
     scores = jax.vmap(lambda row: jnp.dot(items, row, precision="highest"))(rows)  # as `ranking` does
     scores = jnp.where((ids < num_items)[None, :], scores, -jnp.inf)
-    scores = jax.vmap(lambda s, at: s.at[_within(at, first, size)].set(-jnp.inf, mode="drop"))(scores, block.seen)
+    scores = jax.vmap(lambda s, at: s.at[_within(at, first, size)].set(-jnp.inf, mode="drop"))(scores, block.seen[0])
     best, top = _own_best(scores, ids if order is None else order, min(k + 1, num_items, size), order is not None)
     best, top, items_of = (_gathered(x) for x in (best, top + first, ids[top] if order is None else order[top]))
     # Of those that score alike the lower number first, as they stand on one device.

@@ -35,9 +35,19 @@ def by_degree(degree: np.ndarray, rows: IdLists) -> Popularity:
       degree: [N] of each id, in training.
       rows: M rows of ids of a positive degree.
     """
+    return of_weights(weights_by_degree(degree), rows)
+
+
+def weights_by_degree(degree: np.ndarray) -> np.ndarray:
+    """[N] int64, the weights of ids of the given degrees."""
     power = degree.astype(np.float64) ** EXPONENT
     weights = np.where(degree > 0, np.maximum(np.rint(power * (_TOTAL / max(power.sum(), 1.0))), 1), 0)
-    return of_weights(weights.astype(np.int64), rows)
+    return weights.astype(np.int64)
+
+
+def ends(weights: np.ndarray) -> np.ndarray:
+    """[N] int32, where the interval of each id ends."""
+    return np.cumsum(weights).astype(np.int32)
 
 
 def of_weights(weights: np.ndarray, rows: IdLists) -> Popularity:

@@ -7,11 +7,13 @@ answer of the one that has the user, which the others get by a sum. The batch is
 The product: each device has the rows of A' of its own users and items, in the order of one device's, with columns where
 the rows of the other side stand. So every sum has the order that it has on one device.
 
+A process of several needs the interactions of its own devices alone, and of all others how many they are.
+
 Letters: M users, N items, E training interactions, F dimensions, D devices, B batch.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -20,11 +22,14 @@ import numpy as np
 from flax import struct
 from jax.experimental import sparse
 
+from lthjax.data import id_lists
 from lthjax.data.id_lists import IdLists
 from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
-from lthjax.graph.graph import Graph, Reader
+from lthjax.graph import popularity, weights
+from lthjax.graph.graph import Reader
 from lthjax.graph.popularity import Popularity
+from lthjax.runtime import processes
 from lthjax.sharding import layout as layouts
 from lthjax.sharding.layout import AXES, AXIS, Layout
 
@@ -152,36 +157,89 @@ class ShardedGraph:
         )  # fmt: skip
 
 
-def shard(graph: Graph, layout: Layout, multiplies: bool = True) -> ShardedGraph:
-    """Cut a graph that lies on the host or on one device; every process of several has it whole for this.
+class Training(NamedTuple):
+    """The training interactions: all, or those that a process's devices need."""
+
+    pairs: np.ndarray  # [E', 2] int32, user and item, sorted by user then item
+    degrees: Embeddings  # [M] and [N] int64, of all interactions
+    weights: np.ndarray | None = None  # [E'] float32, as `Graph` has them
+    dislikes: IdLists | None = None  # M rows, as `Graph` has them
+    by_popularity: bool = False  # whether negatives are drawn by degree
+
+
+def shard(training: Training, layout: Layout, multiplies: bool = True) -> ShardedGraph:
+    """The graph of some interactions, cut; every process of several gives those that its devices need, or more.
 
     Args:
-      graph: with weights, popularity and dislikes where there are any.
+      training: with weights, popularity and dislikes where there are any.
       layout: of the tables.
       multiplies: whether the backbone takes products; else devices hold no rows of A'.
 
     Returns:
-      A graph that draws the same batches, and whose product is the same to the bit.
+      A graph that draws the same batches as `graph.from_pairs`, and whose product is the same to the bit.
+
+    Raises:
+      ValueError: interactions that a device of this process needs are not among them.
     """
-    starts, ids = (np.asarray(x) for x in (graph.positives.starts, graph.positives.ids))
-    ids = ids[: starts[-1]]
-    users = np.asarray(graph.pair_users)[: len(ids)]
-    parts = [_part(graph, users, ids, first, last) for first, last in _cuts(starts, layout.num_devices)]
+    devices, degree = own_devices(layout.mesh), training.degrees.user
+    runs, of_ids = _cuts(_starts(degree), layout.num_devices), None
+    if training.by_popularity:
+        of_ids = popularity.weights_by_degree(training.degrees.item)
+    parts = _stacked({device: _part(training, of_ids, *runs[device]) for device in devices}, layout)
     halves: list[_Rows | None] = [None, None]
     if multiplies:
-        values, by_item = np.asarray(graph.items_of_users.data)[: len(ids)], np.lexsort((users, ids))
-        by_device = _rows(users, ids, values, layout, "user"), _rows(ids, users, values, layout, "item", by_item)
-        halves = [_stacked(half, layout) for half in by_device]
-    popularity = graph.popularity
+        halves = [_stacked(_own_rows(training, layout, side, devices), layout) for side in Embeddings._fields]
     return ShardedGraph(
-        parts=_stacked(parts, layout),
+        parts=parts,
         items_of_users=halves[0],
         users_of_items=halves[1],
-        popularity_ends=None if popularity is None else layouts.replicate(popularity.ends, layout.mesh),
+        popularity_ends=None if of_ids is None else layouts.replicate(popularity.ends(of_ids), layout.mesh),
         layout=layout,
-        num_interactions=graph.num_interactions,
-        num_active=graph.num_active,
+        num_interactions=int(degree.sum()),
+        num_active=int(np.count_nonzero(degree)),
     )
+
+
+def own_devices(mesh: jax.sharding.Mesh) -> list[int]:
+    """Which of the D devices are this process's."""
+    devices = enumerate(mesh.devices.flat)
+    return [number for number, device in devices if device.process_index == jax.process_index()]
+
+
+def needed(degrees: Embeddings, devices: Collection[int], num_devices: int, multiplies: bool) -> Embeddings:
+    """[M] and [N] bool: an interaction is needed by some devices where its user or its item is marked.
+
+    Those of a device's run of users are drawn from, those of its rows are multiplied, and those of its items are left
+    out where it ranks them.
+
+    Args:
+      degrees: interactions of each user and of each item.
+      devices: their numbers.
+      num_devices: D.
+      multiplies: whether the backbone takes products.
+    """
+    runs = _cuts(_starts(degrees.user), num_devices)
+    rows = own_rows(Embeddings(*map(len, degrees)), devices, num_devices)
+    users = rows.user if multiplies else np.zeros_like(rows.user)
+    for device in devices:
+        users[slice(*runs[device])] = True
+    return rows._replace(user=users)
+
+
+def own_rows(num_rows: Embeddings, devices: Collection[int], num_devices: int) -> Embeddings:
+    """[M] and [N] bool, the rows of the tables that lie on some devices.
+
+    Args:
+      num_rows: M and N.
+      devices: their numbers.
+      num_devices: D.
+    """
+    stripes = layouts.position(np.arange(layouts.STRIPES), 1) // (layouts.STRIPES // num_devices)
+    return Embeddings(*(np.resize(np.isin(stripes, list(devices)), number) for number in num_rows))
+
+
+def _starts(degree: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(degree, dtype=np.int64)])
 
 
 def _cuts(starts: np.ndarray, num_devices: int) -> list[tuple[int, int]]:
@@ -192,64 +250,69 @@ def _cuts(starts: np.ndarray, num_devices: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def _part(graph: Graph, users: np.ndarray, ids: np.ndarray, first: int, last: int) -> _Part:
+def _part(training: Training, of_ids: np.ndarray | None, first: int, last: int) -> _Part:
     """The share of the users from `first` to before `last`, as NumPy arrays.
 
     Args:
-      graph: whole.
-      users: [E] of its interactions.
-      ids: [E] items.
+      training: with all of theirs.
+      of_ids: [N] weights that negatives are drawn by; None for uniformly.
       first: user.
       last: user behind the last.
     """
-    starts = np.asarray(graph.positives.starts)
-    own, active = slice(starts[first], starts[last]), np.asarray(graph.active_users)
-    first_active, last_active = np.searchsorted(active, [first, last])
-    popularity = graph.popularity
-    if popularity is not None:
-        below, absent = (np.asarray(x) for x in (popularity.below, popularity.absent))
-        popularity = Popularity(np.zeros(0, np.int32), below[own], absent[first:last])
+    pairs, degree = training.pairs, training.degrees.user
+    own = slice(*np.searchsorted(pairs[:, 0], [first, last]))
+    first_interaction, number = degree[:first].sum(), degree[first:last].sum()
+    _require(number, own.stop - own.start)
+    positives = id_lists.from_lengths(degree[first:last], pairs[own, 1])
+    below = None if of_ids is None else popularity.of_weights(of_ids, positives)
     interactions = Interactions(
-        positives=_lists(graph.positives, first, last),
-        pair_users=users[own] - np.int32(first),
-        active_users=(active[first_active:last_active] - first).astype(np.int32),
-        weights=None if graph.weights is None else np.asarray(graph.weights)[own],
-        popularity=popularity,
-        dislikes=None if graph.dislikes is None else _lists(graph.dislikes, first, last),
-        num_items=graph.num_items,
+        positives=IdLists(positives.starts.astype(np.int32), positives.ids, int(degree.max(initial=0))),
+        pair_users=(pairs[own, 0] - first).astype(np.int32),
+        active_users=np.flatnonzero(degree[first:last]).astype(np.int32),
+        weights=None if training.weights is None else training.weights[own],
+        popularity=None if below is None else below.replace(ends=np.zeros(0, np.int32)),
+        dislikes=None if training.dislikes is None else _lists(training.dislikes, first, last),
+        num_items=len(training.degrees.item),
     )
-    numbers = (first, starts[first], first_active, own.stop - own.start, last_active - first_active)
+    first_active = np.count_nonzero(degree[:first])
+    numbers = (first, first_interaction, first_active, number, len(interactions.active_users))
     return _Part(interactions, *(np.asarray(number, np.int32) for number in numbers))
 
 
+def _require(wanted: int, came: int) -> None:
+    if wanted != came:
+        raise ValueError(f"wanted the {wanted:,} interactions that this process's devices need; got {came:,} of them.")
+
+
 def _lists(lists: IdLists, first: int, last: int) -> IdLists:
-    starts, ids = np.asarray(lists.starts), np.asarray(lists.ids)
-    own = starts[first : last + 1]
-    return IdLists((own - own[0]).astype(np.int32), ids[own[0] : own[-1]], lists.max_length)
+    own = lists.starts[first : last + 1]
+    return IdLists((own - own[0]).astype(np.int32), lists.ids[own[0] : own[-1]], lists.max_length)
 
 
-def _rows(
-    rows: np.ndarray,
-    columns: np.ndarray,
-    values: np.ndarray,
-    layout: Layout,
-    side: str,
-    order: np.ndarray | slice = slice(None),
-) -> list[_Rows]:
+def _own_rows(training: Training, layout: Layout, side: str, devices: Collection[int]) -> dict[int, _Rows]:
+    """Rows of one half of A' by the numbers of some devices."""
+    column, other = (0, 1) if side == "user" else (1, 0)
+    is_own = getattr(own_rows(layout.rows, devices, layout.num_devices), side)
+    pairs = training.pairs[is_own[training.pairs[:, column]]]
+    _require(getattr(training.degrees, side)[is_own].sum(), len(pairs))
+    values = weights.of_degrees(*(degree[ids] for degree, ids in zip(training.degrees, pairs.T, strict=True)))
+    rows = _rows(pairs[:, column], pairs[:, other], values, layout, side)
+    return {device: rows[device] for device in devices}
+
+
+def _rows(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, layout: Layout, side: str) -> list[_Rows]:
     """Each device's rows of one half of A', as NumPy arrays.
 
     Args:
-      rows: [E] user or item of each interaction.
-      columns: [E] the other one.
-      values: [E] entries of A'.
+      rows: [E'] user or item of each interaction.
+      columns: [E'] the other one, ascending within a row.
+      values: [E'] entries of A'.
       layout: of the tables.
       side: "user" or "item", what the rows are of.
-      order: in which the interactions go by row, then column.
     """
     other = "item" if side == "user" else "user"
-    rows, values = rows[order], values[order]
     places = layouts.position(rows, getattr(layout.heights, side))
-    columns = layouts.position(columns[order], getattr(layout.heights, other)).astype(np.int32)
+    columns = layouts.position(columns, getattr(layout.heights, other)).astype(np.int32)
     size = getattr(layout.padded, side) // layout.num_devices
     by_place = np.argsort(places, kind="stable")  # the columns of a row stay in the order of their numbers
     ends = np.searchsorted(places[by_place], np.arange(layout.num_devices * size + 1))
@@ -261,25 +324,32 @@ def _rows(
     return parts
 
 
-def _stacked(parts: list[Any], layout: Layout) -> Any:
-    """Pytrees of one structure with a leading axis of devices, filled up to the longest, each on its device."""
+def _stacked(parts: Mapping[int, Any], layout: Layout) -> Any:
+    """Pytrees with a leading axis of devices, filled up to the longest of all, each on its device.
 
-    def stack(*leaves: np.ndarray) -> jax.Array:
+    Args:
+      parts: of this process's devices, by their numbers, all of one structure.
+      layout: of all devices.
+    """
+    own = {device: jax.tree.leaves(part) for device, part in parts.items()}
+    longest = processes.most([max(map(np.size, leaves)) for leaves in zip(*own.values(), strict=True)])
+    sharding = layout.sharding("blocks")
+
+    def stack(place: int) -> jax.Array:
+        has_axis = next(iter(own.values()))[place].ndim
         # What fills starts up is their end: a row behind the last is empty. A gather needs an element.
-        longest = max(1, *(len(leaf) for leaf in leaves)) if leaves[0].ndim else None
-        sharding = layout.sharding("blocks")
-        shape = (len(leaves),) if longest is None else (len(leaves), longest)
+        length = max(1, longest[place])
 
         def block(index: tuple[slice, ...]) -> np.ndarray:
-            filled = [
-                leaf if longest is None else np.pad(leaf, (0, longest - len(leaf)), "edge" if len(leaf) else "empty")
-                for leaf in leaves[index[0]]
-            ]
-            return np.stack(filled)
+            (device,) = range(*index[0].indices(layout.num_devices))
+            leaf = own[device][place]
+            filled = np.pad(leaf, (0, length - len(leaf)), "edge" if len(leaf) else "empty") if has_axis else leaf
+            return filled[None]
 
+        shape = (layout.num_devices, length) if has_axis else (layout.num_devices,)
         return jax.make_array_from_callback(shape, sharding, block)
 
-    return jax.tree.map(stack, *parts)
+    return jax.tree.unflatten(jax.tree.structure(next(iter(parts.values()))), map(stack, range(len(longest))))
 
 
 def _own(blocks: Any) -> Any:

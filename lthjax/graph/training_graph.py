@@ -6,12 +6,17 @@ Letters: M users, N items, E training interactions, D dislikes.
 import jax
 import numpy as np
 
+from lthjax.data import id_lists
+from lthjax.data.share import Share
 from lthjax.data.split import Split
+from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError
 from lthjax.graph import graph as graphs
-from lthjax.graph import id_sets, popularity
+from lthjax.graph import id_sets, popularity, sharded
 from lthjax.graph.graph import Graph
+from lthjax.graph.sharded import ShardedGraph
 from lthjax.settings import Settings
+from lthjax.sharding.layout import Layout
 
 
 def training_graph(split: Split, settings: Settings) -> Graph:
@@ -31,6 +36,29 @@ def training_graph(split: Split, settings: Settings) -> Graph:
         pairs = without(split.dislikes, split.train, split.num_items)
         graph = graph.replace(dislikes=id_sets.from_pairs(pairs, split.num_users))
     return graph
+
+
+def sharded_graph(split: Split | Share, settings: Settings, layout: Layout, multiplies: bool) -> ShardedGraph:
+    """The same on several devices; nothing of it is ever whole but what the split holds.
+
+    Args:
+      split: whole, or a share with all that this process's devices need.
+      settings: likewise.
+      layout: of the tables.
+      multiplies: whether the backbone takes products.
+
+    Raises:
+      DataError: values are wanted that are no weights.
+    """
+    weights = dislikes = None
+    if settings.weights != "none":
+        weights = importance(split.train_values, settings.weights, split.name)
+    if settings.dislikes:
+        pairs = without(split.dislikes, split.train, split.num_items)
+        dislikes = id_lists.from_pairs(pairs, split.num_users)
+    by_popularity = settings.negative_sampling == "popularity"
+    training = sharded.Training(split.held_train, Embeddings(*split.degrees), weights, dislikes, by_popularity)
+    return sharded.shard(training, layout, multiplies)
 
 
 def importance(values: np.ndarray, rule: str, name: str = "data") -> np.ndarray:

@@ -16,4 +16,9 @@ def edge_weights(users: np.ndarray, items: np.ndarray, num_users: int, num_items
       num_items: N.
     """
     user_degree, item_degree = np.bincount(users, minlength=num_users), np.bincount(items, minlength=num_items)
-    return (1.0 / np.sqrt(user_degree[users].astype(np.float64) * item_degree[items])).astype(np.float32)
+    return of_degrees(user_degree[users], item_degree[items])
+
+
+def of_degrees(user_degree: np.ndarray, item_degree: np.ndarray) -> np.ndarray:
+    """[E] float32, the same of the degrees [E] of each pair's user and item."""
+    return (1.0 / np.sqrt(user_degree.astype(np.float64) * item_degree)).astype(np.float32)

@@ -119,6 +119,23 @@ def largest(values: np.ndarray) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(values)).max(axis=0)
 
 
+def of_all(numbers: list[int]) -> np.ndarray:
+    """[P, n] int64, n whole numbers of each process."""
+    mine = np.asarray(numbers, np.int64)
+    if count() == 1:
+        return mine[None]
+    from jax.experimental import multihost_utils
+
+    halves = np.stack([mine >> 32, mine & 0xFFFFFFFF]).astype(np.uint32)  # JAX has no int64 by default
+    high, low = np.moveaxis(multihost_utils.process_allgather(halves).astype(np.int64), 1, 0)
+    return (high << 32) + low
+
+
+def most(numbers: list[int]) -> list[int]:
+    """Of each of some numbers the largest of all processes."""
+    return of_all(numbers).max(axis=0).tolist()
+
+
 def first_then_others(action: Callable[[], Result]) -> Result:
     """What an action gives in each process; in process 0 before all others, which then see what it left on disk."""
     if count() == 1:

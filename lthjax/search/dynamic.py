@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
-from lthjax.evaluation import breakdown
 from lthjax.pruning import rules
 from lthjax.pruning.masks import Masks
 from lthjax.search.found import Found, nothing, number_of, targets, tickets
@@ -49,8 +49,7 @@ def dynamic(problem: Problem) -> Generator[Iterable[Item], list[Any], None]:
     yield [dense(problem)]
     settings, split, kept, first = problem.settings, problem.split, targets(problem), first_state(problem)
     epochs, all_entries = settings.search_epochs or EPOCHS, problem.all_kept(first.params)
-    degrees = breakdown.degrees(split.train, split.num_users, split.num_items)
-    by_degree = functools.partial(rules.by_degree, degrees, first.params, layout=problem.layout)
+    by_degree = functools.partial(rules.by_degree, Embeddings(*split.degrees), first.params, layout=problem.layout)
 
     def begin(level: int, found: Found) -> _Carry:
         if level == len(kept):

@@ -11,6 +11,7 @@ import optax
 
 from lthjax import presets
 from lthjax.data import resolve
+from lthjax.data.share import Share
 from lthjax.data.split import Split
 from lthjax.errors import SettingsError
 from lthjax.events import OnEvent
@@ -19,7 +20,7 @@ from lthjax.model.losses import Loss
 from lthjax.pruning.rules import Score
 from lthjax.runtime import processes
 from lthjax.runtime.environment import environment
-from lthjax.search import from_dense
+from lthjax.search import from_dense, shares
 from lthjax.search.dynamic import dynamic
 from lthjax.search.early import early
 from lthjax.search.executor import Options, check_folders, execute
@@ -27,7 +28,7 @@ from lthjax.search.given import Given
 from lthjax.search.gradual import gradual
 from lthjax.search.imp import imp
 from lthjax.search.one_shot import one_shot
-from lthjax.search.problem import Problem, prepare
+from lthjax.search.problem import Problem, multiplies, prepare
 from lthjax.search.short import short
 from lthjax.search.steps import Search, first_state
 from lthjax.settings import MOST_SEEDS, FitSettings, PruningSettings, Settings, StepSettings, names
@@ -107,14 +108,18 @@ def find_tickets(
     """
     given, named = Given(search, score, backbone, loss, optimizer, optimizer_name).without_names()
     changes |= named
-    if isinstance(data, Split) and settings is None:
+    if isinstance(data, Split | Share) and settings is None:
         changes["data"] = None
     finished = [dense] if isinstance(dense, Ticket) else list(dense)
     tables = [ticket for ticket in finished if "dense" in ticket.given]
     if settings is None and tables:
         settings = tables[0].settings
     of_model = presets.for_model("none", changes.get("model", "mf"))
-    settings, split = resolve.settle(data, settings or presets.find(of_model), changes)
+
+    def load(data: Any, settings: Settings) -> Split | Share:
+        return shares.load(data, settings, mesh, multiplies(settings, given))[0]
+
+    settings, split = resolve.settle(data, settings or presets.find(of_model), changes, load)
     if processes.is_several():
         _check_alike(settings, split, given, mesh, seeds)
     problem = prepare(split, settings, given, mesh)
@@ -140,7 +145,9 @@ def find_tickets(
     return _in_turn(search, problems, paths, given_dense, options)
 
 
-def _check_alike(settings: Settings, split: Split, given: Given, mesh: jax.sharding.Mesh | None, seeds: Any) -> None:
+def _check_alike(
+    settings: Settings, split: Split | Share, given: Given, mesh: jax.sharding.Mesh | None, seeds: Any
+) -> None:
     """Raise SettingsError where processes would not do the same, or would not do it together."""
     if mesh is None or {device.process_index for device in mesh.devices.flat} != {*range(processes.count())}:
         raise SettingsError("mesh: wanted devices of all processes, as lthjax.mesh() has them; got others, or none.")

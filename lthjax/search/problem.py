@@ -12,17 +12,18 @@ import numpy as np
 import optax
 
 from lthjax import metric_names
+from lthjax.data.share import Share
 from lthjax.data.split import Split
 from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError, SettingsError
-from lthjax.evaluation import breakdown, ranking
+from lthjax.evaluation import ranking
 from lthjax.evaluation.ranking import RankingMetrics, RankingTask
 from lthjax.evaluation.sharded import evaluate
 from lthjax.evaluation.verdict import UNJUDGED, Verdict, compare
 from lthjax.graph import sharded
 from lthjax.graph.graph import Graph
 from lthjax.graph.sharded import ShardedGraph
-from lthjax.graph.training_graph import training_graph
+from lthjax.graph.training_graph import sharded_graph, training_graph
 from lthjax.model import backbones, losses, tables
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
@@ -79,7 +80,7 @@ class Problem:
     """What every level of a run shares."""
 
     settings: Settings
-    split: Split
+    split: Split | Share
     parts: Parts  # what the program is made of
     score: Score  # the entries with the lowest are pruned
     optimizer_name: str  # of the settings, or the fingerprint of one that was given in code
@@ -166,12 +167,12 @@ class Problem:
 
 
 def prepare(
-    split: Split, settings: Settings, given: Given | None = None, mesh: jax.sharding.Mesh | None = None
+    split: Split | Share, settings: Settings, given: Given | None = None, mesh: jax.sharding.Mesh | None = None
 ) -> Problem:
     """Build graph, tasks and program of a run.
 
     Args:
-      split: the data.
+      split: the data; or, of several processes, what this one needs of them.
       settings: of the run.
       given: functions in place of what the settings name.
       mesh: of several devices that tables are dealt out to; None for one.
@@ -189,22 +190,22 @@ def prepare(
     names = given.names(settings.negatives)
     num_users, num_items = split.num_users, split.num_items
     num_kept_at(settings, (num_users + num_items) * settings.dim)  # raises where a level would prune nothing
-    _check_size(settings, num_users + num_items, len(split.train))
+    _check_size(settings, num_users + num_items, split.num_train)
     check_lengths(settings.lengths, num_items)
-    test = test_task(split, settings, settings.metric_names)
+    layout = None if mesh is None else layouts.make(mesh, num_users, num_items)
+    test = test_task(split, settings, settings.metric_names, layout)
     if len(split.valid) == 0 and settings.selection == "valid":
         raise DataError(
             f"{split.name}: wanted a validation part to choose the best epoch on; it is empty. "
             "--split cut takes one from the training part."
         )
     made = values(settings, ModelSettings) | values(settings, StepSettings)  # the others may differ: one program
-    layout = None if mesh is None else layouts.make(mesh, num_users, num_items)
     if layout is not None:
         draws.check_generator()
     parts, program = _program(
-        Settings(**made), given.backbone, given.loss, given.optimizer, (num_users, num_items, len(split.train)), layout
+        Settings(**made), given.backbone, given.loss, given.optimizer, (num_users, num_items, split.num_train), layout
     )
-    valid = _task(split, split.train, split.valid, settings.metric_names) if len(split.valid) else None
+    valid = _task(split, None, split.valid, settings.metric_names, layout) if len(split.valid) else None
     return Problem(
         settings=settings,
         split=split,
@@ -214,9 +215,9 @@ def prepare(
         optimizer_label=optimizer_label,
         given=names,
         program=program,
-        graph=_graph(split, settings, layout, settings.model != "mf" or given.backbone is not None),
-        valid=valid if layout is None or valid is None else ranking.on_host(valid),
-        test=test if layout is None else ranking.on_host(test),
+        graph=_graph(split, settings, layout, multiplies(settings, given)),
+        valid=valid,
+        test=test,
         layout=layout,
         plan=Plan(
             epochs=settings.epochs,
@@ -228,17 +229,22 @@ def prepare(
     )
 
 
-def _graph(split: Split, settings: Settings, layout: Layout | None, multiplies: bool) -> Graph | ShardedGraph:
+def multiplies(settings: Settings, given: Given) -> bool:
+    """Whether the backbone may take products of the graph: one that is given in code may."""
+    return settings.model != "mf" or given.backbone is not None
+
+
+def _graph(split: Split | Share, settings: Settings, layout: Layout | None, multiplies: bool) -> Graph | ShardedGraph:
     if layout is None:
         return training_graph(split, settings)
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):  # whole only in the host's memory
-        return sharded.shard(training_graph(split, settings), layout, multiplies)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):  # what is not cut yet is in the host's memory
+        return sharded_graph(split, settings, layout, multiplies)
 
 
-def _named_score(settings: Settings, split: Split, layout: Layout | None) -> Score:
+def _named_score(settings: Settings, split: Split | Share, layout: Layout | None) -> Score:
     score = SCORES[settings.prune_by]
     if settings.prune_by == "random-by-degree":
-        score = functools.partial(score, breakdown.degrees(split.train, split.num_users, split.num_items))
+        score = functools.partial(score, Embeddings(*split.degrees))
     return functools.partial(score, layout=layout) if layout and settings.prune_by in BLIND else score
 
 
@@ -249,7 +255,7 @@ def check_lengths(lengths: tuple[int, ...], num_items: int) -> None:
         raise SettingsError(f"--at: wanted at most {num_items:,}, the number of items; got {longest:,}.")
 
 
-def sample_note(split: Split, settings: Settings) -> str:
+def sample_note(split: Split | Share, settings: Settings) -> str:
     """What `--evaluate-users` comes to, in a line; empty where it is not used."""
     part = split.test if settings.selection == "test" else split.valid
     asked, num_users = settings.evaluate_users, len(np.unique(part[:, 0]))
@@ -266,9 +272,10 @@ def sample_note(split: Split, settings: Settings) -> str:
 
 
 def test_task(
-    split: Split,
+    split: Split | Share,
     settings: Settings,
     metrics: tuple[str, ...] = metric_names.DEFAULT,  # noqa: PT028 - this is no test
+    layout: Layout | None = None,  # noqa: PT028
 ) -> RankingTask:
     """Whom the test part is ranked for, and which items are left out then.
 
@@ -276,22 +283,45 @@ def test_task(
       split: with the parts.
       settings: what is left out.
       metrics: that it is ranked for.
+      layout: of tables on several devices; None for one.
 
     Raises:
       DataError: it is empty.
     """
     if len(split.test) == 0:
         raise DataError(f"{split.name}: wanted interactions in the test part; it is empty.")
-    seen = split.train if settings.test_mask == "train" else np.concatenate([split.train, split.valid])
-    return _task(split, seen, split.test, metrics)
+    return _task(split, None if settings.test_mask == "train" else split.valid, split.test, metrics, layout)
 
 
-def _task(split: Split, seen: np.ndarray, held_out: np.ndarray, metrics: tuple[str, ...]) -> RankingTask:
-    """The task of some held-out pairs, with what the metrics need."""
-    popularity = None
+def _task(
+    split: Split | Share,
+    also_seen: np.ndarray | None,
+    held_out: np.ndarray,
+    metrics: tuple[str, ...],
+    layout: Layout | None,
+) -> RankingTask:
+    """The task of some held-out pairs, with what the metrics need.
+
+    Args:
+      split: whose training items are left out.
+      also_seen: pairs that are left out too.
+      held_out: pairs that count as hits.
+      metrics: that are measured.
+      layout: of tables on several devices, of which a process leaves out its own items; None for one.
+    """
+    popularity, num_seen, seen = None, None, split.held_train
     if any(name in metric_names.OF_CATALOG for name in metrics):
-        popularity = np.bincount(split.train[:, 1], minlength=split.num_items)
-    return ranking.ranking_task(seen, held_out, split.num_users, popularity)
+        popularity = split.degrees.item
+    if also_seen is not None:
+        seen = np.concatenate([seen, also_seen])
+    if layout is None:
+        return ranking.ranking_task(seen, held_out, split.num_users, popularity)
+    num_seen = split.degrees.user
+    if also_seen is not None:
+        num_seen = num_seen + np.bincount(also_seen[:, 0], minlength=split.num_users)
+    is_own = sharded.own_rows(layout.rows, sharded.own_devices(layout.mesh), layout.num_devices).item
+    seen = seen[is_own[seen[:, 1]]]
+    return ranking.on_host(ranking.ranking_task(seen, held_out, split.num_users, popularity, num_seen))
 
 
 class Measured(NamedTuple):

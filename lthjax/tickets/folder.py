@@ -27,6 +27,7 @@ import jax
 import numpy as np
 
 from lthjax import presets
+from lthjax.data.share import Share
 from lthjax.data.split import Split
 from lthjax.errors import CheckpointError, SettingsError
 from lthjax.pruning import masks as masking
@@ -398,7 +399,7 @@ def _parse_log(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 def describe(
     settings: Settings,
-    split: Split,
+    split: Split | Share,
     optimizer: str | None = None,
     given: Mapping[str, str] | None = None,
     optimizer_label: str = "",
@@ -424,7 +425,7 @@ def describe(
             "fingerprint": split.fingerprint,
             "num_users": split.num_users,
             "num_items": split.num_items,
-            "num_train": len(split.train),
+            "num_train": split.num_train,
             "num_valid": len(split.valid),
             "num_test": len(split.test),
             "notes": list(split.notes),

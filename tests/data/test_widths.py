@@ -44,7 +44,7 @@ def test_numbers_of_words_differ(content):
 @pytest.mark.parametrize("at_once", [1, 3, 8])
 def test_pieces_are_whole_lines(monkeypatch, at_once):
     monkeypatch.setattr(widths, "_AT_ONCE", at_once)
-    assert b"".join(widths._pieces(b"1,2\n\n33,4\n5,6")) == b"1,2\n\n33,4\n5,6\n"
+    assert b"".join(widths.pieces(io.BytesIO(b"1,2\n\n33,4\n5,6"))) == b"1,2\n\n33,4\n5,6\n"
     assert widths.all_have(b"1,2\n\n33,4\n5,6", ",", 2)
     assert not widths.all_have(b"1,2\n\n33,4\n5,6,7", ",", 2)
     assert not widths.differ(b"1,2\n\n33,4\n5,6")

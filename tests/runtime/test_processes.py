@@ -4,7 +4,9 @@ Each test has ports of its own on this machine, a time limit, and kills by numbe
 """
 
 import contextlib
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -91,6 +93,7 @@ def test_two_processes_of_two_devices_do_what_one_does(start, tmp_path, alone, r
     assert rows_of(tmp_path / "run") == rows_of(alone)
     assert log_of(tmp_path / "run") == log_of(alone)
     assert "95% interval" in ended[0][1]
+    assert "each of 2 processes holds all 473 interactions, 0.0 MiB: the split is drawn among all" in ended[0][1]
     assert ended[1][1] == ""  # the first alone speaks
     assert "Gloo" not in ended[0][1] + ended[0][2]
 
@@ -135,6 +138,34 @@ def test_tickets_in_code_are_kept_by_parts_and_read_whole_by_one_process(tmp_pat
     for name in ("masks", "start", "trained"):
         for side in ("user", "item"):
             assert (getattr(getattr(one, name), side) == getattr(getattr(whole, name), side)).all()
+
+
+@pytest.fixture
+def folder_of_parts(tastes, tmp_path):
+    """The split of `tastes` as adjacency lists."""
+    for part in ("train", "valid", "test"):
+        rows = {}
+        for user, item in getattr(tastes, part).tolist():
+            rows.setdefault(user, [user]).append(item)
+        lines = (" ".join(map(str, row)) + "\n" for row in rows.values())
+        (tmp_path / f"{part}.txt").write_text("".join(lines))
+    return tmp_path
+
+
+@pytest.mark.parametrize("flags", [["--model", "lightgcn"], ["--metrics", "ndcg,coverage"]], ids=["lightgcn", "mf"])
+def test_processes_that_hold_a_share_each_do_what_one_does(start, tmp_path, folder_of_parts, rows_of, log_of, flags):
+    port, flags = free_port(), ["--data", folder_of_parts, *flags]
+    ended = [end(process) for process in [start(number, *flags, port=port) for number in range(2)]]
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    told = re.search(r"each of 2 processes holds (\d+) to (\d+) of (\d+) training interactions", ended[0][1])
+    least, most, of_all = map(int, told.groups())
+    assert least <= most < of_all
+    assert end(start(0, *flags, devices="1", out="whole"))[0] == 0
+    assert rows_of(tmp_path / "run") == rows_of(tmp_path / "whole")
+    assert log_of(tmp_path / "run") == log_of(tmp_path / "whole")
+    data = [json.loads((tmp_path / out / "config.json").read_text())["data"] for out in ("run", "whole")]
+    assert data[0] == data[1]
+    assert end(start(0, *flags, "--levels", "2", devices="1"))[0] == 0  # goes on from what the two left
 
 
 def test_slurm_tells_processes_what_they_need(start, tmp_path, alone, rows_of):

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lthjax.data import id_lists
 from lthjax.embeddings import Embeddings
-from lthjax.evaluation import ranking, sharded
+from lthjax.evaluation import breakdown, ranking, sharded
 from lthjax.graph import graph as graphs
 from lthjax.graph import id_sets, popularity
 from lthjax.graph import sharded as sharded_graphs
@@ -52,22 +53,28 @@ def test_first_values_do_not_depend_on_the_number_of_devices(place, name):
 
 @pytest.fixture(scope="module")
 def make_graph(pairs):
-    """With weights, dislikes or a popularity of negatives: name -> Graph."""
+    """With weights, dislikes or a popularity of negatives: name -> Graph, and what the sharded one is made of."""
 
     @functools.cache
     def make(name):
-        graph = graphs.from_pairs(pairs, NUM_USERS, NUM_ITEMS)
+        graph, training = graphs.from_pairs(pairs, NUM_USERS, NUM_ITEMS), training_of(pairs)
         rng = np.random.default_rng(1)
         if name == "weights":
-            return graph.replace(weights=jnp.asarray(rng.random(len(pairs), np.float32)))
+            weights = rng.random(len(pairs), np.float32)
+            return graph.replace(weights=jnp.asarray(weights)), training._replace(weights=weights)
         if name == "dislikes":
-            return graph.replace(dislikes=id_sets.from_pairs(np.array([[20, 1], [20, 90], [300, 3]]), NUM_USERS))
+            dislikes = id_lists.from_pairs(np.array([[20, 1], [20, 90], [300, 3]]), NUM_USERS)
+            return graph.replace(dislikes=id_sets.on_device(dislikes)), training._replace(dislikes=dislikes)
         if name == "popularity":
-            degree = np.bincount(pairs[:, 1], minlength=NUM_ITEMS)
-            return graph.replace(popularity=popularity.by_degree(degree, graph.positives))
-        return graph
+            by_degree = popularity.by_degree(training.degrees.item, graph.positives)
+            return graph.replace(popularity=by_degree), training._replace(by_popularity=True)
+        return graph, training
 
     return make
+
+
+def training_of(pairs):
+    return sharded_graphs.Training(pairs, breakdown.degrees(pairs, NUM_USERS, NUM_ITEMS))
 
 
 @pytest.mark.parametrize(
@@ -76,10 +83,10 @@ def make_graph(pairs):
     + [(kind, "interactions", 3, 64) for kind in ("weights", "dislikes", "popularity")],
 )
 def test_batches_are_the_same(place, make_graph, kind, sampler, number, batch_size):
-    graph, sample = make_graph(kind), jax.jit(SAMPLERS[sampler](batch_size, number).sample)
+    (graph, training), sample = make_graph(kind), jax.jit(SAMPLERS[sampler](batch_size, number).sample)
     for step in (0, 7):
         wanted = sample(KEY, jnp.int32(step), graph)
-        batch = sample(place.place(KEY), np.int32(step), sharded_graphs.shard(graph, place))
+        batch = sample(place.place(KEY), np.int32(step), sharded_graphs.shard(training, place))
         heights = place.heights
         for name, height in {"user": heights.user, "positive": heights.item, "negative": heights.item}.items():
             ids = np.asarray(getattr(wanted, name))
@@ -92,8 +99,8 @@ def test_batches_are_the_same(place, make_graph, kind, sampler, number, batch_si
 
 def test_a_device_without_interactions_draws_and_multiplies_too(mesh, tables):
     place = layouts.make(mesh, NUM_USERS, NUM_ITEMS)
-    graph = graphs.from_pairs(np.array([[4, 1], [4, 2], [7, 2]]), NUM_USERS, NUM_ITEMS)
-    shards = sharded_graphs.shard(graph, place)
+    few = np.array([[4, 1], [4, 2], [7, 2]])
+    graph, shards = graphs.from_pairs(few, NUM_USERS, NUM_ITEMS), sharded_graphs.shard(training_of(few), place)
     assert np.count_nonzero(np.asarray(shards.parts.num_interactions)) < 8
     wanted, batch = (jax.jit(SAMPLERS["interactions"](8).sample)(KEY, np.int32(0), g) for g in (graph, shards))
     np.testing.assert_array_equal(layouts.position(np.asarray(wanted.negative), place.heights.item), batch.negative)
@@ -103,14 +110,14 @@ def test_a_device_without_interactions_draws_and_multiplies_too(mesh, tables):
 
 @pytest.mark.parametrize("dim", [8, 48])
 def test_propagation_and_its_gradient_are_the_same(place, make_graph, tables, dim):
-    graph, x, weights = make_graph("plain"), tables(dim), tables(dim, seed=1)
+    (graph, training), x, weights = make_graph("plain"), tables(dim), tables(dim, seed=1)
 
     def total(graph, x, weights):
         products = jax.tree.map(jnp.multiply, propagate(graph, x, 3), weights)
         return sum(jnp.sum(part) for part in products)
 
     gradient = jax.jit(jax.grad(total, argnums=1))
-    shards = sharded_graphs.shard(graph, place)
+    shards = sharded_graphs.shard(training, place)
     same(gradient(graph, x, weights), gradient(shards, *place.place((x, weights))), place)
     same(
         jax.jit(propagate, static_argnums=2)(graph, x, 3),
