@@ -91,7 +91,7 @@ def measure(scale: Scale, settings: Settings, num_steps: int, repeats: int, tabl
 
     run()
     if tables_to is not None:
-        _leave_tables(problem.gathered(state.params), Path(tables_to))
+        _leave_tables(state.params if problem.layout is None else problem.layout.gather(state.params), Path(tables_to))
     seconds = []
     for _ in range(repeats):
         began = time.perf_counter()

@@ -156,16 +156,16 @@ def moved(scale: Scale) -> int:
 
 
 def on_host(scale: Scale) -> dict[str, int]:
-    """Bytes that each process of one device holds in its host's memory: a ticket, and what it needs of interactions.
+    """Bytes that each process of one device holds in its host's memory: its part of a ticket, and of interactions.
 
-    A ticket has weights, the weights that it is rewound to, and masks, gathered whole. Of the training interactions a
-    process holds as pairs those of its device's run of users, of its items and, for LightGCN, of its rows of users,
-    which are drawn from all alike; with data that are not read in pieces, all. Seen items are its own items' alone.
+    Of a ticket, weights, the weights that it is rewound to, and masks: its device's rows. Of the training interactions
+    as pairs those of its device's run of users, of its items and, for LightGCN, of its rows of users, which are drawn
+    from all alike; with data that are not read in pieces, all. Seen items are its own items' alone.
     """
-    whole, reasons = scale._replace(devices=1), 2 if scale.model == "mf" else 3
+    reasons = 2 if scale.model == "mf" else 3
     pairs = 2 * _NUMBER * scale.interactions
     return {
-        "ticket": (2 * _FLOAT + _MASK) * entries(whole),
+        "ticket": (2 * _FLOAT + _MASK) * entries(scale),
         "all pairs": pairs,
         "pairs": round(pairs * (1 - (1 - 1 / scale.devices) ** reasons)),
         "seen": _TASKS * _NUMBER * (scale.interactions // scale.devices + scale.users),

@@ -158,8 +158,8 @@ def _of_host(scale: Scale) -> list[str]:
     sizes = footprint.on_host(scale)
     of_share = sizes["pairs"] + sizes["seen"] + sizes["ids"]
     return [
-        f"Every host holds, and this is today's limit: a ticket whole, {_size(sizes['ticket'])} (9 bytes an entry).",
-        f"A process of one device holds {_size(of_share)} of interactions: {_size(sizes['pairs'])} as pairs "
+        f"A process of one device holds in its host's memory {_size(sizes['ticket'])} of every ticket (9 bytes an "
+        f"entry) and {_size(of_share)} of interactions: {_size(sizes['pairs'])} as pairs "
         f"({_size(sizes['all pairs'])}, all of them, where data are not read in pieces), {_size(sizes['seen'])} seen "
         f"items, {_size(sizes['ids'])} ids and degrees.",
     ]

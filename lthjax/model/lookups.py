@@ -120,10 +120,12 @@ def _added(table: jax.Array, places: list[jax.Array], values: list[jax.Array], n
 
     if len(groups) == 1:
         return scatter(table, groups[0])
+    # A shard that is higher than the whole table, of fewer than 256 rows, would have room for what is to stay apart.
+    apart = jax.lax.optimization_barrier if table.shape[0] > num_rows else lambda gradient: gradient
     total = jnp.zeros_like(table)
     for number, group in enumerate(groups):
         by_itself = number % 2 == 1
-        total = total + scatter(jnp.zeros_like(table), group) if by_itself else scatter(total, group)
+        total = apart(total + apart(scatter(jnp.zeros_like(table), group)) if by_itself else scatter(total, group))
     return table + total
 
 

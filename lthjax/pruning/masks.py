@@ -1,14 +1,19 @@
-"""Masks: pytrees of bool like the parameters, True where an entry is kept.
+"""Masks: pytrees of bool like the parameters, True where an entry is kept; of tables that are cut over devices, too.
 
 sparsity = share of pruned entries, density = 1 - sparsity.
 """
 
+import functools
+import itertools
 import operator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from lthjax.sharding import table as sharded_tables
+from lthjax.sharding.table import ShardedTable
 
 Masks = Any  # a pytree of bool arrays, shaped like the parameters
 
@@ -34,6 +39,8 @@ def num_kept(masks: Masks) -> int:
 
 
 def _num_true(mask: Any) -> int:
+    if isinstance(mask, ShardedTable):
+        return mask.num_true
     if isinstance(mask, jax.Array) and len(mask.sharding.device_set) > 1:  # counted where it lies
         return int(np.asarray(_true_by_column(mask)).sum(dtype=np.int64))
     return int(np.count_nonzero(np.asarray(mask)))
@@ -59,9 +66,13 @@ def are_nested(inner: Masks, outer: Masks) -> bool:
 
 def are_equal(masks: Masks, others: Masks) -> bool:
     """True where both keep the same entries of tables of the same shapes."""
-    return all(
-        np.array_equal(mask, other) for mask, other in zip(jax.tree.leaves(masks), jax.tree.leaves(others), strict=True)
-    )
+    return all(itertools.starmap(_are_equal, zip(jax.tree.leaves(masks), jax.tree.leaves(others), strict=True)))
+
+
+def _are_equal(mask: Any, other: Any) -> bool:
+    if isinstance(mask, ShardedTable) and isinstance(other, ShardedTable):
+        return sharded_tables.are_equal(mask, other)
+    return np.array_equal(mask, other)
 
 
 def kept_per_row(masks: Masks) -> Any:
@@ -71,6 +82,8 @@ def kept_per_row(masks: Masks) -> Any:
 
 def num_dead(mask: Any) -> int:
     """Rows of a [R, F] mask that keep no entry."""
+    if isinstance(mask, ShardedTable):
+        return mask.num_empty
     return int(np.count_nonzero(~np.asarray(mask).any(axis=1)))
 
 
@@ -102,11 +115,25 @@ def overlap(one: Masks, other: Masks) -> Overlap:
     )
 
 
-def pack(mask: Any) -> np.ndarray:
+def pack(mask: Any) -> np.ndarray | ShardedTable:
     """[R, F] bool -> [R, ceil(F / 8)] uint8, eight entries a byte, each row padded by itself."""
+    if isinstance(mask, ShardedTable):
+        return mask.mapped(_packed)
     return np.packbits(np.asarray(mask), axis=-1)
 
 
-def unpack(packed: np.ndarray, embedding_dim: int) -> np.ndarray:
+def unpack(packed: np.ndarray | ShardedTable, embedding_dim: int) -> np.ndarray | ShardedTable:
     """The inverse of `pack`."""
+    if isinstance(packed, ShardedTable):
+        return packed.mapped(lambda rows: _unpacked(rows, embedding_dim))
     return np.unpackbits(packed, axis=-1, count=embedding_dim).astype(bool)
+
+
+@jax.jit
+def _packed(mask: jax.Array) -> jax.Array:
+    return jnp.packbits(mask, axis=-1)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _unpacked(packed: jax.Array, embedding_dim: int) -> jax.Array:
+    return jnp.unpackbits(packed, axis=-1, count=embedding_dim).astype(bool)

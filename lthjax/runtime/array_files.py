@@ -1,4 +1,6 @@
-r"""All of Orbax: named NumPy arrays in a folder. Arrays are saved as NumPy, so that those of a GPU load on a CPU.
+r"""All of Orbax: named arrays in a folder, as NumPy, so that those of a GPU load on a CPU; or cut over devices.
+
+An array that is cut is written by all processes, each its own part, and is read under any other cut, or as NumPy.
 
 Orbax has four habits that callers are spared: it reads `[`, `]`, `*`, `?` and `\` of a path as patterns, and then
 loses arrays silently; its threads print what they raise, many times over; of several processes none may read or
@@ -10,35 +12,52 @@ import functools
 import logging
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
+import jax
 import numpy as np
 
 from lthjax.runtime import processes, streams
 
 
-def write(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write(folder: Path, arrays: Mapping[str, np.ndarray | jax.Array]) -> None:
     """Write arrays into a folder that is made for them; raises whatever the storage layer raises.
 
-    Of several processes all must call it, with the same arrays; the first writes them.
+    Of several processes all must call it, with the same NumPy arrays, which the first writes.
 
     Args:
       folder: its parent exists.
-      arrays: name -> array of any dtype and any shape but an empty one.
+      arrays: name -> array of any dtype and any shape but an empty one; JAX's are cut over devices.
     """
     with _plain(folder.parent) as parent, _quiet():
         _orbax().save(parent / folder.name, dict(arrays))
 
 
-def read(folder: Path) -> dict[str, np.ndarray]:
+def read(
+    folder: Path, cut: Collection[str] = (), sharding: jax.sharding.Sharding | None = None
+) -> dict[str, np.ndarray | jax.Array]:
     """The arrays that were written into a folder; raises whatever the storage layer raises on damaged files.
 
     Of several processes all must call it, and each reads them.
+
+    Args:
+      folder: that they are in.
+      cut: which of them were written as JAX's.
+      sharding: where these lie from now on; None for NumPy arrays.
     """
     with _plain(folder.parent) as parent, _quiet():
-        return {name: np.asarray(array) for name, array in _orbax().load(parent / folder.name).items()}
+        path = parent / folder.name
+        if not cut:
+            return {name: np.asarray(array) for name, array in _orbax().load(path).items()}
+        wanted = {
+            name: jax.ShapeDtypeStruct(saved.shape, saved.dtype, sharding=sharding)
+            if sharding is not None and name in cut
+            else np.broadcast_to(np.zeros((), saved.dtype), saved.shape)  # of this kind, and of no size
+            for name, saved in _orbax().metadata(path).metadata.items()
+        }
+        return dict(_orbax().load(path, wanted))
 
 
 @contextlib.contextmanager

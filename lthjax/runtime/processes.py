@@ -110,6 +110,15 @@ def any_of(flag: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
+def largest(values: np.ndarray) -> np.ndarray:
+    """Of each place of an array the largest number that any process has there."""
+    if count() == 1:
+        return values
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(values)).max(axis=0)
+
+
 def of_all(numbers: list[int]) -> np.ndarray:
     """[P, n] int64, n whole numbers of each process."""
     mine = np.asarray(numbers, np.int64)

@@ -13,12 +13,12 @@ from lthjax.tickets.effort import Effort
 from lthjax.training.step import TrainState
 
 
-def check(item: Any, params: Any, levels: Set[int]) -> None:
+def check(item: Any, shapes: list[tuple[int, ...]], levels: Set[int]) -> None:
     """Raise SettingsError where a search asks for what cannot be.
 
     Args:
       item: what it yields.
-      params: of its model, for the shapes.
+      shapes: of the tables of its model.
       levels: that it has asked for before.
     """
     if not isinstance(item, Item):
@@ -32,7 +32,7 @@ def check(item: Any, params: Any, levels: Set[int]) -> None:
     else:
         what = f"at level {item.level}"
         _check_level(item, levels)
-    _check_masks(item, params, what)
+    _check_masks(item, shapes, what)
 
 
 def _check_level(request: Request, levels: Set[int]) -> None:
@@ -44,8 +44,8 @@ def _check_level(request: Request, levels: Set[int]) -> None:
         raise SettingsError(f"search: wanted an Effort as what level {request.level} cost; got {request.search!r:.60}.")
 
 
-def _check_masks(item: Request | Stretch, params: Any, what: str) -> None:
-    masks, wanted = item.masks, [np.shape(leaf) for leaf in params]
+def _check_masks(item: Request | Stretch, wanted: list[tuple[int, ...]], what: str) -> None:
+    masks = item.masks
     came = [np.shape(leaf) for leaf in masks] if isinstance(masks, Embeddings) else type(masks).__name__
     if wanted != came:
         raise SettingsError(f"search: wanted masks of shapes {wanted} {what}; got {came}.")

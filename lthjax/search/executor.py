@@ -51,6 +51,7 @@ class _Run:
     search: Generator[Iterable[Item], list[Any], None]
     given_dense: Ticket | None = None  # in place of one of its own
     folder: RunFolder | None = None
+    shapes: list[tuple[int, ...]] = dataclasses.field(default_factory=list)  # of its tables, where it computes
     template: TrainState | None = None  # a state of its model and optimizer, for the structure of saved ones
     dense: Ticket | None = None
     rows: dict[int, dict[str, Any]] = dataclasses.field(default_factory=dict)  # of results.csv, by level
@@ -96,8 +97,9 @@ def execute(
         for problem, path in zip(problems, paths, strict=True):
             run = _Run(problem, _begun(search, problem), given_dense.get(problem.settings.seed))
             if path is not None:
-                run.folder = stack.enter_context(folders.open_folder(path, _description(problem)))
-            run.template = first_state(problem)
+                run.folder = stack.enter_context(folders.open_folder(path, _description(problem), problem.layout))
+            first = first_state(problem)
+            run.shapes, run.template = [leaf.shape for leaf in first.params], problem.shapes_as_saved(first)
             runs.append(run)
         settings, plan = problems[0].settings, problems[0].plan
         num_tickets = (settings.num_levels + 1) * len(runs)
@@ -186,7 +188,7 @@ def _answer(tasks: list[_Task], teller: Teller, options: Options) -> list[Any]:
     for number, task in enumerate(tasks):
         before = [other.item for other in tasks[:number] if other.run is task.run]
         levels = {*task.run.rows, *(item.level for item in before if isinstance(item, Request))}
-        checks.check(task.item, task.run.template.params, levels)
+        checks.check(task.item, task.run.shapes, levels)
         if isinstance(task.item, Progress):
             answers[number] = _settle_progress(task.run, task.item, options)
     stretches, requests = (
@@ -260,13 +262,13 @@ def _settle_progress(run: _Run, item: Progress, options: Options) -> Any:
 
 
 def _saved_progress(run: _Run, item: Progress) -> tuple[int, Any] | None:
-    saved = run.folder.load_progress(run.problem.template(item.carry), item.grows)
+    saved = run.folder.load_progress(run.problem.as_saved(item.carry), item.grows)
     return None if saved is None else (saved[0], run.problem.placed_like(saved[1], item.carry))
 
 
 def _save_progress(run: _Run) -> None:
     if run.folder and run.progress is not None and run.num_progress > run.saved_progress[0]:
-        run.folder.save_progress(run.num_progress, run.problem.gathered(run.progress.carry))
+        run.folder.save_progress(run.num_progress, run.problem.as_saved(run.progress.carry))
         run.saved_progress = run.num_progress, time.monotonic()
 
 
@@ -275,8 +277,9 @@ def _finished(task: _Task) -> Ticket | None:
     run, request = task
     ticket = None
     if run.folder:
-        masks, template = run.problem.gathered(request.masks), run.problem.template(run.template)
-        ticket = run.folder.load_ticket(request.level, masks, template)
+        masks = run.problem.as_saved(request.masks)
+        ticket = run.folder.load_ticket(request.level, masks, run.template)
+        ticket = None if ticket is None else run.problem.off_devices(ticket)
     if ticket is None and request.level == 0 and run.given_dense is not None:
         problem = run.problem
         own = {"settings": problem.settings, "optimizer": problem.optimizer_name, "given": problem.given}
@@ -343,7 +346,7 @@ def _train(tasks: list[_Task], teller: Teller, options: Options) -> list[Ticket]
     def save(states):
         for (run, request), state in zip(tasks, states, strict=True):
             if run.folder:
-                run.folder.save_snapshot(request.level, run.problem.gathered(state))
+                run.folder.save_snapshot(request.level, run.problem.as_saved(state))
 
     trainer = tasks[0].run.problem.trainer._replace(plan=tasks[0].plan)
     members = [member(run.problem, request, state) for (run, request), state in zip(tasks, begun, strict=True)]
@@ -352,9 +355,10 @@ def _train(tasks: list[_Task], teller: Teller, options: Options) -> list[Ticket]
     for task, state in zip(tasks, states, strict=True):
         run, request = task
         cost = _cost(task, int(state.evaluated_epoch), float(state.seconds))
-        tickets.append(as_ticket(run.problem, request, state, run.dense, cost))
+        ticket = as_ticket(run.problem, request, state, run.dense, cost)
         if run.folder:
-            run.folder.save_ticket(tickets[-1])
+            run.folder.save_ticket(ticket)
+        tickets.append(run.problem.off_devices(ticket))
     return tickets
 
 
@@ -363,16 +367,12 @@ def _begin(task: _Task) -> FitState:
     run, request = task
     state = begin(request.start, int(request.start.step) // run.problem.program.steps_per_epoch)
     if run.folder:
-        saved = run.folder.load_snapshot(request.level, run.problem.template(state))
-        state = state if saved is None else _placed(run.problem, saved)
+        saved = run.folder.load_snapshot(request.level, run.problem.shapes_as_saved(state))
+        if saved is not None:
+            like = state.replace(kept=None if saved.kept is None else state.train, best_means=saved.best_means)
+            state = run.problem.placed_like(saved, like)
         run.folder.trim_log(request.level, int(state.evaluated_epoch))
     return state
-
-
-def _placed(problem: Problem, saved: FitState) -> FitState:
-    """A state that was saved, where the run computes; what the host decides by stays there."""
-    on_devices = {name: getattr(saved, name) for name in ("train", "meter", "best", "kept")}
-    return saved.replace(**{name: problem.placed(part) for name, part in on_devices.items() if part is not None})
 
 
 def member(problem: Problem, request: Request, state: FitState) -> Member:
@@ -389,6 +389,8 @@ def member(problem: Problem, request: Request, state: FitState) -> Member:
 
 def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket | None, cost: Cost | None) -> Ticket:
     """A trained request as a ticket: its best epoch on the test part, and the verdict against the dense model.
+
+    On several devices its tables are as files have them, and still there.
 
     Args:
       problem: with the parts to measure on.
@@ -411,9 +413,9 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
         final = state.train if settings.prune_from == "last" else state.best
     return Ticket(
         level=request.level,
-        masks=problem.gathered(request.masks),
-        start=problem.gathered(request.start.params),
-        trained=problem.gathered(state.best.params),
+        masks=problem.as_saved(request.masks),
+        start=problem.as_saved(request.start.params),
+        trained=problem.as_saved(state.best.params),
         **measured._asdict(),
         best_epoch=best_epoch,
         epochs=int(state.evaluated_epoch),
@@ -425,8 +427,8 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
         optimizer_label=problem.optimizer_label,
         given=problem.given,
         fingerprint=problem.split.fingerprint,
-        origin=problem.gathered(origin),
-        final=problem.gathered(final),
+        origin=problem.as_saved(origin),
+        final=problem.as_saved(final),
     )
 
 

@@ -24,10 +24,11 @@ from lthjax.search import from_dense, shares
 from lthjax.search.dynamic import dynamic
 from lthjax.search.early import early
 from lthjax.search.executor import Options, check_folders, execute
+from lthjax.search.given import Given
 from lthjax.search.gradual import gradual
 from lthjax.search.imp import imp
 from lthjax.search.one_shot import one_shot
-from lthjax.search.problem import Given, Problem, multiplies, prepare
+from lthjax.search.problem import Problem, multiplies, prepare
 from lthjax.search.short import short
 from lthjax.search.steps import Search, first_state
 from lthjax.settings import MOST_SEEDS, FitSettings, PruningSettings, Settings, StepSettings, names
@@ -98,8 +99,9 @@ def find_tickets(
       save_seconds: time between two snapshots of the level in work.
       on_event: a function that is told what happens, see `lthjax.events`; `lthjax.trackers` has some.
       mesh: several devices that the tables are dealt out to, one axis of the name "rows": `lthjax.mesh()` is of all
-        there are. Tickets are the same as on one; they hold NumPy arrays. Of several processes each holds the training
-        interactions that its devices need, where data or settings name files whose parts lie ready (`data.share`).
+        there are. Tickets are the same as on one; they hold NumPy arrays or, of several processes, `ShardedTable`s of
+        which each process has its rows. Likewise each holds the training interactions that its devices need, where data
+        or settings name files whose parts lie ready (`data.share`).
       **changes: single settings, such as `dim=64`.
 
     Raises:
@@ -205,7 +207,7 @@ def _checked_dense(ticket: Ticket, problem: Problem) -> Ticket:
             raise SettingsError(f"dense: wanted a model with {name} {value}; got {came}.")
     if ticket.level or ticket.fingerprint != problem.split.fingerprint:
         raise SettingsError(f"dense: wanted level 0 on {problem.split.name}; got level {ticket.level}, or other data.")
-    ticket, before = with_states(ticket, problem.template(first_state(problem))), ticket.settings
+    ticket, before = with_states(ticket, problem.shapes_as_saved(first_state(problem))), ticket.settings
     needs_final = "last" in (settings.prune_from, before.prune_from) or settings.rewind == "none"
     lacks_origin = settings.rewind_epoch is not None and settings.rewind != before.rewind
     if not elsewhere and (lacks_origin or (needs_final and ticket.final is None)):

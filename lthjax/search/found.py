@@ -82,7 +82,7 @@ def prune_to(problem: Problem, first: TrainState, trained: TrainState, masks: Ma
     rate = 1 - num_kept / masking.num_kept(masks)
     if rate <= 0:
         return masks
-    scores = scores_of(problem, trained.params, first.params, problem.key(Purpose.RANDOM_PRUNING))
+    scores = scores_of(problem, trained.params, lambda: first.params, problem.key(Purpose.RANDOM_PRUNING))
     return pruned_by(problem, scores, masks, rate)
 
 

@@ -32,70 +32,19 @@ from lthjax.pruning.masks import Masks
 from lthjax.pruning.rules import BLIND, SCORES, Score
 from lthjax.pruning.schedule import num_kept_at
 from lthjax.runtime import forks
+from lthjax.search.given import Given
 from lthjax.settings import ModelSettings, Settings, StepSettings, values
 from lthjax.sharding import draws
 from lthjax.sharding import layout as layouts
 from lthjax.sharding.layout import Layout
 from lthjax.tickets.result import Result
-from lthjax.tickets.ticket import Ticket
-from lthjax.training import fingerprint, labels
+from lthjax.tickets.ticket import Ticket, with_tables
+from lthjax.training import fingerprint
 from lthjax.training.fit import Plan, Trainer
 from lthjax.training.keys import Purpose, key_of
 from lthjax.training.optimizer import OPTIMIZERS
 from lthjax.training.sampling import SAMPLERS
 from lthjax.training.step import Parts, Program, make_program
-
-
-class Given(NamedTuple):
-    """What is given in code; None is what the settings name."""
-
-    search: Any = None  # `Search` of `search.steps`
-    score: Score | None = None
-    backbone: Backbone | None = None
-    loss: Loss | None = None
-    optimizer: optax.GradientTransformation | None = None
-    optimizer_label: str | None = None  # what that is called in tables; None is what its closures tell
-
-    def without_names(self) -> "tuple[Given, dict[str, str]]":
-        """What is given as functions, and the names among what was given, which are settings."""
-        named = {kind: name for kind in ("search", "loss", "optimizer") if isinstance(name := getattr(self, kind), str)}
-        return self._replace(**dict.fromkeys(named)), named
-
-    def names(self, num_negatives: int = 1) -> dict[str, str]:
-        """Fingerprints of all but the optimizer, by what they are.
-
-        Args:
-          num_negatives: that a loss is given of each positive.
-
-        Raises:
-          SettingsError: one is no function.
-        """
-        kinds = ("search", "score", "backbone", "loss")
-        functions = {kind: function for kind in kinds if (function := getattr(self, kind)) is not None}
-        for kind, function in functions.items():
-            if not callable(function):
-                raise SettingsError(f"{kind}: wanted a function; got {function!r:.60}.")
-        namers = {kind: getattr(fingerprint, f"of_{kind}") for kind in functions}
-        if "loss" in namers:
-            namers["loss"] = functools.partial(fingerprint.of_loss, num_negatives=num_negatives)
-        return {kind: namers[kind](function) for kind, function in functions.items()}
-
-    def optimizer_names(self, settings: Settings) -> tuple[str, str]:
-        """(the name that settings have, or a fingerprint; the label, "" of what settings name or nothing tells).
-
-        Raises:
-          SettingsError: a label without an optimizer, or one that is no line of text.
-        """
-        label = self.optimizer_label
-        if label is not None and (not isinstance(label, str) or not label.isprintable() or not label.strip()):
-            raise SettingsError(f"optimizer_name: wanted a line of text; got {label!r:.60}.")
-        if self.optimizer is None:
-            if label is not None:
-                raise SettingsError(
-                    f"optimizer_name: wanted optimizer=... that it is the name of; got {label!r} alone."
-                )
-            return settings.optimizer, ""
-        return fingerprint.of_optimizer(self.optimizer), label or labels.of_optimizer(self.optimizer)
 
 
 def _named() -> dict[str, Any]:
@@ -192,13 +141,17 @@ class Problem:
         """The same, but for leaves that are NumPy arrays in `like`, which stay."""
         return tree if self.layout is None else self.layout.place_like(tree, like)
 
-    def gathered(self, tree: Any) -> Any:
-        """What the run computed, as tickets and files hold it: rows by their numbers."""
-        return tree if self.layout is None else self.layout.gather(tree)
+    def as_saved(self, tree: Any) -> Any:
+        """What the run computed, as files have it: rows as they are dealt out, where there are several devices."""
+        return tree if self.layout is None else self.layout.tables(tree)
 
-    def template(self, state: Any) -> Any:
-        """Of a state where the run computes, the shapes that files have."""
-        return state if self.layout is None else self.layout.plain(state)
+    def shapes_as_saved(self, tree: Any) -> Any:
+        """The shapes of that; the pytree itself on one device."""
+        return tree if self.layout is None else self.layout.shapes(tree)
+
+    def off_devices(self, ticket: Ticket) -> Ticket:
+        """A ticket as files have it, as it is given to people and kept for later levels."""
+        return ticket if self.layout is None else with_tables(ticket, self.layout.held)
 
     def key(self, purpose: Purpose, level: int = 0) -> jax.Array:
         """The random key of a purpose and level, from the run's seed."""

@@ -10,7 +10,8 @@ from lthjax.errors import DataError
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
 from lthjax.search.executor import as_ticket, member, own_effort
-from lthjax.search.problem import Given, Problem, prepare
+from lthjax.search.given import Given
+from lthjax.search.problem import Problem, prepare
 from lthjax.search.steps import Request
 from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.ticket import Ticket

@@ -120,8 +120,8 @@ def prune(problem: Problem, ticket: Ticket, level: int) -> Masks:
       ticket: what is pruned.
       level: from 1.
     """
-    trained, start = _final(problem, ticket).params, problem.placed(ticket.start)
-    scores = scores_of(problem, trained, start, problem.key(Purpose.RANDOM_PRUNING, level))
+    trained, key = _final(problem, ticket).params, problem.key(Purpose.RANDOM_PRUNING, level)
+    scores = scores_of(problem, trained, lambda: problem.placed(ticket.start), key)
     rate = rate_of(problem.settings, level, ticket.level, problem.num_entries)
     return pruned_by(problem, scores, problem.placed(ticket.masks), rate)
 
@@ -140,17 +140,17 @@ def pruned_by(problem: Problem, scores: Any, masks: Masks, rate: float) -> Masks
     return rules.prune(scores, masks, rate, *how, layout=problem.layout)
 
 
-def scores_of(problem: Problem, trained: Any, start: Any, key: jax.Array) -> Any:
+def scores_of(problem: Problem, trained: Any, start: Callable[[], Any], key: jax.Array) -> Any:
     """The scores of entries; the lowest fall.
 
     Args:
       problem: with the score.
       trained: parameters.
-      start: those that training began with: pruned by movement, |trained - start| counts.
+      start: gives those that training began with, where it is asked: pruned by movement, |trained - start| counts.
       key: of random scores.
     """
     if problem.settings.prune_by == "movement" and "score" not in problem.given:
-        trained = jax.tree.map(jnp.subtract, trained, start)
+        trained = jax.tree.map(jnp.subtract, trained, start())
     return problem.score(trained, key)
 
 

@@ -24,11 +24,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
+from lthjax.sharding.stripes import STRIPES, heights, id_at
+from lthjax.sharding.stripes import position as position
+from lthjax.sharding.table import HOST_MEMORY, ShardedTable, sharded_table
 
 AXIS = "rows"
-STRIPES = 256
-_BITS = STRIPES.bit_length() - 1
-_ROWS_AT_ONCE = 2**16  # of a table that several processes gather
 
 # Every kind of array that training holds -> the axis of the mesh that each of its dimensions is cut along. A model with
 # arrays of another kind adds a line.
@@ -84,12 +84,11 @@ class Layout:
         """A pytree on the devices, its tables dealt out; of several processes each puts its own part there.
 
         Args:
-          tree: [M, F] and [N, F] in every `Embeddings`, of any dtype; other leaves are put on every device.
+          tree: [M, F] and [N, F] in every `Embeddings`, of any dtype, or `ShardedTable`s; other leaves are put on every
+            device.
         """
         return _by_kind(
-            lambda side: lambda leaf: self._place_table(np.asarray(leaf), side),
-            lambda leaf: replicate(leaf, self.mesh),
-            tree,
+            lambda side: lambda leaf: self._place_table(leaf, side), lambda leaf: replicate(leaf, self.mesh), tree
         )
 
     def place_like(self, tree: Any, like: Any) -> Any:
@@ -97,8 +96,13 @@ class Layout:
         stays = jax.tree.map(lambda leaf: isinstance(leaf, np.ndarray), like)
         return jax.tree.map(lambda leaf, placed, stay: leaf if stay else placed, tree, self.place(tree), stays)
 
-    def plain(self, tree: Any) -> Any:
-        """Shapes and dtypes of what `gather` makes of a pytree; other leaves than tables are gathered."""
+    def tables(self, tree: Any) -> Any:
+        """What lies on the devices as files have it: `ShardedTable`s, which share the arrays; other leaves as NumPy."""
+        rows = self.rows
+        return _by_kind(lambda side: lambda leaf: sharded_table(leaf, getattr(rows, side)), on_host, tree)
+
+    def shapes(self, tree: Any) -> Any:
+        """Shapes and dtypes of what `tables` makes of a pytree."""
 
         def of_side(side: str) -> Callable[[jax.Array], jax.ShapeDtypeStruct]:
             num_rows = getattr(self.rows, side)
@@ -106,9 +110,18 @@ class Layout:
 
         return _by_kind(of_side, on_host, tree)
 
+    def held(self, tree: Any) -> Any:
+        """What `tables` made, or files hold, as tickets hold it, off the devices.
+
+        That is whole, as NumPy arrays, where one process has all devices; of several each holds its own rows.
+        """
+        if self.is_of_one_process:
+            return jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, ShardedTable) else leaf, tree)
+        return jax.tree.map(lambda leaf: leaf.on_hosts() if isinstance(leaf, ShardedTable) else leaf, tree)
+
     def gather(self, tree: Any) -> Any:
-        """The inverse of `place`, as NumPy arrays; every process of several must call it, and gets the whole."""
-        return _by_kind(lambda side: lambda leaf: self._gather_table(leaf, side), on_host, tree)
+        """The inverse of `place`, as NumPy arrays, where one process has all devices."""
+        return self.held(self.tables(tree))
 
     def ids(self) -> Embeddings:
         """Numbers of the rows that stand in the tables, [.] int32; M and N or more for those that fill up."""
@@ -132,10 +145,23 @@ class Layout:
         )  # fmt: skip
         return jax.jit(mapped)(tables, *replicated)
 
-    def _place_table(self, table: np.ndarray, side: str) -> jax.Array:
+    @property
+    def is_of_one_process(self) -> bool:
+        """Whether this process has all devices."""
+        return not self.mesh.is_multi_process
+
+    @property
+    def in_host_memory(self) -> NamedSharding:
+        """Where tables lie that are off the devices: rows with the process whose device has them."""
+        return self.sharding("table").with_memory_kind(HOST_MEMORY)
+
+    def _place_table(self, table: np.ndarray | ShardedTable, side: str) -> jax.Array:
         num_rows, height = getattr(self.rows, side), getattr(self.heights, side)
         if table.shape[0] != num_rows:
             raise ValueError(f"wanted a table of {num_rows} rows; got {table.shape}.")
+        if isinstance(table, ShardedTable):
+            return jax.device_put(table.array, self.sharding("table"), may_alias=False)
+        table = np.asarray(table)
         shape = (STRIPES * height, *table.shape[1:])
 
         def part(index: tuple[slice, ...]) -> np.ndarray:
@@ -145,16 +171,6 @@ class Layout:
             return values
 
         return jax.make_array_from_callback(shape, self.sharding("table"), part)
-
-    def _gather_table(self, table: jax.Array, side: str) -> np.ndarray:
-        places = position(np.arange(getattr(self.rows, side)), getattr(self.heights, side))
-        if table.is_fully_addressable:
-            return np.asarray(table)[places]
-        whole = np.empty(table.shape, table.dtype)
-        for first in range(0, len(whole), _ROWS_AT_ONCE):  # on no device are more rows than these at a time
-            size = min(_ROWS_AT_ONCE, len(whole) - first)
-            whole[first : first + size] = np.asarray(_slab(table, np.int32(first), size, self.sharding("scalars")))
-        return whole[places]
 
 
 def make(mesh: Mesh, num_users: int, num_items: int) -> Layout:
@@ -195,36 +211,6 @@ def check_number(number: int, what: str) -> None:
         raise SettingsError(f"{what}: wanted 1, 2, 4, ... or {STRIPES} devices; got {number}.")
 
 
-def heights(num_users: int, num_items: int) -> Embeddings:
-    """Rows of each stripe of users and of items, never the same number.
-
-    Of tables of one shape XLA divides the one by Adam's bias correction and multiplies the other with its inverse: then
-    weights would differ from those of one device by a bit.
-    """
-    users, items = (-(-number // STRIPES) for number in (num_users, num_items))
-    return Embeddings(users, items + (items == users))
-
-
-def position(ids: Any, height: int) -> Any:
-    """Where rows stand, of numbers as NumPy or JAX arrays.
-
-    Args:
-      ids: [...] numbers of rows.
-      height: rows of a stripe.
-    """
-    return _reversed(ids % STRIPES) * height + ids // STRIPES
-
-
-def id_at(positions: Any, height: int) -> Any:
-    """The inverse of `position`; R or more where a row only fills up.
-
-    Args:
-      positions: [...] where rows stand.
-      height: rows of a stripe.
-    """
-    return (positions % height) * STRIPES + _reversed(positions // height)
-
-
 def replicate(leaf: Any, mesh: Mesh) -> jax.Array:
     """An array on every device of a mesh; every process of several gives the same.
 
@@ -262,11 +248,6 @@ def _by_kind(of_table: Callable[[str], Callable[[Any], Any]], of_other: Callable
     return jax.tree.map(change, tree, is_leaf=lambda node: isinstance(node, Embeddings))
 
 
-def _reversed(stripes: Any) -> Any:
-    """Numbers below `STRIPES` with their bits in reverse order."""
-    return sum(((stripes >> bit) & 1) << (_BITS - 1 - bit) for bit in range(_BITS))
-
-
 @functools.partial(jax.jit, static_argnames="layout")
 def _ids(layout: Layout) -> Embeddings:
     def own_ids() -> Embeddings:
@@ -282,12 +263,3 @@ def _ids(layout: Layout) -> Embeddings:
 def _all_kept(layout: Layout, dim: int) -> Embeddings:
     masks = (ids < num_rows for ids, num_rows in zip(_ids(layout), layout.rows, strict=True))
     return layout.constrain(Embeddings(*(jnp.broadcast_to(mask[:, None], (len(mask), dim)) for mask in masks)))
-
-
-def _cut(table: jax.Array, first: jax.Array, size: int) -> jax.Array:
-    return jax.lax.dynamic_slice_in_dim(table, first, size)
-
-
-def _slab(table: jax.Array, first: np.int32, size: int, everywhere: NamedSharding) -> jax.Array:
-    """Some rows of a table on every device."""
-    return jax.jit(_cut, static_argnums=2, out_shardings=everywhere)(table, first, size)

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from lthjax import presets
@@ -33,6 +34,9 @@ from lthjax.pruning import masks as masking
 from lthjax.runtime import checkpoint, files, processes
 from lthjax.runtime.environment import environment
 from lthjax.settings import Settings, flag, from_record
+from lthjax.sharding import saved
+from lthjax.sharding.layout import Layout
+from lthjax.sharding.table import ShardedTable
 from lthjax.tickets import extension
 from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.extension import Change
@@ -60,13 +64,14 @@ class RunFolder:
     path: Path
     config: dict[str, Any]  # of `describe`: what all that lies in here was made with
     writes: bool = True  # of several processes one does, and the others read after it
+    layout: Layout | None = None  # of tables on several devices, as which they are read; None for whole ones
 
     def load_ticket(self, level: int, masks: masking.Masks, state: TrainState) -> Ticket | None:
         """The finished ticket of a level, or None; a damaged one, or one with other masks, is named and set aside.
 
         Args:
           level: of the ticket.
-          masks: that the search asks for at this level.
+          masks: that the search asks for at this level, as the ticket would hold them.
           state: of the run's model and optimizer, for its structure.
 
         Raises:
@@ -78,9 +83,11 @@ class RunFolder:
             checkpoint.check_free(path)
             return None
         try:
-            ticket = _read(lambda: ticketing.from_checkpoint(*checkpoint.load(path), state), path)
+            ticket = _read(lambda: ticketing.from_checkpoint(*saved.load(path, self.layout), state), path)
             self._check_own(path, ticket.level, level, ticketing.description(ticket))
             made_with, ticket = ticket.settings, extension.as_of(ticket, self._settings)
+            if self.layout is not None:  # of a run on one device tables are whole
+                ticket = ticketing.with_tables(ticket, self._cut)
             if not masking.are_equal(ticket.masks, masks):
                 raise CheckpointError(f"{path}: its masks are not those that the level before it leads to.")
         except CheckpointError as error:
@@ -98,7 +105,7 @@ class RunFolder:
 
     def save_ticket(self, ticket: Ticket) -> None:
         """Keep a finished ticket and remove the snapshots of its level."""
-        checkpoint.save(ticket_place(self.path, ticket.level), *ticketing.to_checkpoint(ticket))
+        saved.save(ticket_place(self.path, ticket.level), *ticketing.to_checkpoint(ticket))
         if not self.writes:
             return
         self._drop_snapshots(ticket.level)
@@ -127,7 +134,7 @@ class RunFolder:
         """
 
         def read(path: Path) -> FitState:
-            arrays, facts = checkpoint.load(path)
+            arrays, facts = saved.load(path, self.layout)
             made_with = facts.get("made_with", self.config)
             self._check_own(path, facts["level"], level, made_with)
             kept = template.train if facts["kept"] else None
@@ -163,7 +170,7 @@ class RunFolder:
         """
 
         def read(path: Path) -> tuple[int, Any] | None:
-            arrays, facts = checkpoint.load(path)
+            arrays, facts = saved.load(path, self.layout)
             self._check_own(path, 0, 0, facts["made_with"])
             if from_record(facts["made_with"]["settings"]).num_levels < self._settings.num_levels:
                 if not grows:
@@ -177,7 +184,7 @@ class RunFolder:
     def _save_newest(self, path: Path, older: list[Path], state: Any, facts: dict[str, Any]) -> None:
         """Keep a pytree of arrays in place of the older ones, which go when it stands, and what it was made with."""
         made_with = {name: self.config[name] for name in ("settings", "optimizer", "given", "data")}
-        checkpoint.save(path, checkpoint.named_leaves(state), facts | {"made_with": made_with})
+        saved.save(path, checkpoint.named_leaves(state), facts | {"made_with": made_with})
         for snapshot in older if self.writes else []:
             shutil.rmtree(snapshot, ignore_errors=True)
 
@@ -241,28 +248,37 @@ class RunFolder:
           SettingsError: that state was not kept.
         """
         settings = self._settings
-        if processes.is_several():
-            raise SettingsError(
-                f"{path}: wanted one that ended as this run's do; got one that trains on with --epochs "
-                f"{settings.epochs} and --patience {settings.patience}, which a run of one process does."
-            )
         if settings.prune_from != "last" or ticket.final is None:
             raise SettingsError(
                 f"{path}: wanted one of this run, with --epochs {settings.epochs} and --patience {settings.patience}; "
                 "got one that ended before. Move it away, or choose another --out."
             )
         value = ticket.metrics[("" if settings.selection == "test" else "valid_") + settings.main_metric]
-        state = begin(ticket.final, ticket.epochs).replace(
-            best=ticket.final.replace(params=ticket.trained),  # its moments are not asked for, as the last are pruned
-            kept=ticket.origin if ticket.level == 0 else None,
+        last = ticket.final if self.layout is None else self.layout.place(ticket.final)
+        best = ticket.trained if self.layout is None else self.layout.place(ticket.trained)
+        state = begin(last, ticket.epochs).replace(
+            best=last.replace(params=best),  # its moments are not asked for, as the last are pruned
             best_value=np.asarray(value),
             best_epoch=np.asarray(ticket.best_epoch),
             seconds=np.asarray(ticket.seconds),
         )
-        for snapshot in (self.path / "snapshots").glob("level_*"):  # of levels that were to be built on it
-            shutil.rmtree(snapshot, ignore_errors=True)
+        state = (state if self.layout is None else self.layout.tables(state)).replace(
+            kept=ticket.origin if ticket.level == 0 else None
+        )
+
+        def drop_later() -> None:  # of levels that were to be built on it
+            for snapshot in (self.path / "snapshots").glob("level_*"):
+                shutil.rmtree(snapshot, ignore_errors=True)
+
+        processes.by_first(drop_later)
         self.save_snapshot(ticket.level, state)
-        path.rename(_free_name(path, "shorter"))
+        aside = _free_name(path, "shorter")
+        processes.by_first(lambda: path.rename(aside))
+
+    def _cut(self, tree: Any) -> Any:
+        """A pytree with its whole tables cut over the devices; those that are cut stay."""
+        is_cut = any(isinstance(leaf, ShardedTable) for leaf in jax.tree.leaves(tree))
+        return tree if is_cut else self.layout.tables(self.layout.place(tree))
 
     def _check_own(self, path: Path, level: int, wanted_level: int, made_with: Mapping[str, Any]) -> None:
         """Raise SettingsError where a ticket or snapshot is not this run's, or not of its level."""
@@ -290,19 +306,21 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def open_folder(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
+def open_folder(path: Path, config: dict[str, Any], layout: Layout | None = None) -> Iterator[RunFolder]:
     """Make a run folder, or go on in one that was made with the same settings, functions and data, or with less.
 
     Args:
       path: the folder.
       config: of `describe`; versions, device and commit are added here.
+      layout: of tables on several devices; None for one.
 
     Raises:
       SettingsError: the folder, or a ticket in it, was made with another setting; names it.
       CheckpointError: it cannot be written, another process works in it, or its config.json is damaged.
     """
     with contextlib.ExitStack() as stack:
-        yield processes.first_then_others(lambda: _open(path, json.loads(json.dumps(config)), stack))
+        folder = processes.first_then_others(lambda: _open(path, json.loads(json.dumps(config)), stack))
+        yield dataclasses.replace(folder, layout=layout)
 
 
 def _open(path: Path, config: dict[str, Any], stack: contextlib.ExitStack) -> RunFolder:

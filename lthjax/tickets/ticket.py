@@ -4,10 +4,12 @@ Letters: M users, N items, F dimensions, U users with test items, S entries kept
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lthjax import metric_names
@@ -16,6 +18,8 @@ from lthjax.evaluation.verdict import Verdict
 from lthjax.pruning import masks as masking
 from lthjax.runtime import checkpoint
 from lthjax.settings import Settings, from_record
+from lthjax.sharding import saved
+from lthjax.sharding.table import ShardedTable
 from lthjax.tickets import effort
 from lthjax.tickets.effort import Cost
 from lthjax.tickets.result import Result, in_words, is_cut_short
@@ -25,6 +29,8 @@ from lthjax.training.step import TrainState
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Ticket:
     """One level of iterative pruning, trained and measured. Level 0 is the dense model.
+
+    Of a run of several processes, tables are `ShardedTable`s, of which each process has its rows.
 
     Attributes:
       level: prunings so far.
@@ -100,6 +106,17 @@ def whole(ticket: Any) -> Ticket:
     return ticket if isinstance(ticket, Ticket) else ticket.ticket
 
 
+def with_tables(ticket: Ticket, change: Callable[[Any], Any]) -> Ticket:
+    """A ticket with its masks, weights and states changed.
+
+    Args:
+      ticket: with the tables.
+      change: pytree -> pytree.
+    """
+    parts = {name: getattr(ticket, name) for name in ("masks", "start", "trained", "origin", "final")}
+    return dataclasses.replace(ticket, **{name: change(part) for name, part in parts.items() if part is not None})
+
+
 def result(ticket: Ticket) -> Result:
     """What tables need of a ticket."""
     return Result(
@@ -125,14 +142,19 @@ _STATES = ("origin/", "final/")
 _FACTS = ("level", "metrics", "best_epoch", "epochs", "seconds", "parent", "fingerprint")
 
 
-def to_checkpoint(ticket: Ticket) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(arrays, facts) to save: masks as bits, values of kept entries only (so a sparse ticket is a small file)."""
-    arrays: dict[str, np.ndarray] = {"users": ticket.users}
+def to_checkpoint(ticket: Ticket) -> tuple[dict[str, np.ndarray | ShardedTable], dict[str, Any]]:
+    """(arrays, facts) to save: masks as bits, values of kept entries only (so a sparse ticket is a small file).
+
+    Tables that are cut over devices have all values, with 0 where pruned, so that each device's rows stand where they
+    are looked for; Orbax compresses them.
+    """
+    arrays: dict[str, np.ndarray | ShardedTable] = {"users": ticket.users}
     for side in Embeddings._fields:
-        mask = np.asarray(getattr(ticket.masks, side))
+        mask, *tables = (getattr(tables, side) for tables in (ticket.masks, ticket.start, ticket.trained))
         arrays[f"mask/{side}"] = masking.pack(mask)
-        arrays[f"start/{side}"] = np.asarray(getattr(ticket.start, side))[mask]
-        arrays[f"trained/{side}"] = np.asarray(getattr(ticket.trained, side))[mask]
+        for name, table in zip(("start", "trained"), tables, strict=True):
+            is_cut = isinstance(table, ShardedTable)
+            arrays[f"{name}/{side}"] = table if is_cut else np.asarray(table)[np.asarray(mask)]
     arrays |= {f"per_user/{name}": values for name, values in ticket.per_user.items()}
     for name in ("origin", "final"):
         state = getattr(ticket, name)
@@ -169,7 +191,9 @@ def description(ticket: Ticket) -> dict[str, Any]:
     }
 
 
-def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state: TrainState | None = None) -> Ticket:
+def from_checkpoint(
+    arrays: dict[str, np.ndarray | ShardedTable], facts: dict[str, Any], state: TrainState | None = None
+) -> Ticket:
     """The ticket that `to_checkpoint` took apart.
 
     Args:
@@ -181,14 +205,14 @@ def from_checkpoint(arrays: dict[str, np.ndarray], facts: dict[str, Any], state:
     masks, start, trained = {}, {}, {}
     for side in Embeddings._fields:
         mask = masking.unpack(arrays[f"mask/{side}"], facts["dim"])
-        masks[side] = mask
-        start[side] = _scatter(mask, arrays[f"start/{side}"])
-        trained[side] = _scatter(mask, arrays[f"trained/{side}"])
+        masks[side] = mask if isinstance(mask, ShardedTable) else jnp.asarray(mask)
+        start[side] = _scattered(mask, arrays[f"start/{side}"])
+        trained[side] = _scattered(mask, arrays[f"trained/{side}"])
     prefix = "per_user/"
     ticket = Ticket(
-        masks=jax.tree.map(jax.numpy.asarray, Embeddings(**masks)),
-        start=jax.tree.map(jax.numpy.asarray, Embeddings(**start)),
-        trained=jax.tree.map(jax.numpy.asarray, Embeddings(**trained)),
+        masks=Embeddings(**masks),
+        start=Embeddings(**start),
+        trained=Embeddings(**trained),
         users=arrays["users"],
         per_user={name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)},
         verdict=Verdict(**facts["verdict"]),
@@ -216,10 +240,13 @@ def with_states(ticket: Ticket, state: TrainState) -> Ticket:
     return dataclasses.replace(ticket, **found, saved_states={})
 
 
-def _scatter(mask: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def _scattered(mask: np.ndarray | ShardedTable, kept: np.ndarray | ShardedTable) -> jax.Array | ShardedTable:
+    """A table of its kept values, or as it was saved whole."""
+    if kept.ndim == mask.ndim:
+        return kept if isinstance(kept, ShardedTable) else jnp.asarray(kept)
     values = np.zeros(mask.shape, kept.dtype)
     values[mask] = kept
-    return values
+    return jnp.asarray(values)
 
 
 def load_ticket(path: str | Path) -> Ticket:
@@ -228,4 +255,4 @@ def load_ticket(path: str | Path) -> Ticket:
     Raises:
       CheckpointError: there is none, or it is damaged.
     """
-    return from_checkpoint(*checkpoint.load(Path(path)))
+    return from_checkpoint(*saved.load(Path(path)))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -78,5 +79,5 @@ def _defaults(name: str) -> dict[str, Any]:
 def _number(value: Any) -> float | None:
     """A number, and a scalar of NumPy or JAX, as a float; None of anything else."""
     is_scalar = isinstance(value, np.generic | np.ndarray | jax.Array) and np.shape(value) == ()
-    is_number = isinstance(value, numbers.Real) or (is_scalar and np.issubdtype(value.dtype, np.number))
+    is_number = isinstance(value, numbers.Real) or (is_scalar and jnp.issubdtype(value.dtype, jnp.number))
     return float(value) if is_number and not isinstance(value, bool) else None

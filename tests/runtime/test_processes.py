@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+import lthjax
 from lthjax.runtime import line_filter, processes
 
 pytestmark = pytest.mark.slow
@@ -95,6 +96,48 @@ def test_two_processes_of_two_devices_do_what_one_does(start, tmp_path, alone, r
     assert "each of 2 processes holds all 473 interactions, 0.0 MiB: the split is drawn among all" in ended[0][1]
     assert ended[1][1] == ""  # the first alone speaks
     assert "Gloo" not in ended[0][1] + ended[0][2]
+
+
+IN_CODE = """
+import sys
+
+import jax
+import numpy as np
+
+import lthjax
+from lthjax.runtime import processes
+
+if __name__ == "__main__":
+    address, number, data, out = sys.argv[1:]
+    processes.start(address, 2, int(number), 60)
+    settings = {"levels": 1, "epochs": 6, "eval_every": 2, "dim": 4, "batch_size": 64, "patience": 0}
+    dense, ticket = lthjax.find_tickets(data, mesh=lthjax.mesh(), out=out, show_progress=False, **settings)
+    (part,) = ticket.trained.user.array.addressable_shards
+    rows, kind = ticket.trained.user.array.shape[0], part.data.sharding.memory_kind
+    try:
+        np.asarray(ticket.trained.user)
+    except lthjax.SettingsError as error:
+        print(ticket.num_kept, dense.num_kept, rows // part.data.shape[0], kind, error, file=sys.stderr)
+"""
+
+
+def test_tickets_in_code_are_kept_by_parts_and_read_whole_by_one_process(tmp_path, data_file, alone):
+    address = f"127.0.0.1:{free_port()}"
+    commands = [[sys.executable, "-c", IN_CODE, address, str(number), data_file, tmp_path / "run"] for number in (0, 1)]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
+    started = [subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=environment) for line in commands]
+    try:
+        told = [end(process)[2] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    one, whole = (lthjax.load_ticket(out / "tickets" / "level_01") for out in (tmp_path / "run", alone))
+    for text in told:
+        begun = f"{one.num_kept} {one.masks.user.size + one.masks.item.size} 2 pinned_host wanted a table"
+        assert text.startswith(begun), text
+    for name in ("masks", "start", "trained"):
+        for side in ("user", "item"):
+            assert (getattr(getattr(one, name), side) == getattr(getattr(whole, name), side)).all()
 
 
 @pytest.fixture

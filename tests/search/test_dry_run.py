@@ -9,7 +9,8 @@ import lthjax
 from experiments import cli, find_tickets
 from lthjax.search import dry_run
 from lthjax.search.dry_run import Pace
-from lthjax.search.problem import Given, prepare
+from lthjax.search.given import Given
+from lthjax.search.problem import prepare
 from lthjax.settings import Settings
 from lthjax.tickets.ticket import to_checkpoint
 

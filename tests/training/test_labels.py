@@ -26,6 +26,7 @@ TOLD = {
     ),
     "scale_by_schedule(cosine_decay_schedule(decay_steps 10, init_value 0.1))": optax.sgd(COSINE),
     "scale(step_size -0.5)": optax.sgd(jax.numpy.float32(0.5)),
+    "add_noise(eta 0.01, gamma 0.5)": optax.add_noise(0.01, 0.5, jax.random.key(3)),
     "own(rate 0.25)": own(0.25),
     "": optax.GradientTransformation(lambda params: (), lambda updates, state, params=None: (updates, state)),
 }

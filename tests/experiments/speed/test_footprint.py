@@ -50,7 +50,7 @@ def test_bytes_moved():
 
 def test_bytes_on_the_host():
     on_host, of_mf, alone = map(footprint.on_host, (EIGHT, MF, EIGHT._replace(devices=1)))
-    assert (on_host["ticket"], on_host["all pairs"]) == (9 * 500 * 40, 8_000)
+    assert (on_host["ticket"], on_host["all pairs"]) == (9 * 3_840, 8_000)
     assert on_host["pairs"] == round(8_000 * (1 - (7 / 8) ** 3))
     assert of_mf["pairs"] == round(8_000 * (1 - (7 / 8) ** 2))
     assert alone["pairs"] == alone["all pairs"]

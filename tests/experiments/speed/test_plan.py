@@ -27,7 +27,7 @@ def test_a_plan_in_words(capsys, read_json, tmp_path):
     assert "119.2 GiB  one slab of 32 columns" in said
     assert "H100 SXM, NVLink: does NOT fit in 74.5 GiB" in said
     assert "H100 SXM, NVLink: fits in 74.5 GiB" in said
-    assert "a ticket whole, 590.1 GiB (9 bytes an entry)" in said
+    assert "2.3 GiB of every ticket (9 bytes an entry)" in said
     assert "Beyond what is counted today (int32, 2^31 - 1): interactions." in said
     mf, lightgcn = written["plans"]
     assert sum(lightgcn["bytes_a_device"].values()) > sum(mf["bytes_a_device"].values())

@@ -57,6 +57,14 @@ def test_tickets_are_equal_to_the_bit(find, mesh, changes):
     assert all(isinstance(part, np.ndarray) for part in pairs[0][1].trained)  # on no device
 
 
+@pytest.mark.parametrize("num_devices", [1, 2, 4])
+@pytest.mark.parametrize("changes", [{}, {"model": "lightgcn", "l2": 0.01, "negatives": 3}], ids=["mf", "lightgcn"])
+def test_so_are_those_of_fewer_devices(find, changes, num_devices):
+    """A shard of two devices is higher here than the whole table."""
+    for one, other in zip(find(**changes), find(mesh=lthjax.mesh(num_devices), **changes), strict=True):
+        assert_alike(one, other)
+
+
 @pytest.mark.parametrize("model", ["mf", "lightgcn"])
 def test_a_population_is_equal_to_rounding(find, mesh, model):
     changes = {"seeds": 2, "together": True, "model": model}
@@ -96,6 +104,24 @@ def test_a_run_goes_on_with_another_number_of_devices(find, mesh, tmp_path, rows
     find(out=tmp_path / "parts", mesh=meshes[first], **settings | {"levels": 1})
     other = meshes["one" if first == "eight" else "eight"]
     find(out=tmp_path / "parts", mesh=other, **settings)
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "parts")
+
+
+def test_a_finished_level_trains_on_with_another_number_of_devices(find, mesh, tmp_path, rows_of, log_of):
+    settings = {"rewind": "none", "prune_from": "last", "levels": 0, "eval_every": 1}
+    find(out=tmp_path / "whole", **settings | {"levels": 1, "epochs": 4})
+    find(out=tmp_path / "parts", **settings | {"epochs": 2})
+    find(out=tmp_path / "parts", mesh=mesh, **settings | {"epochs": 3})
+    find(out=tmp_path / "parts", mesh=lthjax.mesh(2), **settings | {"levels": 1, "epochs": 4})
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "parts")
+    assert log_of(tmp_path / "whole") == log_of(tmp_path / "parts")
+
+
+def test_a_search_of_more_levels_goes_on_from_what_eight_devices_kept(find, mesh, tmp_path, rows_of):
+    settings = {"search": "short", "search_epochs": 1}
+    find(out=tmp_path / "whole", **settings | {"levels": 3})
+    find(out=tmp_path / "parts", mesh=mesh, **settings)
+    find(out=tmp_path / "parts", mesh=mesh, **settings | {"levels": 3})
     assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "parts")
 
 
