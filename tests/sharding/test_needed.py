@@ -7,6 +7,7 @@ import pytest
 from lthjax.data import id_lists
 from lthjax.embeddings import Embeddings
 from lthjax.evaluation import breakdown
+from lthjax.evaluation import sharded as ranking
 from lthjax.graph import popularity, sharded
 from lthjax.sharding import layout as layouts
 from lthjax.sharding.layout import Layout
@@ -86,6 +87,20 @@ def test_parts_are_those_of_the_whole(training, number, process):
     for one, other in zip(*map(jax.tree.leaves, (came, wanted)), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+
+
+def test_blocks_of_seen_items_are_as_wide_in_every_process(training):
+    users, pairs = np.arange(20, 60), training.pairs
+    whole = ranking._rows(id_lists.from_pairs(pairs, NUM_USERS), users, None, LAYOUT)
+    came = []
+    for process in range(4):
+        own = sharded.own_rows(LAYOUT.rows, devices_of(process, 4), NUM_DEVICES).item
+        lists = id_lists.from_pairs(pairs[own[pairs[:, 1]]], NUM_USERS)
+        came.append(ranking._rows(lists, users, None, LAYOUT, training.degrees.user))
+        assert came[-1].shape == whole.shape
+    for user in range(len(users)):
+        seen = np.concatenate([block[user] for block in came])
+        assert sorted(seen[seen != ranking._NOWHERE]) == sorted(whole[user][whole[user] != ranking._NOWHERE])
 
 
 def test_too_few_interactions_are_refused(training):
