@@ -112,7 +112,7 @@ def read(source: Source, options: Options, needed: Needed) -> Share:
     valid, test = (_held_out(of_parts.get(part), ids) for part in (VALID, TEST))
     digest = Digest()
     held = _held(of_parts[TRAIN], ids, degrees, needed(degrees), digest, (valid, test))
-    test.is_taken[np.isin(test.keys, valid.keys)] = True
+    test.is_taken[_are_among(test.keys, valid.keys)] = True
     if test.keys.size and test.is_taken.all():
         raise Unsuited("the other parts hold all of test")
     pairs = [ids.pairs(part.keys[~part.is_taken]) for part in (valid, test)]
@@ -161,21 +161,25 @@ def _held(
       Unsuited: there are none.
       DataError: the file is another one now.
     """
-    wanted, came, held = int(degrees.user.sum()), 0, []
+    wanted, came, num_held = int(degrees.user.sum()), 0, 0
     if not wanted:
         raise Unsuited("there are no training interactions")
+    most = sum(int(degree[is_marked].sum()) for degree, is_marked in zip(degrees, marked, strict=True))
+    held = np.empty((min(most, wanted), 2), np.int32)  # what is not filled of it takes no memory
     digest.begin(wanted)
     for piece in stream.pieces():
         keys = ids.keys(piece.users, piece.items)
         pairs = ids.pairs(keys)
         digest.add(pairs)
-        held.append(pairs[marked[0][pairs[:, 0]] | marked[1][pairs[:, 1]]])
         came += len(pairs)
+        pairs = pairs[marked[0][pairs[:, 0]] | marked[1][pairs[:, 1]]]
+        held[num_held : num_held + len(pairs)] = pairs
+        num_held += len(pairs)
         for part in others:
             part.is_taken[_are_among(part.keys, keys)] = True
     if came != wanted:
         raise DataError(f"wanted {wanted:,} training interactions, as when the file was first read; got {came:,}.")
-    return np.concatenate(held)
+    return held[:num_held]
 
 
 def _notes(counted: list[_Counted], ids: _Ids, sizes: tuple[int, int, int], num_taken: int) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from lthjax.data import arrow, formats, text, widths
 from lthjax.data.columns import Options, choose, note
 
+_AT_ONCE = 1 << 21  # bytes of a text, of which the numbers and their order take some twenty times as much
 _POWERS = 10 ** np.arange(1, 19, dtype=np.int64)  # a number from the last one on may have been too large for int64
 
 
@@ -75,7 +76,7 @@ def _texts(path: Path) -> Iterator[bytes]:
     """Whole lines of whole numbers between blanks, each of which ends with a newline; some have numbers."""
     most, size = formats.most_unpacked(path.stat().st_size), 0
     with formats.stream(path) as file:
-        for piece in widths.pieces(file):
+        for piece in widths.pieces(file, _AT_ONCE):
             size += len(piece)
             if size > most:
                 raise Unsuited(f"{path.name} holds too much, unpacked")

@@ -42,9 +42,14 @@ def differ(content: bytes) -> bool:
     return False
 
 
-def pieces(file: BinaryIO) -> Iterator[bytes]:
-    """A text in pieces of whole lines, each of which ends with a newline."""
-    while piece := file.read(_AT_ONCE) + file.readline():
+def pieces(file: BinaryIO, at_once: int = _AT_ONCE) -> Iterator[bytes]:
+    """A text in pieces of whole lines, each of which ends with a newline.
+
+    Args:
+      file: UTF-8 with newlines at line ends.
+      at_once: bytes of a piece, up to the end of a line.
+    """
+    while piece := file.read(at_once) + file.readline():
         yield piece if piece.endswith(b"\n") else piece + b"\n"
 
 

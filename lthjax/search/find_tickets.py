@@ -99,8 +99,9 @@ def find_tickets(
       save_seconds: time between two snapshots of the level in work.
       on_event: a function that is told what happens, see `lthjax.events`; `lthjax.trackers` has some.
       mesh: several devices that the tables are dealt out to, one axis of the name "rows": `lthjax.mesh()` is of all
-        there are. Tickets are the same as on one; they hold NumPy arrays or, of several processes, `ShardedTable`s of
-        which each process has its rows.
+        there are. Tickets are the same as on one; they hold NumPy arrays. Of several processes each holds its rows of
+        them, as `ShardedTable`s, and the training interactions that its devices need, where data or settings name files
+        whose parts lie ready (`data.share`).
       **changes: single settings, such as `dim=64`.
 
     Raises:

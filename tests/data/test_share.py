@@ -6,7 +6,7 @@ import gzip
 import numpy as np
 import pytest
 
-from lthjax.data import catalog, resolve, streams, widths
+from lthjax.data import catalog, resolve, streams
 from lthjax.data.columns import Options
 from lthjax.data.share import Share, read
 from lthjax.data.split import Split
@@ -47,7 +47,7 @@ def share_of(folder, needed=None, **changes):
 
 @pytest.fixture(params=[1, 1 << 23], ids=["a line at a time", "at once"])
 def small_pieces(request, monkeypatch):
-    monkeypatch.setattr(widths, "_AT_ONCE", request.param)
+    monkeypatch.setattr(streams, "_AT_ONCE", request.param)
 
 
 LOADS = (resolve.load_split, lambda *given: resolve.load_share(*given, lambda degrees: None))
