@@ -7,7 +7,12 @@ answer of the one that has the user, which the others get by a sum. The batch is
 The product: each device has the rows of A' of its own users and items, in the order of one device's, with columns where
 the rows of the other side stand. So every sum has the order that it has on one device.
 
-Letters: M users, N items, E training interactions, F dimensions, D devices, B batch.
+In a ring (`sharding.exchange`) each device's rows are cut into D blocks, by the device that has the rows of their
+columns. These travel: a device adds the block of its own columns first, then that of the device before it, and so on.
+So the order of a sum depends on the device, and the product is that of one device to about 1e-5, not to the bit.
+
+Letters: M users, N items, E training interactions, F dimensions, D devices, B batch; of a half of A' on one device, R'
+rows, E' entries and V columns.
 """
 
 import itertools
@@ -54,7 +59,11 @@ class _Part(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """A device's rows of one half of A', filled up to the longest of all devices."""
+    """A device's rows of one half of A', filled up to the longest of all devices.
+
+    In a ring all arrays have a leading axis of D blocks, in the order in which their columns' rows come by; a block's
+    columns count from the first row of the device that has them.
+    """
 
     values: jax.Array  # [E'] float32
     columns: jax.Array  # [E'] int32
@@ -108,7 +117,7 @@ class ShardedGraph:
         return layouts.position(ids, getattr(self.layout.heights, side))
 
     def product(self, x: Embeddings) -> Embeddings:
-        """A' X, for a slab of columns that is gathered from all devices (its rows of one side at a time).
+        """A' X, for a slab of columns that is gathered from all devices (its rows of one side at a time), or travels.
 
         Raises:
           SettingsError: the graph was made for a backbone that takes no product.
@@ -116,9 +125,11 @@ class ShardedGraph:
         if self.items_of_users is None:
             raise SettingsError("backbone: wanted --model lightgcn for one that propagates; got mf.")
 
+        product = _multiply_in_ring if self.layout.exchange == "ring" else _multiply
+
         def multiply(items_of_users, users_of_items, x):
             halves = zip((items_of_users, users_of_items), (x.item, x.user), strict=True)
-            return Embeddings(*(_multiply(_own(rows), other) for rows, other in halves))
+            return Embeddings(*(product(_own(rows), other) for rows, other in halves))
 
         table = Embeddings(AXES["table"], AXES["table"])
         return self._on_devices(multiply, (AXES["blocks"], AXES["blocks"], table), table)(
@@ -157,11 +168,11 @@ def shard(graph: Graph, layout: Layout, multiplies: bool = True) -> ShardedGraph
 
     Args:
       graph: with weights, popularity and dislikes where there are any.
-      layout: of the tables.
+      layout: of the tables, with the way of exchange.
       multiplies: whether the backbone takes products; else devices hold no rows of A'.
 
     Returns:
-      A graph that draws the same batches, and whose product is the same to the bit.
+      A graph that draws the same batches, and whose product is the same to the bit; in a ring, to about 1e-5.
     """
     starts, ids = (np.asarray(x) for x in (graph.positives.starts, graph.positives.ids))
     ids = ids[: starts[-1]]
@@ -171,7 +182,11 @@ def shard(graph: Graph, layout: Layout, multiplies: bool = True) -> ShardedGraph
     if multiplies:
         values, by_item = np.asarray(graph.items_of_users.data)[: len(ids)], np.lexsort((users, ids))
         by_device = _rows(users, ids, values, layout, "user"), _rows(ids, users, values, layout, "item", by_item)
-        halves = [_stacked(half, layout) for half in by_device]
+        if layout.exchange == "ring":
+            num_columns = layout.padded.item, layout.padded.user
+            halves = [_in_ring(*half, layout) for half in zip(by_device, num_columns, strict=True)]
+        else:
+            halves = [_stacked(half, layout) for half in by_device]
     popularity = graph.popularity
     return ShardedGraph(
         parts=_stacked(parts, layout),
@@ -282,15 +297,90 @@ def _stacked(parts: list[Any], layout: Layout) -> Any:
     return jax.tree.map(stack, *parts)
 
 
+def _in_ring(rows: list[_Rows], num_columns: int, layout: Layout) -> _Rows:
+    """One half of A' for a ring, [D, D, ...]; the host has the blocks of one device at a time.
+
+    Args:
+      rows: of each device, NumPy arrays.
+      num_columns: V.
+      layout: of the tables.
+    """
+    num_devices, size = layout.num_devices, num_columns // layout.num_devices
+    longest = max(1, *(np.bincount(part.columns // size, minlength=1).max() for part in rows))
+    devices = enumerate(layout.mesh.devices.flat)
+    blocks = [
+        jax.device_put(_blocks(rows[number], number, num_devices, size, longest), device)
+        for number, device in devices
+        if device.process_index == jax.process_index()
+    ]
+
+    def whole(*leaves: jax.Array) -> jax.Array:
+        shape = num_devices, *leaves[0].shape[1:]
+        return jax.make_array_from_single_device_arrays(shape, layout.sharding("blocks"), leaves)
+
+    return jax.tree.map(whole, *blocks)
+
+
+def _blocks(rows: _Rows, device: int, num_devices: int, size: int, longest: int) -> _Rows:
+    """A device's rows cut into blocks, [1, D, ...], in the order in which their columns' rows come round the ring.
+
+    Args:
+      rows: of the device.
+      device: its number.
+      num_devices: D.
+      size: rows of the other side on each device.
+      longest: entries of the longest block of all devices.
+    """
+    owners = rows.columns // size
+    numbers = np.bincount(owners, minlength=num_devices)
+    entries_of = np.split(np.argsort(owners, kind="stable"), np.cumsum(numbers)[:-1])
+    values, columns = np.zeros((num_devices, longest), np.float32), np.zeros((num_devices, longest), np.int32)
+    starts = np.empty((num_devices, len(rows.starts)), np.int32)
+    for visit in range(num_devices):
+        owner = (device - visit) % num_devices
+        entries = entries_of[owner]  # ascending: of a row they stay in order
+        values[visit, : len(entries)] = rows.values[entries]
+        columns[visit, : len(entries)] = rows.columns[entries] - owner * size
+        starts[visit] = np.searchsorted(entries, rows.starts)
+    return _Rows(values[None], columns[None], starts[None])
+
+
 def _own(blocks: Any) -> Any:
     """What a device has of arrays with a leading axis of devices."""
     return jax.tree.map(lambda block: block[0], blocks)
 
 
 def _multiply(rows: _Rows, other: jax.Array) -> jax.Array:
-    whole = jax.lax.all_gather(other, AXIS, tiled=True)
-    shape = rows.starts.shape[0] - 1, whole.shape[0]
-    return sparse.BCSR((rows.values, rows.columns, rows.starts), shape=shape) @ whole
+    return _times(rows, jax.lax.all_gather(other, AXIS, tiled=True))
+
+
+def _multiply_in_ring(blocks: _Rows, other: jax.Array) -> jax.Array:
+    """The same, while the rows of all devices come by: D - 1 hops, each beside the product with what is there.
+
+    In a loop: XLA would have rows of all devices arrive before it multiplies the first, which is the whole side again.
+
+    Args:
+      blocks: of this device, in the order of visits.
+      other: [V / D, F] its own rows of the other side, which go first.
+    """
+    num_devices = blocks.starts.shape[0]
+    to_the_next = [(device, (device + 1) % num_devices) for device in range(num_devices)]
+
+    def block(visit):
+        return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, visit, keepdims=False), blocks)
+
+    def hop(visit, carry):
+        total, visiting = carry
+        return total + _times(block(visit), visiting), jax.lax.ppermute(visiting, AXIS, to_the_next)
+
+    begun = _times(block(0), other), jax.lax.ppermute(other, AXIS, to_the_next)
+    total, visiting = jax.lax.fori_loop(1, num_devices - 1, hop, begun)
+    return total + _times(block(num_devices - 1), visiting)
+
+
+def _times(rows: _Rows, other: jax.Array) -> jax.Array:
+    shape = rows.starts.shape[0] - 1, other.shape[0]
+    return sparse.BCSR((rows.values, rows.columns, rows.starts), shape=shape) @ other
 
 
 def _where(is_own: jax.Array, tree: Any) -> Any:

@@ -30,6 +30,7 @@ from lthjax.search.problem import Given, Problem, prepare
 from lthjax.search.short import short
 from lthjax.search.steps import Search, first_state
 from lthjax.settings import MOST_SEEDS, FitSettings, PruningSettings, Settings, StepSettings, names
+from lthjax.sharding.exchange import Exchange
 from lthjax.tickets import extension
 from lthjax.tickets.ticket import Ticket, with_states
 from lthjax.training.time_left import TimeLeft
@@ -62,6 +63,7 @@ def find_tickets(
     save_seconds: float = 30.0,
     on_event: OnEvent | None = None,
     mesh: jax.sharding.Mesh | None = None,
+    exchange: Exchange = "gather",
     **changes: Any,
 ) -> Iterator[Ticket]:
     """Find winning tickets: yields the dense model as level 0, then one ticket per pruning.
@@ -98,6 +100,10 @@ def find_tickets(
       on_event: a function that is told what happens, see `lthjax.events`; `lthjax.trackers` has some.
       mesh: several devices that the tables are dealt out to, one axis of the name "rows": `lthjax.mesh()` is of all
         there are. Tickets are the same as on one; they hold NumPy arrays.
+      exchange: how LightGCN gets the rows of other devices. "gather": all of one side, 32 columns at a time. "ring":
+        those of one device after the other, which takes less memory from four devices on, and sums in another order:
+        weights are those of one device to about 1e-5, not to the bit. A run folder keeps which it was, and a run that
+        goes on with the other warns.
       **changes: single settings, such as `dim=64`.
 
     Raises:
@@ -115,8 +121,8 @@ def find_tickets(
     of_model = presets.for_model("none", changes.get("model", "mf"))
     settings, split = resolve.settle(data, settings or presets.find(of_model), changes)
     if processes.is_several():
-        _check_alike(settings, split, given, mesh, seeds)
-    problem = prepare(split, settings, given, mesh)
+        _check_alike(settings, split, given, mesh, seeds, exchange)
+    problem = prepare(split, settings, given, mesh, exchange)
     if tables:
         from_dense.check_search(problem)
     finished = [_checked_dense(ticket, problem) for ticket in finished]
@@ -139,7 +145,9 @@ def find_tickets(
     return _in_turn(search, problems, paths, given_dense, options)
 
 
-def _check_alike(settings: Settings, split: Split, given: Given, mesh: jax.sharding.Mesh | None, seeds: Any) -> None:
+def _check_alike(
+    settings: Settings, split: Split, given: Given, mesh: jax.sharding.Mesh | None, seeds: Any, exchange: Exchange
+) -> None:
     """Raise SettingsError where processes would not do the same, or would not do it together."""
     if mesh is None or {device.process_index for device in mesh.devices.flat} != {*range(processes.count())}:
         raise SettingsError("mesh: wanted devices of all processes, as lthjax.mesh() has them; got others, or none.")
@@ -150,6 +158,7 @@ def _check_alike(settings: Settings, split: Split, given: Given, mesh: jax.shard
             "data": split.fingerprint,
             "given": {**given.names(settings.negatives), "optimizer": given.optimizer_names(settings)[0]},
             "seeds": repr(seeds),
+            "exchange": exchange,
             **{name: made_by[name] for name in ("versions", "git_commit")},
         }
     )

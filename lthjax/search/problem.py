@@ -33,7 +33,9 @@ from lthjax.pruning.schedule import num_kept_at
 from lthjax.runtime import forks
 from lthjax.settings import ModelSettings, Settings, StepSettings, values
 from lthjax.sharding import draws
+from lthjax.sharding import exchange as exchanges
 from lthjax.sharding import layout as layouts
+from lthjax.sharding.exchange import Exchange
 from lthjax.sharding.layout import Layout
 from lthjax.tickets.result import Result
 from lthjax.tickets.ticket import Ticket
@@ -161,6 +163,11 @@ class Problem:
         return self.settings.selection + ("" if self.sample is self.selection else "_sample")
 
     @property
+    def exchange(self) -> Exchange:
+        """How the run gets the rows of other devices; one device computes as a gather does, to the bit."""
+        return "gather" if self.layout is None else self.layout.exchange
+
+    @property
     def levels(self) -> range:
         """Levels after the dense one."""
         return range(1, self.settings.num_levels + 1)
@@ -213,7 +220,11 @@ class Problem:
 
 
 def prepare(
-    split: Split, settings: Settings, given: Given | None = None, mesh: jax.sharding.Mesh | None = None
+    split: Split,
+    settings: Settings,
+    given: Given | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    exchange: Exchange = "gather",
 ) -> Problem:
     """Build graph, tasks and program of a run.
 
@@ -222,10 +233,11 @@ def prepare(
       settings: of the run.
       given: functions in place of what the settings name.
       mesh: of several devices that tables are dealt out to; None for one.
+      exchange: how LightGCN gets the rows of other devices, see `sharding.exchange`.
 
     Raises:
-      SettingsError: a level would prune nothing, the machine cannot hold or count it, or a named function of the
-        package was replaced.
+      SettingsError: a level would prune nothing, the machine cannot hold or count it, a named function of the package
+        was replaced, or a ring would exchange nothing.
       DataError: a part of the split that is needed is empty.
       ForkError: JAX would hang in this process.
     """
@@ -245,7 +257,9 @@ def prepare(
             "--split cut takes one from the training part."
         )
     made = values(settings, ModelSettings) | values(settings, StepSettings)  # the others may differ: one program
-    layout = None if mesh is None else layouts.make(mesh, num_users, num_items)
+    multiplies = settings.model != "mf" or given.backbone is not None
+    exchanges.check(exchange, 1 if mesh is None else mesh.devices.size, multiplies)
+    layout = None if mesh is None else layouts.make(mesh, num_users, num_items, exchange)
     if layout is not None:
         draws.check_generator()
     parts, program = _program(
@@ -261,7 +275,7 @@ def prepare(
         optimizer_label=optimizer_label,
         given=names,
         program=program,
-        graph=_graph(split, settings, layout, settings.model != "mf" or given.backbone is not None),
+        graph=_graph(split, settings, layout, multiplies),
         valid=valid if layout is None or valid is None else ranking.on_host(valid),
         test=test if layout is None else ranking.on_host(test),
         layout=layout,

@@ -24,6 +24,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
+from lthjax.sharding import exchange as exchanges
+from lthjax.sharding.exchange import Exchange
 
 AXIS = "rows"
 STRIPES = 256
@@ -42,11 +44,12 @@ AXES = {
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The mesh, and the tables that lie on it."""
+    """The mesh, the tables that lie on it, and how their rows come to other devices in a product A' X."""
 
     mesh: Mesh
     num_users: int
     num_items: int
+    exchange: Exchange = "gather"
 
     @property
     def num_devices(self) -> int:
@@ -157,16 +160,17 @@ class Layout:
         return whole[places]
 
 
-def make(mesh: Mesh, num_users: int, num_items: int) -> Layout:
+def make(mesh: Mesh, num_users: int, num_items: int, exchange: Exchange = "gather") -> Layout:
     """The layout of tables on a mesh of one axis, "rows".
 
     Args:
       mesh: of `jax.make_mesh((D,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))`, or of `mesh_of`.
       num_users: M.
       num_items: N.
+      exchange: how a product gets the rows of other devices, see `sharding.exchange`.
 
     Raises:
-      SettingsError: the mesh has other axes, or a number of devices that does not divide `STRIPES`.
+      SettingsError: the mesh has other axes, or a number of devices that does not divide `STRIPES`, or that is no ring.
     """
     if not isinstance(mesh, Mesh) or mesh.axis_names != (AXIS,):
         raise SettingsError(f"mesh: wanted one of one axis, {AXIS!r}; got {getattr(mesh, 'axis_names', mesh)!r:.60}.")
@@ -176,7 +180,8 @@ def make(mesh: Mesh, num_users: int, num_items: int) -> Layout:
             f"{mesh.axis_types}."
         )
     check_number(mesh.devices.size, "mesh")
-    return Layout(mesh, num_users, num_items)
+    exchanges.check(exchange, mesh.devices.size)
+    return Layout(mesh, num_users, num_items, exchange)
 
 
 def mesh_of(devices: Any) -> Mesh:
