@@ -307,10 +307,9 @@ def _in_ring(rows: list[_Rows], num_columns: int, layout: Layout) -> _Rows:
     """
     num_devices, size = layout.num_devices, num_columns // layout.num_devices
     longest = max(1, *(np.bincount(part.columns // size, minlength=1).max() for part in rows))
-    devices = enumerate(layout.mesh.devices.flat)
     blocks = [
-        jax.device_put(_blocks(rows[number], number, num_devices, size, longest), device)
-        for number, device in devices
+        jax.device_put(_blocks(part, number, num_devices, size, longest), device)
+        for number, (part, device) in enumerate(zip(rows, layout.mesh.devices.flat, strict=True))
         if device.process_index == jax.process_index()
     ]
 
@@ -361,7 +360,7 @@ def _multiply_in_ring(blocks: _Rows, other: jax.Array) -> jax.Array:
 
     Args:
       blocks: of this device, in the order of visits.
-      other: [V / D, F] its own rows of the other side, which go first.
+      other: [V / D, F] its own rows of the other side, the first to be multiplied.
     """
     num_devices = blocks.starts.shape[0]
     to_the_next = [(device, (device + 1) % num_devices) for device in range(num_devices)]
