@@ -127,11 +127,14 @@ def main(config: Config) -> list[dict[str, Any]]:
         return []
     if config.seeds == 1:
         told = _on_event(config, out)
-        tickets = lthjax.find_tickets(split, settings=settings, out=out, dense=dense, on_event=told, mesh=mesh)
+        tickets = lthjax.find_tickets(
+            split, settings=settings, out=out, dense=dense, on_event=told, mesh=mesh, exchange=config.exchange
+        )
         runs = results_by_seed(tickets)
         rows = [result.row() for result in runs[0]]
     else:
-        runs, rows = _several_seeds(config, settings, split, out, {"dense": dense, "mesh": mesh})
+        shared = {"dense": dense, "mesh": mesh, "exchange": config.exchange}
+        runs, rows = _several_seeds(config, settings, split, out, shared)
     if not processes.is_first():
         return rows
     print(report.table(rows).to_string(index=False))
@@ -192,7 +195,7 @@ def rehearsed(config: Config, settings: Settings, split: "Split", out: Path, den
     seeds = range(config.seed, config.seed + config.seeds)
     places = {seed: out if config.seeds == 1 else out / f"seed_{seed}" for seed in seeds}
     if config.seeds > 1:
-        check_folder(out, _of_several(settings, split))
+        check_folder(out, _of_several(config, settings, split))
         _check_seeds(out, config)
     for seed, place in places.items():
         check_folder(place, describe(dataclasses.replace(settings, seed=seed), split))
@@ -268,7 +271,7 @@ def _several_seeds(
     from lthjax.tickets import seeds
     from lthjax.tickets.folder import open_folder
 
-    with open_folder(out, _of_several(settings, split)) as folder:
+    with open_folder(out, _of_several(config, settings, split)) as folder:
         _check_seeds(out, config)
         repeated = shared | {"seeds": config.seeds, "together": config.together, "on_event": _on_event(config, out)}
         runs = results_by_seed(lthjax.find_tickets(split, settings=settings, out=out, **repeated))
@@ -277,11 +280,17 @@ def _several_seeds(
     return runs, rows
 
 
-def _of_several(settings: Settings, split: "Split | Share") -> dict[str, Any]:
-    """What config.json says of a folder that holds runs of several seeds."""
+def _of_several(config: Config, settings: Settings, split: "Split | Share") -> dict[str, Any]:
+    """What config.json says of a folder that holds runs of several seeds.
+
+    Args:
+      config: of the run.
+      settings: likewise.
+      split: likewise.
+    """
     from lthjax.tickets.folder import describe
 
-    description = describe(settings, split)
+    description = describe(settings, split, exchange=config.exchange)
     description["settings"]["seeds"] = "several"  # so that one run and several do not write over each other
     return description
 

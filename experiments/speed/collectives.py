@@ -22,7 +22,7 @@ class Operation(NamedTuple):
 
 
 def operations(text: str, names: tuple[str, ...] = NAMES) -> list[Operation]:
-    """The operations of some names, in order, those of a loop of known length as often as it runs.
+    """The operations of some names, in order, those of a loop of known length as often as it runs, in loops too.
 
     Of two halves that run beside others the second counts.
 
@@ -31,13 +31,31 @@ def operations(text: str, names: tuple[str, ...] = NAMES) -> list[Operation]:
       names: of operations.
     """
     pattern = re.compile(rf"^\s*(?:ROOT )?%?\S+ = (.*?) ({'|'.join(names)})(?:-done)?\(", flags=re.MULTILINE)
-    times = {body: int(number) for body, number in _LOOP.findall(text)}
+    computations = {_first_word(part): part for part in re.split(r"\n(?=\S)", text)}
+    loops = {
+        body: (computation, int(number))
+        for computation, part in computations.items()
+        for body, number in _LOOP.findall(part)
+    }
     return [
         operation
-        for part in re.split(r"\n(?=\S)", text)  # one for each computation
+        for computation, part in computations.items()
         for shapes, name in pattern.findall(part)
-        for operation in [_operation(name, shapes)] * times.get(_first_word(part), 1)
+        for operation in [_operation(name, shapes)] * _times(computation, loops)
     ]
+
+
+def _times(computation: str, loops: dict[str, tuple[str, int]]) -> int:
+    """How often a computation runs.
+
+    Args:
+      computation: its name.
+      loops: body of a loop -> the computation that the loop is in, and how often it runs there.
+    """
+    if computation not in loops:
+        return 1
+    around, number = loops[computation]
+    return number * _times(around, loops)
 
 
 def _first_word(computation: str) -> str:

@@ -8,9 +8,10 @@ Letters: M users, N items, E interactions, F dimensions, K layers, B batch, D de
 
 from typing import Literal, NamedTuple
 
-from lthjax.sharding import layout as layouts
+from lthjax.graph.propagate import SLAB
+from lthjax.sharding import stripes
+from lthjax.sharding.exchange import Exchange
 
-SLAB = 32  # columns that LightGCN gathers at a time
 _FLOAT, _MASK, _NUMBER = 4, 1, 4  # bytes of a float32, a bool, an int32
 _ID = 8  # of an original id, and of a degree
 _TASKS = 2  # rankings that leave seen items out, of validation and of test part
@@ -33,14 +34,15 @@ class Scale(NamedTuple):
     layers: int  # K of LightGCN
     model: Literal["mf", "lightgcn"]
     devices: int  # D
+    exchange: Exchange = "gather"  # of LightGCN
 
 
 def table_rows(scale: Scale) -> tuple[int, int]:
     """Rows of the tables of users and of items, over all devices, with those that fill them up on several."""
     if scale.devices == 1:
         return scale.users, scale.items
-    users, items = layouts.heights(scale.users, scale.items)
-    return layouts.STRIPES * users, layouts.STRIPES * items
+    users, items = stripes.heights(scale.users, scale.items)
+    return stripes.STRIPES * users, stripes.STRIPES * items
 
 
 def entries(scale: Scale) -> int:
@@ -70,12 +72,17 @@ def _matrix(scale: Scale) -> int:
 
     On one device the half of the users shares its columns and starts with the interactions, and there is a list of
     entries beside the halves, for other devices than CPUs: a value, a row and a column of each, 2E times.
+
+    In a ring a device has D blocks, each with a start for each of its rows: starts do not shrink as D grows.
     """
     users, items = table_rows(scale)
     one_half = (_FLOAT + _NUMBER) * scale.interactions
     if scale.devices == 1:
         return one_half + _FLOAT * scale.interactions + _NUMBER * items + 2 * scale.interactions * 3 * _NUMBER
-    return 0 if scale.model == "mf" else (2 * one_half + _NUMBER * (users + items)) // scale.devices
+    if scale.model == "mf":
+        return 0
+    starts = _NUMBER * (users + items) * (scale.devices if scale.exchange == "ring" else 1)
+    return (2 * one_half + starts) // scale.devices
 
 
 def kept(scale: Scale) -> int:
@@ -104,7 +111,10 @@ def added(scale: Scale, in_turn: bool) -> dict[str, int]:
 
 
 def gathered(scale: Scale, in_turn: bool) -> int:
-    """Bytes that LightGCN's products have gathered from all devices at a time.
+    """Bytes that LightGCN's products have gathered from all devices at a time; or, in a ring, what they hold of others.
+
+    That is the rows of the device that are multiplied and of the one that come next, and a product that is not added
+    yet, as seen in compiled programs.
 
     Args:
       scale: of the run.
@@ -113,29 +123,34 @@ def gathered(scale: Scale, in_turn: bool) -> int:
     if scale.model == "mf" or scale.devices == 1:
         return 0
     users, items = table_rows(scale)
-    return _FLOAT * (max(users, items) if in_turn else users + items) * min(SLAB, scale.dim)
+    rows = max(users, items) if in_turn else users + items
+    if scale.exchange == "ring":
+        rows = (2 * rows + max(users, items)) // scale.devices
+    return _FLOAT * rows * min(SLAB, scale.dim)
 
 
 def exchanged(scale: Scale) -> dict[str, int]:
     """Bytes of what the collectives of a step put out, on each device.
 
     Rows of users, positives and negatives: MF reads those for the ranking and for L2 from one table, LightGCN from
-    layer 0 and from the final tables. Its products gather both tables K times forward and K times backward.
+    layer 0 and from the final tables. Its products gather both tables K times forward and K times backward; in a ring
+    a device's own rows do not come.
     """
     if scale.devices == 1:
         return {"rows": 0, "draws": 0, "tables": 0}
     num_rows = (3 if scale.model == "mf" else 2 * 3) * scale.batch
     passes = 2 * scale.layers if scale.model == "lightgcn" else 0
+    hops = scale.devices - 1 if scale.exchange == "ring" else scale.devices
     return {
         "rows": num_rows * scale.dim * _FLOAT,
         "draws": scale.batch * (3 * _NUMBER + _FLOAT),  # user, positive, negative and weight of each triple
-        "tables": passes * sum(table_rows(scale)) * scale.dim * _FLOAT,
+        "tables": passes * sum(table_rows(scale)) * scale.dim * _FLOAT * hops // scale.devices,
     }
 
 
 def sent(scale: Scale) -> int:
-    """Bytes that each device sends a step, in rings: a sum goes round twice, a gathered table once."""
-    put_out = exchanged(scale)
+    """Bytes that each device sends a step, in rings: a sum goes round twice, a table once, whatever `exchange` is."""
+    put_out = exchanged(scale._replace(exchange="gather"))
     return (2 * (put_out["rows"] + put_out["draws"]) + put_out["tables"]) * (scale.devices - 1) // scale.devices
 
 
@@ -144,15 +159,21 @@ def moved(scale: Scale) -> int:
 
     Adam's pass over all entries; and of each product what was gathered, written, of this the rows that own interactions
     need, read (each once, or once an interaction where these are fewer), and the layer, written and read for the sum.
+    In a ring each block's product but the first is written and read besides, and the layer so far read and written.
     """
     adam = _ADAM * entries(scale)
     if scale.model == "mf":
         return adam
     own = scale.interactions // scale.devices
     read = sum(min(own, rows) for rows in table_rows(scale)) * scale.dim * _FLOAT
-    written = sum(table_rows(scale)) * scale.dim * _FLOAT if scale.devices > 1 else 0
-    matrix = 2 * own * (_FLOAT + _NUMBER) * -(-scale.dim // SLAB)
-    return adam + 2 * scale.layers * (written + read + matrix + 2 * _FLOAT * entries(scale))
+    passes = 2 * scale.layers
+    written = exchanged(scale)["tables"]  # of all products
+    matrix, slabs = 2 * own * (_FLOAT + _NUMBER), -(-scale.dim // SLAB)
+    times_layer = 2
+    if scale.exchange == "ring":
+        matrix += _NUMBER * sum(table_rows(scale))
+        times_layer += 4 * (scale.devices - 1)
+    return adam + written + passes * (read + matrix * slabs + times_layer * _FLOAT * entries(scale))
 
 
 def on_host(scale: Scale) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from experiments.speed import footprint
 from experiments.speed.footprint import Scale
 from lthjax.errors import SettingsError, nearest
+from lthjax.sharding import exchange as exchanges
 from lthjax.sharding import layout as layouts
 
 _NEEDED = ("users", "items", "dim", "devices")
@@ -58,13 +59,13 @@ def parse(text: str) -> list[Scale]:
     """The scales that a plan asks for, one for each model.
 
     Args:
-      text: "users=1e9 items=1e8 dim=64 devices=256", and perhaps interactions, batch, layers and model.
+      text: "users=1e9 items=1e8 dim=64 devices=256", and perhaps interactions, batch, layers, model and exchange.
 
     Raises:
       SettingsError: a key is missing, unknown or comes twice, or a value is none.
     """
     given: dict[str, str] = {}
-    known = (*_NEEDED, "interactions", *_DEFAULTS, "model")
+    known = (*_NEEDED, "interactions", *_DEFAULTS, "model", "exchange")
     for word in text.replace(",", " ").split():
         key, sign, value = word.partition("=")
         if not sign or key not in known:
@@ -77,10 +78,13 @@ def parse(text: str) -> list[Scale]:
     model = given.pop("model", None)
     if model not in (None, *_MODELS):
         raise SettingsError(f"--plan: wanted model={' or '.join(_MODELS)}; got {model!r}{nearest(model, _MODELS)}.")
+    exchange = given.pop("exchange", "gather")
     numbers = _DEFAULTS | {key: _number(key, value) for key, value in given.items()}
     numbers.setdefault("interactions", _INTERACTIONS_OF_USER * numbers["users"])
     layouts.check_number(numbers["devices"], "--plan devices")
-    return [Scale(**numbers, model=name) for name in ((model,) if model else _MODELS)]
+    exchanges.check(exchange, numbers["devices"], propagates=model != "mf")
+    models = (model,) if model else _MODELS
+    return [Scale(**numbers, model=name, exchange="gather" if name == "mf" else exchange) for name in models]
 
 
 def _number(key: str, text: str) -> int:
@@ -107,7 +111,9 @@ def per_device(scale: Scale) -> dict[str, int]:
     }
     if scale.model == "lightgcn":
         parts |= {"matrix: values, columns, starts": held["matrix"]}
-        parts |= {"layers": added["layers"], f"one slab of {footprint.SLAB} columns": added["gathered"]}
+        slab = f"one slab of {footprint.SLAB} columns"
+        slab = f"rows that visit and a product, of {slab}" if scale.exchange == "ring" else slab
+        parts |= {"layers": added["layers"], slab: added["gathered"]}
     return parts
 
 
@@ -131,17 +137,20 @@ def in_words(scales: list[Scale]) -> list[str]:
 
 def _of_model(scale: Scale) -> list[str]:
     name = "MF" if scale.model == "mf" else f"LightGCN, K = {scale.layers}"
+    name += ", ring (equal to about 1e-5, not to the bit)" if scale.exchange == "ring" else ""
     parts = per_device(scale)
     total = sum(parts.values())
     lines = [f"{name}: {_size(total)} a device"]
     lines += [f"  {_size(size):>12}  {what}" for what, size in parts.items()]
     if scale.model == "lightgcn" and scale.devices > 1:
         at_once = footprint.gathered(scale, in_turn=False)
-        lines.append(f"  Where XLA gathers both sides of a slab at once, as on a CPU: {_size(at_once)} for the slab's.")
+        lines.append(
+            f"  Where XLA propagates both sides of a slab at once, as on a CPU: {_size(at_once)} for the slab's."
+        )
     put_out = footprint.exchanged(scale)
     lines.append(
         f"exchange a step: {_size(sum(put_out.values()))} put out ({_size(put_out['rows'])} rows of the batch, "
-        f"{_size(put_out['draws'])} draws, {_size(put_out['tables'])} gathered tables), {_size(footprint.sent(scale))} "
+        f"{_size(put_out['draws'])} draws, {_size(put_out['tables'])} tables), {_size(footprint.sent(scale))} "
         f"sent by each device; {_size(footprint.moved(scale))} moved through its memory"
     )
     for hardware in HARDWARE:

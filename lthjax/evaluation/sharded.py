@@ -21,7 +21,7 @@ from lthjax.data.id_lists import IdLists
 from lthjax.embeddings import Embeddings
 from lthjax.evaluation import ranking
 from lthjax.evaluation.ranking import Asked, Lists, RankingMetrics, RankingTask
-from lthjax.sharding import layout as layouts
+from lthjax.sharding import stripes
 from lthjax.sharding.layout import AXES, AXIS, Layout
 
 _NOWHERE = np.int32(2**31 - 1)  # behind the last row
@@ -90,7 +90,7 @@ def _rows(
     column = np.arange(1 << int(longest - 1).bit_length())
     places = np.minimum(starts[users][:, None] + column, len(ids) - 1)
     items = ids[places] if items_at is None else items_at[ids[places]]
-    return np.where(column < own[:, None], layouts.position(items, layout.heights.item), _NOWHERE).astype(np.int32)
+    return np.where(column < own[:, None], stripes.position(items, layout.heights.item), _NOWHERE).astype(np.int32)
 
 
 def _on_each(seen: np.ndarray, layout: Layout) -> jax.Array:
@@ -111,7 +111,7 @@ def _rank_block(final: Embeddings, block: _Block, order: jax.Array | None, layou
       layout: of the tables.
       asked: list lengths and metrics.
     """
-    rows = final.user[layouts.position(block.users, layout.heights.user)]  # [B, F]
+    rows = final.user[stripes.position(block.users, layout.heights.user)]  # [B, F]
     shard = functools.partial(_lists, layout=layout, k=max(asked.ks))
     replicated = AXES["batch"]
     blocks = _Block(replicated, AXES["blocks"], replicated)
@@ -136,7 +136,7 @@ def _lists(items: jax.Array, order: jax.Array | None, rows: jax.Array, block: _B
     """
     size, num_items = items.shape[0], layout.num_items
     first = jax.lax.axis_index(AXIS) * size
-    ids = layouts.id_at(first + jnp.arange(size, dtype=jnp.int32), layout.heights.item)
+    ids = stripes.id_at(first + jnp.arange(size, dtype=jnp.int32), layout.heights.item)
     scores = jax.vmap(lambda row: jnp.dot(items, row, precision="highest"))(rows)  # as `ranking` does
     scores = jnp.where((ids < num_items)[None, :], scores, -jnp.inf)
     scores = jax.vmap(lambda s, at: s.at[_within(at, first, size)].set(-jnp.inf, mode="drop"))(scores, block.seen[0])

@@ -9,7 +9,12 @@ the rows of the other side stand. So every sum has the order that it has on one 
 
 A process of several needs the interactions of its own devices alone, and of all others how many they are.
 
-Letters: M users, N items, E training interactions, F dimensions, D devices, B batch.
+In a ring (`sharding.exchange`) each device's rows are cut into D blocks, by the device that has the rows of their
+columns. These travel: a device adds the block of its own columns first, then that of the device before it, and so on.
+So the order of a sum depends on the device, and the product is that of one device to about 1e-5, not to the bit.
+
+Letters: M users, N items, E training interactions, F dimensions, D devices, B batch; of a half of A' on one device, R'
+rows, E' entries and V columns.
 """
 
 import itertools
@@ -31,6 +36,7 @@ from lthjax.graph.graph import Reader
 from lthjax.graph.popularity import Popularity
 from lthjax.runtime import processes
 from lthjax.sharding import layout as layouts
+from lthjax.sharding import stripes
 from lthjax.sharding.layout import AXES, AXIS, Layout
 
 
@@ -59,7 +65,11 @@ class _Part(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """A device's rows of one half of A', filled up to the longest of all devices."""
+    """A device's rows of one half of A', filled up to the longest of all devices.
+
+    In a ring all arrays have a leading axis of D blocks, in the order in which their columns' rows come by; a block's
+    columns count from the first row of the device that has them.
+    """
 
     values: jax.Array  # [E'] float32
     columns: jax.Array  # [E'] int32
@@ -110,10 +120,10 @@ class ShardedGraph:
 
     def table_rows(self, side: str, ids: jax.Array) -> jax.Array:
         """Where users or items stand in their table."""
-        return layouts.position(ids, getattr(self.layout.heights, side))
+        return stripes.position(ids, getattr(self.layout.heights, side))
 
     def product(self, x: Embeddings) -> Embeddings:
-        """A' X, for a slab of columns that is gathered from all devices (its rows of one side at a time).
+        """A' X, for a slab of columns that is gathered from all devices (its rows of one side at a time), or travels.
 
         Raises:
           SettingsError: the graph was made for a backbone that takes no product.
@@ -121,9 +131,11 @@ class ShardedGraph:
         if self.items_of_users is None:
             raise SettingsError("backbone: wanted --model lightgcn for one that propagates; got mf.")
 
+        product = _multiply_in_ring if self.layout.exchange == "ring" else _multiply
+
         def multiply(items_of_users, users_of_items, x):
             halves = zip((items_of_users, users_of_items), (x.item, x.user), strict=True)
-            return Embeddings(*(_multiply(_own(rows), other) for rows, other in halves))
+            return Embeddings(*(product(_own(rows), other) for rows, other in halves))
 
         table = Embeddings(AXES["table"], AXES["table"])
         return self._on_devices(multiply, (AXES["blocks"], AXES["blocks"], table), table)(
@@ -172,11 +184,12 @@ def shard(training: Training, layout: Layout, multiplies: bool = True) -> Sharde
 
     Args:
       training: with weights, popularity and dislikes where there are any.
-      layout: of the tables.
+      layout: of the tables, with the way of exchange.
       multiplies: whether the backbone takes products; else devices hold no rows of A'.
 
     Returns:
-      A graph that draws the same batches as `graph.from_pairs`, and whose product is the same to the bit.
+      A graph that draws the same batches as `graph.from_pairs`, and whose product is the same to the bit; in a ring, to
+      about 1e-5.
 
     Raises:
       ValueError: interactions that a device of this process needs are not among them.
@@ -188,7 +201,12 @@ def shard(training: Training, layout: Layout, multiplies: bool = True) -> Sharde
     parts = _stacked({device: _part(training, of_ids, *runs[device]) for device in devices}, layout)
     halves: list[_Rows | None] = [None, None]
     if multiplies:
-        halves = [_stacked(_own_rows(training, layout, side, devices), layout) for side in Embeddings._fields]
+        own_halves = {side: _own_rows(training, layout, side, devices) for side in Embeddings._fields}
+        if layout.exchange == "ring":
+            num_columns = layout.padded.item, layout.padded.user
+            halves = [_in_ring(*half, layout) for half in zip(own_halves.values(), num_columns, strict=True)]
+        else:
+            halves = [_stacked(half, layout) for half in own_halves.values()]
     return ShardedGraph(
         parts=parts,
         items_of_users=halves[0],
@@ -234,8 +252,8 @@ def own_rows(num_rows: Embeddings, devices: Collection[int], num_devices: int) -
       devices: their numbers.
       num_devices: D.
     """
-    stripes = layouts.position(np.arange(layouts.STRIPES), 1) // (layouts.STRIPES // num_devices)
-    return Embeddings(*(np.resize(np.isin(stripes, list(devices)), number) for number in num_rows))
+    device_of = stripes.position(np.arange(stripes.STRIPES), 1) // (stripes.STRIPES // num_devices)  # row r: r % 256
+    return Embeddings(*(np.resize(np.isin(device_of, list(devices)), number) for number in num_rows))
 
 
 def _starts(degree: np.ndarray) -> np.ndarray:
@@ -311,8 +329,8 @@ def _rows(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, layout: Lay
       side: "user" or "item", what the rows are of.
     """
     other = "item" if side == "user" else "user"
-    places = layouts.position(rows, getattr(layout.heights, side))
-    columns = layouts.position(columns, getattr(layout.heights, other)).astype(np.int32)
+    places = stripes.position(rows, getattr(layout.heights, side))
+    columns = stripes.position(columns, getattr(layout.heights, other)).astype(np.int32)
     size = getattr(layout.padded, side) // layout.num_devices
     by_place = np.argsort(places, kind="stable")  # the columns of a row stay in the order of their numbers
     ends = np.searchsorted(places[by_place], np.arange(layout.num_devices * size + 1))
@@ -352,15 +370,91 @@ def _stacked(parts: Mapping[int, Any], layout: Layout) -> Any:
     return jax.tree.unflatten(jax.tree.structure(next(iter(parts.values()))), map(stack, range(len(longest))))
 
 
+def _in_ring(rows: Mapping[int, _Rows], num_columns: int, layout: Layout) -> _Rows:
+    """One half of A' for a ring, [D, D, ...]; the host has the blocks of one device at a time.
+
+    Args:
+      rows: of this process's devices, by their numbers, NumPy arrays.
+      num_columns: V.
+      layout: of the tables.
+    """
+    num_devices, size = layout.num_devices, num_columns // layout.num_devices
+    (longest,) = processes.most(
+        [max(1, *(np.bincount(part.columns // size, minlength=1).max() for part in rows.values()))]
+    )
+    devices = layout.mesh.devices.flat
+    blocks = [
+        jax.device_put(_blocks(part, number, num_devices, size, longest), devices[number])
+        for number, part in rows.items()
+    ]
+
+    def whole(*leaves: jax.Array) -> jax.Array:
+        shape = num_devices, *leaves[0].shape[1:]
+        return jax.make_array_from_single_device_arrays(shape, layout.sharding("blocks"), leaves)
+
+    return jax.tree.map(whole, *blocks)
+
+
+def _blocks(rows: _Rows, device: int, num_devices: int, size: int, longest: int) -> _Rows:
+    """A device's rows cut into blocks, [1, D, ...], in the order in which their columns' rows come round the ring.
+
+    Args:
+      rows: of the device.
+      device: its number.
+      num_devices: D.
+      size: rows of the other side on each device.
+      longest: entries of the longest block of all devices.
+    """
+    owners = rows.columns // size
+    numbers = np.bincount(owners, minlength=num_devices)
+    entries_of = np.split(np.argsort(owners, kind="stable"), np.cumsum(numbers)[:-1])
+    values, columns = np.zeros((num_devices, longest), np.float32), np.zeros((num_devices, longest), np.int32)
+    starts = np.empty((num_devices, len(rows.starts)), np.int32)
+    for visit in range(num_devices):
+        owner = (device - visit) % num_devices
+        entries = entries_of[owner]  # ascending: of a row they stay in order
+        values[visit, : len(entries)] = rows.values[entries]
+        columns[visit, : len(entries)] = rows.columns[entries] - owner * size
+        starts[visit] = np.searchsorted(entries, rows.starts)
+    return _Rows(values[None], columns[None], starts[None])
+
+
 def _own(blocks: Any) -> Any:
     """What a device has of arrays with a leading axis of devices."""
     return jax.tree.map(lambda block: block[0], blocks)
 
 
 def _multiply(rows: _Rows, other: jax.Array) -> jax.Array:
-    whole = jax.lax.all_gather(other, AXIS, tiled=True)
-    shape = rows.starts.shape[0] - 1, whole.shape[0]
-    return sparse.BCSR((rows.values, rows.columns, rows.starts), shape=shape) @ whole
+    return _times(rows, jax.lax.all_gather(other, AXIS, tiled=True))
+
+
+def _multiply_in_ring(blocks: _Rows, other: jax.Array) -> jax.Array:
+    """The same, while the rows of all devices come by: D - 1 hops, each beside the product with what is there.
+
+    In a loop: XLA would have rows of all devices arrive before it multiplies the first, which is the whole side again.
+
+    Args:
+      blocks: of this device, in the order of visits.
+      other: [V / D, F] its own rows of the other side, the first to be multiplied.
+    """
+    num_devices = blocks.starts.shape[0]
+    to_the_next = [(device, (device + 1) % num_devices) for device in range(num_devices)]
+
+    def block(visit):
+        return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, visit, keepdims=False), blocks)
+
+    def hop(visit, carry):
+        total, visiting = carry
+        return total + _times(block(visit), visiting), jax.lax.ppermute(visiting, AXIS, to_the_next)
+
+    begun = _times(block(0), other), jax.lax.ppermute(other, AXIS, to_the_next)
+    total, visiting = jax.lax.fori_loop(1, num_devices - 1, hop, begun)
+    return total + _times(block(num_devices - 1), visiting)
+
+
+def _times(rows: _Rows, other: jax.Array) -> jax.Array:
+    shape = rows.starts.shape[0] - 1, other.shape[0]
+    return sparse.BCSR((rows.values, rows.columns, rows.starts), shape=shape) @ other
 
 
 def _where(is_own: jax.Array, tree: Any) -> Any:

@@ -434,5 +434,10 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
 
 def _description(problem: Problem) -> dict[str, Any]:
     return folders.describe(
-        problem.settings, problem.split, problem.optimizer_name, problem.given, problem.optimizer_label
+        problem.settings,
+        problem.split,
+        problem.optimizer_name,
+        problem.given,
+        problem.optimizer_label,
+        problem.exchange,
     )

@@ -32,6 +32,7 @@ from lthjax.search.problem import Problem, multiplies, prepare
 from lthjax.search.short import short
 from lthjax.search.steps import Search, first_state
 from lthjax.settings import MOST_SEEDS, FitSettings, PruningSettings, Settings, StepSettings, names
+from lthjax.sharding.exchange import Exchange
 from lthjax.tickets import extension
 from lthjax.tickets.ticket import Ticket, with_states
 from lthjax.training.time_left import TimeLeft
@@ -64,6 +65,7 @@ def find_tickets(
     save_seconds: float = 30.0,
     on_event: OnEvent | None = None,
     mesh: jax.sharding.Mesh | None = None,
+    exchange: Exchange = "gather",
     **changes: Any,
 ) -> Iterator[Ticket]:
     """Find winning tickets: yields the dense model as level 0, then one ticket per pruning.
@@ -99,9 +101,13 @@ def find_tickets(
       save_seconds: time between two snapshots of the level in work.
       on_event: a function that is told what happens, see `lthjax.events`; `lthjax.trackers` has some.
       mesh: several devices that the tables are dealt out to, one axis of the name "rows": `lthjax.mesh()` is of all
-        there are. Tickets are the same as on one; they hold NumPy arrays or, of several processes, `ShardedTable`s of
-        which each process has its rows. Likewise each holds the training interactions that its devices need, where data
-        or settings name files whose parts lie ready (`data.share`).
+        there are. Tickets are the same as on one; they hold NumPy arrays. Of several processes each holds its rows of
+        them, as `ShardedTable`s, and the training interactions that its devices need, where data or settings name files
+        whose parts lie ready (`data.share`).
+      exchange: how LightGCN gets the rows of other devices. "gather": all of one side, 32 columns at a time. "ring":
+        those of one device after the other, which takes less memory from four devices on, and sums in another order:
+        weights are those of one device to about 1e-5, not to the bit. A run folder keeps which it was, and a run that
+        goes on with the other warns.
       **changes: single settings, such as `dim=64`.
 
     Raises:
@@ -123,8 +129,8 @@ def find_tickets(
 
     settings, split = resolve.settle(data, settings or presets.find(of_model), changes, load)
     if processes.is_several():
-        _check_alike(settings, split, given, mesh, seeds)
-    problem = prepare(split, settings, given, mesh)
+        _check_alike(settings, split, given, mesh, seeds, exchange)
+    problem = prepare(split, settings, given, mesh, exchange)
     if tables:
         from_dense.check_search(problem)
     finished = [_checked_dense(ticket, problem) for ticket in finished]
@@ -148,7 +154,12 @@ def find_tickets(
 
 
 def _check_alike(
-    settings: Settings, split: Split | Share, given: Given, mesh: jax.sharding.Mesh | None, seeds: Any
+    settings: Settings,
+    split: Split | Share,
+    given: Given,
+    mesh: jax.sharding.Mesh | None,
+    seeds: Any,
+    exchange: Exchange,
 ) -> None:
     """Raise SettingsError where processes would not do the same, or would not do it together."""
     if mesh is None or {device.process_index for device in mesh.devices.flat} != {*range(processes.count())}:
@@ -160,6 +171,7 @@ def _check_alike(
             "data": split.fingerprint,
             "given": {**given.names(settings.negatives), "optimizer": given.optimizer_names(settings)[0]},
             "seeds": repr(seeds),
+            "exchange": exchange,
             **{name: made_by[name] for name in ("versions", "git_commit")},
         }
     )

@@ -35,7 +35,9 @@ from lthjax.runtime import forks
 from lthjax.search.given import Given
 from lthjax.settings import ModelSettings, Settings, StepSettings, values
 from lthjax.sharding import draws
+from lthjax.sharding import exchange as exchanges
 from lthjax.sharding import layout as layouts
+from lthjax.sharding.exchange import Exchange
 from lthjax.sharding.layout import Layout
 from lthjax.tickets.result import Result
 from lthjax.tickets.ticket import Ticket, with_tables
@@ -111,6 +113,11 @@ class Problem:
         return self.settings.selection + ("" if self.sample is self.selection else "_sample")
 
     @property
+    def exchange(self) -> Exchange:
+        """How the run gets the rows of other devices; one device computes as a gather does, to the bit."""
+        return "gather" if self.layout is None else self.layout.exchange
+
+    @property
     def levels(self) -> range:
         """Levels after the dense one."""
         return range(1, self.settings.num_levels + 1)
@@ -167,7 +174,11 @@ class Problem:
 
 
 def prepare(
-    split: Split | Share, settings: Settings, given: Given | None = None, mesh: jax.sharding.Mesh | None = None
+    split: Split | Share,
+    settings: Settings,
+    given: Given | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    exchange: Exchange = "gather",
 ) -> Problem:
     """Build graph, tasks and program of a run.
 
@@ -176,10 +187,11 @@ def prepare(
       settings: of the run.
       given: functions in place of what the settings name.
       mesh: of several devices that tables are dealt out to; None for one.
+      exchange: how LightGCN gets the rows of other devices, see `sharding.exchange`.
 
     Raises:
-      SettingsError: a level would prune nothing, the machine cannot hold or count it, or a named function of the
-        package was replaced.
+      SettingsError: a level would prune nothing, the machine cannot hold or count it, a named function of the package
+        was replaced, or a ring would exchange nothing.
       DataError: a part of the split that is needed is empty.
       ForkError: JAX would hang in this process.
     """
@@ -192,7 +204,8 @@ def prepare(
     num_kept_at(settings, (num_users + num_items) * settings.dim)  # raises where a level would prune nothing
     _check_size(settings, num_users + num_items, split.num_train)
     check_lengths(settings.lengths, num_items)
-    layout = None if mesh is None else layouts.make(mesh, num_users, num_items)
+    exchanges.check(exchange, 1 if mesh is None else mesh.devices.size, multiplies(settings, given))
+    layout = None if mesh is None else layouts.make(mesh, num_users, num_items, exchange)
     test = test_task(split, settings, settings.metric_names, layout)
     if len(split.valid) == 0 and settings.selection == "valid":
         raise DataError(

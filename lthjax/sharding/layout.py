@@ -24,8 +24,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
+from lthjax.sharding import exchange as exchanges
+from lthjax.sharding.exchange import Exchange
 from lthjax.sharding.stripes import STRIPES, heights, id_at
-from lthjax.sharding.stripes import position as position
 from lthjax.sharding.table import HOST_MEMORY, ShardedTable, sharded_table
 
 AXIS = "rows"
@@ -42,11 +43,12 @@ AXES = {
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The mesh, and the tables that lie on it."""
+    """The mesh, the tables that lie on it, and how their rows come to other devices in a product A' X."""
 
     mesh: Mesh
     num_users: int
     num_items: int
+    exchange: Exchange = "gather"
 
     @property
     def num_devices(self) -> int:
@@ -173,16 +175,17 @@ class Layout:
         return jax.make_array_from_callback(shape, self.sharding("table"), part)
 
 
-def make(mesh: Mesh, num_users: int, num_items: int) -> Layout:
+def make(mesh: Mesh, num_users: int, num_items: int, exchange: Exchange = "gather") -> Layout:
     """The layout of tables on a mesh of one axis, "rows".
 
     Args:
       mesh: of `jax.make_mesh((D,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))`, or of `mesh_of`.
       num_users: M.
       num_items: N.
+      exchange: how a product gets the rows of other devices, see `sharding.exchange`.
 
     Raises:
-      SettingsError: the mesh has other axes, or a number of devices that does not divide `STRIPES`.
+      SettingsError: the mesh has other axes, or a number of devices that does not divide `STRIPES`, or that is no ring.
     """
     if not isinstance(mesh, Mesh) or mesh.axis_names != (AXIS,):
         raise SettingsError(f"mesh: wanted one of one axis, {AXIS!r}; got {getattr(mesh, 'axis_names', mesh)!r:.60}.")
@@ -192,7 +195,8 @@ def make(mesh: Mesh, num_users: int, num_items: int) -> Layout:
             f"{mesh.axis_types}."
         )
     check_number(mesh.devices.size, "mesh")
-    return Layout(mesh, num_users, num_items)
+    exchanges.check(exchange, mesh.devices.size)
+    return Layout(mesh, num_users, num_items, exchange)
 
 
 def mesh_of(devices: Any) -> Mesh:

@@ -7,7 +7,9 @@
     snapshots/level_03-.../ the level in work, to go on with; gone when the level is done
     snapshots/search-.../   how far a search is that trains besides its tickets
 
-A run goes on as it was made, or with more of what `extension` allows; config.json then says so under "extended".
+A run goes on as it was made, or with more of what `extension` allows; config.json then says so under "extended". Other
+versions, another device or another way of exchange between devices may change last digits: then a warning says so, and
+config.json lists every way of exchange that the run was ever trained with.
 results.csv and log.jsonl are views: what counts are the tickets. Whatever is replaced is written to the side and
 renamed; a process killed at any moment leaves a folder that the next one can go on with.
 """
@@ -35,6 +37,7 @@ from lthjax.runtime import checkpoint, files, processes
 from lthjax.runtime.environment import environment
 from lthjax.settings import Settings, flag, from_record
 from lthjax.sharding import saved
+from lthjax.sharding.exchange import Exchange
 from lthjax.sharding.layout import Layout
 from lthjax.sharding.table import ShardedTable
 from lthjax.tickets import extension
@@ -403,6 +406,7 @@ def describe(
     optimizer: str | None = None,
     given: Mapping[str, str] | None = None,
     optimizer_label: str = "",
+    exchange: Exchange = "gather",
 ) -> dict[str, Any]:
     """What config.json says of a run, versions and machine aside.
 
@@ -412,6 +416,7 @@ def describe(
       optimizer: the fingerprint of one that was given in code; by default what the settings name.
       given: fingerprints of other functions that were given in code, by what they are.
       optimizer_label: what a given optimizer is called; for people, not to tell runs apart.
+      exchange: how rows of other devices come; a run goes on with another way, and is told that digits may differ.
     """
     overridden = {name: now for name, (_, now) in presets.overridden(settings).items()}
     return {
@@ -420,6 +425,7 @@ def describe(
         "optimizer": optimizer or settings.optimizer,
         **({"optimizer_label": optimizer_label} if optimizer_label else {}),
         "given": dict(given or {}),
+        "exchange": [exchange],
         "data": {
             "name": split.name,
             "fingerprint": split.fingerprint,
@@ -497,8 +503,18 @@ def _settle_config(folder: RunFolder, config: dict[str, Any]) -> None:
                 "what is trained from here on may differ in the last digits.",
                 stacklevel=2,
             )
+    now, used = before, before.get("exchange", ["gather"])  # of older versions, which knew no other
+    if used != config["exchange"]:
+        warnings.warn(
+            f"{folder.path} was made with exchange {_changed(' and '.join(used), *config['exchange'])}; "
+            "what is trained from here on may differ in the last digits.",
+            stacklevel=2,
+        )
+        now = before | {"exchange": list(dict.fromkeys([*used, *config["exchange"]]))}
     if grown:
-        files.write_text(path, json.dumps(extension.extended(before, config, grown), indent=1) + "\n")
+        now = extension.extended(now, config, grown)
+    if now is not before:
+        files.write_text(path, json.dumps(now, indent=1) + "\n")
 
 
 def _compared(folder: Path, config: dict[str, Any]) -> tuple[dict[str, Any], list[Change]]:

@@ -73,6 +73,7 @@ def test_each_flag_changes_its_own_field(parse, field):
         "temperature": ["--loss", "sampled-softmax"],
         "num_processes": ["--coordinator", "host:1234"],
         "process_id": ["--coordinator", "host:1234"],
+        "exchange": ["--devices", "2"],
     }.get(field.name, [])
     before = parse(*with_them)
     now = getattr(before, field.name)
@@ -124,6 +125,8 @@ def test_every_field_has_an_explanation():
         ("--seeds", "--seeds: wanted a value; got none"),
         ("--together maybe", "--together: wanted one of False, None, True; got 'maybe'"),
         ("--model lightgnc", "--model: wanted one of mf, lightgcn; got 'lightgnc' (did you mean lightgcn?)"),
+        ("--exchange rings", "--exchange: wanted one of gather, ring; got 'rings' (did you mean ring?)"),
+        ("--exchange ring", "--exchange ring: wanted several --devices, or --coordinator, with it; got none"),
         ("--track mlflow", "--track: wanted one of none, tensorboard, wandb; got 'mlflow'"),
     ],
 )

@@ -210,12 +210,19 @@ def test_a_stopped_run_goes_on_in_one_process(start, tmp_path, alone, rows_of):
     assert rows_of(tmp_path / "run") == rows_of(tmp_path / "whole")
 
 
-def test_processes_that_differ_are_refused_at_the_start(start, tmp_path):
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--seed", "3"], "settings.seed is 3, there 0"),
+        (["--exchange", "ring"], "exchange is 'ring', there 'gather'"),
+    ],
+)
+def test_processes_that_differ_are_refused_at_the_start(start, tmp_path, flags, said):
     port = free_port()
-    ended = [end(process) for process in [start(0, port=port), start(1, "--seed", "3", port=port)]]
+    ended = [end(process) for process in [start(0, port=port), start(1, *flags, port=port)]]
     assert [code for code, _, _ in ended] == [2, 2], ended
     assert ended[0][2].startswith("error: another process was given other settings, data or code")
-    assert ended[1][2] == "error: process 1: wanted what process 0 was given; settings.seed is 3, there 0.\n"
+    assert ended[1][2] == f"error: process 1: wanted what process 0 was given; {said}.\n"
     assert not (tmp_path / "run").exists()
 
 

@@ -7,7 +7,7 @@ import pytest
 from jax.extend.random import threefry2x32_p
 
 from lthjax.errors import SettingsError
-from lthjax.sharding import devices, draws, layout
+from lthjax.sharding import devices, draws, layout, stripes
 
 KEY = jax.random.key(3)
 
@@ -15,25 +15,25 @@ KEY = jax.random.key(3)
 @pytest.mark.parametrize("num_rows", [1, 7, 255, 256, 257, 10_000])
 def test_every_row_has_a_place_of_its_own_and_is_found_there(num_rows):
     ids = np.arange(num_rows)
-    height = layout.heights(num_rows, 1).user
-    places = layout.position(ids, height)
+    height = stripes.heights(num_rows, 1).user
+    places = stripes.position(ids, height)
     assert len(set(places.tolist())) == num_rows
     assert places.min() >= 0
-    assert places.max() < layout.STRIPES * height
-    np.testing.assert_array_equal(layout.id_at(places, height), ids)
-    others = np.setdiff1d(np.arange(layout.STRIPES * height), places)
-    assert (layout.id_at(others, height) >= num_rows).all()  # those that only fill up
+    assert places.max() < stripes.STRIPES * height
+    np.testing.assert_array_equal(stripes.id_at(places, height), ids)
+    others = np.setdiff1d(np.arange(stripes.STRIPES * height), places)
+    assert (stripes.id_at(others, height) >= num_rows).all()  # those that only fill up
 
 
 @pytest.mark.parametrize("num_devices", [2, 8, 64])
 @pytest.mark.parametrize("num_rows", [64, 671, 9066])
 def test_shards_have_as_many_rows_whatever_a_file_is_sorted_by(num_rows, num_devices):
-    height = layout.heights(num_rows, 1).user
-    size = layout.STRIPES * height // num_devices
+    height = stripes.heights(num_rows, 1).user
+    size = stripes.STRIPES * height // num_devices
     runs = np.split(np.arange(num_rows), [num_rows // 3, num_rows // 2])  # such as the most popular ones first
     for run in [np.arange(num_rows), *runs]:
-        shards = np.bincount(layout.position(run, height) // size, minlength=num_devices)
-        assert shards.max() - shards.min() <= layout.STRIPES // num_devices
+        shards = np.bincount(stripes.position(run, height) // size, minlength=num_devices)
+        assert shards.max() - shards.min() <= stripes.STRIPES // num_devices
         assert shards.max() <= 1.3 * len(run) / num_devices + 2
 
 

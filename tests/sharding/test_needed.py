@@ -9,7 +9,7 @@ from lthjax.embeddings import Embeddings
 from lthjax.evaluation import breakdown
 from lthjax.evaluation import sharded as ranking
 from lthjax.graph import popularity, sharded
-from lthjax.sharding import layout as layouts
+from lthjax.sharding import stripes
 from lthjax.sharding.layout import Layout
 
 NUM_USERS, NUM_ITEMS, NUM_DEVICES = 301, 97, 8
@@ -55,7 +55,7 @@ def test_what_is_needed_is_held_and_no_more(training, number, process, multiplie
     sizes = [size // NUM_DEVICES for size in LAYOUT.padded]
 
     def is_needed(user, item):
-        stand = [layouts.position(*row) // size for *row, size in zip((user, item), LAYOUT.heights, sizes, strict=True)]
+        stand = [stripes.position(*row) // size for *row, size in zip((user, item), LAYOUT.heights, sizes, strict=True)]
         is_drawn = any(first <= user < last for first, last in runs)
         return is_drawn or stand[1] in devices or (multiplies and stand[0] in devices)
 

@@ -38,6 +38,29 @@ def test_operations_of_a_loop_count_as_often_as_it_runs():
     assert [operation.num_bytes for operation in collectives.operations(LOOP)] == [1_024] * 3 + [32]
 
 
+NESTED = """
+%inner (p: f32[8,4]) -> f32[8,4] {
+  %hop = f32[8,4]{1,0} collective-permute(%x), channel_id=1, source_target_pairs={{0,1},{1,0}}
+}
+
+%outer (p: f32[8,4]) -> f32[8,4] {
+  %w.1 = (f32[8,4]) while(%t), condition=%c, body=%inner, backend_config={"known_trip_count":{"n":"5"}}
+}
+
+%steps (p: f32[8,4]) -> f32[8,4] {
+  %w.2 = (f32[8,4]) while(%t), condition=%c, body=%outer, backend_config={"known_trip_count":{"n":"2"}}
+}
+
+ENTRY %main (p: f32[8,4]) -> f32[8,4] {
+  %w.3 = (f32[8,4]) while(%t), condition=%c, body=%steps
+}
+"""
+
+
+def test_loops_in_loops_multiply_and_those_of_unknown_length_count_once():
+    assert len(collectives.operations(NESTED)) == 10
+
+
 def test_other_operations_by_name():
     (sort,) = collectives.operations(TEXT, ("sort",))
     assert sort.shapes == ((9,), (9,))

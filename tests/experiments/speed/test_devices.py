@@ -1,5 +1,6 @@
 """Steps on one device and on eight: equal tables, bytes as the formulas say, and nothing exchanged that need not be."""
 
+import contextlib
 from collections import Counter
 
 import numpy as np
@@ -16,21 +17,33 @@ FEW = {"users": USERS, "items": ITEMS, "interactions": 12_000, "dim": DIM, "batc
 CONFIG = devices.Config(**FEW, steps=2, repeats=1, sizes=("fixed",), devices=(1, 8))
 
 
-def scale_of(model, number):
-    return Scale(USERS, ITEMS, 12_000, DIM, BATCH, LAYERS, model, number)
+def scale_of(model, number, exchange="gather"):
+    return Scale(USERS, ITEMS, 12_000, DIM, BATCH, LAYERS, model, number, exchange)
 
 
 @pytest.fixture(scope="module")
-def points():
-    """(model, D) -> point, each of a process of its own; that tables are equal is checked on the way."""
-    return {(point.scale.model, point.scale.devices): point for point in devices.measure_all(CONFIG)}
+def measured():
+    """Scale -> point, each of a process of its own; that tables are equal is checked on the way."""
+    return {point.scale: point for point in devices.measure_all(CONFIG)}
 
 
-@pytest.mark.parametrize("model", ["mf", "lightgcn"])
-@pytest.mark.parametrize("number", [1, 8])
-def test_formulas_are_within_a_tenth(points, model, number):
-    for kind, compared in devices.compare(points[model, number]).items():
-        assert compared.off < 0.1, (kind, compared)
+@pytest.fixture(scope="module")
+def points(measured):
+    """(model, D) -> point of devices that gather."""
+    return {(s.model, s.devices): point for s, point in measured.items() if s.exchange == "gather"}
+
+
+@pytest.fixture(scope="module")
+def ring(measured):
+    """The point of eight devices in a ring."""
+    return measured[scale_of("lightgcn", 8, "ring")]
+
+
+def test_formulas_are_within_a_tenth(measured):
+    assert len(measured) == 5
+    for scale, point in measured.items():
+        for kind, compared in devices.compare(point).items():
+            assert compared.off < 0.1, (scale, kind, compared)
 
 
 @pytest.mark.parametrize("model", ["mf", "lightgcn"])
@@ -67,6 +80,17 @@ def test_lightgcn_gathers_slabs_of_a_side(points):
     rest = [operation for operation in collectives if operation.name != "all-gather"]
     assert {operation.name for operation in rest} == {"all-reduce"}
     assert all(operation.num_bytes <= 7 * BATCH * DIM * 4 for operation in rest)
+
+
+def test_a_ring_hands_on_rows_of_a_device_and_needs_less_memory(points, ring):
+    passed_on = [operation for operation in ring.measured.collectives if operation.name == "collective-permute"]
+    sides = footprint.table_rows(ring.scale)
+    assert {shape for hop in passed_on for shape in hop.shapes} == {(rows // 8, footprint.SLAB) for rows in sides}
+    assert len(passed_on) == 2 * LAYERS * 4 * 7  # as many products as with slabs that are gathered, seven hops each
+    assert {operation.name for operation in ring.measured.collectives} == {"collective-permute", "all-reduce"}
+    gathers = points["lightgcn", 8].measured
+    assert ring.measured.temp < gathers.temp
+    assert ring.measured.temp_in_turn < gathers.temp_in_turn
 
 
 @pytest.mark.parametrize("model", ["mf", "lightgcn"])
@@ -108,12 +132,16 @@ def test_devices_go_through_the_scales(pretend, read_json, assert_are_summaries,
     config = devices.Config(**FEW, repeats=2, devices=(1, 2, 4), json=str(path))
     written = read_json(path, devices.main(config))
     points = written["points"]
-    numbers = [(p["scale"]["model"], p["sizes"], p["scale"]["devices"]) for p in points]
-    assert numbers == [(m, s, d) for m in ("mf", "lightgcn") for s in ("fixed", "growing") for d in (1, 2, 4)]
-    assert [p["scale"]["users"] // USERS for p in points] == [1, 1, 1, 1, 2, 4] * 2
-    assert [p["scale"]["interactions"] // 12_000 for p in points] == [1, 1, 1, 1, 2, 4] * 2
-    assert len(asked) == 10  # one device comes twice
-    assert [is_compared for _, is_compared in asked] == [True, True, True, False, False] * 2
+    numbers = [tuple(p["scale"][name] for name in ("model", "devices", "exchange")) for p in points]
+    of_mf = [("mf", number, "gather") for number in (1, 2, 4)]
+    of_lightgcn = [("lightgcn", 1, "gather")]
+    of_lightgcn += [("lightgcn", number, exchange) for number in (2, 4) for exchange in ("gather", "ring")]
+    assert numbers == 2 * of_mf + 2 * of_lightgcn
+    assert [p["sizes"] for p in points] == [s for n in (3, 5) for s in ("fixed",) * n + ("growing",) * n]
+    assert [p["scale"]["users"] // USERS for p in points] == [1, 1, 1, 1, 2, 4] + [1] * 5 + [1, 2, 2, 4, 4]
+    assert [p["scale"]["interactions"] // 12_000 for p in points] == [p["scale"]["users"] // USERS for p in points]
+    assert len(asked) == 14  # one device comes twice
+    assert [is_compared for _, is_compared in asked] == [True] * 3 + [False] * 2 + [True] * 5 + [False] * 4
     assert_are_summaries([p["seconds_a_step"] for p in points], 2)
     assert written["goals"]["within_10_percent"]
     said = capsys.readouterr().out
@@ -125,6 +153,15 @@ def test_other_tables_are_refused(pretend):
     pretend(lambda scale: 1.0 if scale.devices < 4 else 2.0)
     with pytest.raises(LthjaxError, match="wanted tables of 4 devices that equal those of one device to the bit"):
         devices.main(devices.Config(**FEW, repeats=1, devices=(1, 2, 4)))
+
+
+@pytest.mark.parametrize(("off", "is_close"), [(9e-6, True), (2e-5, False), (float("nan"), False)])
+def test_tables_of_a_ring_are_close(pretend, off, is_close):
+    pretend(lambda scale: off if scale.exchange == "ring" else 0.0)
+    config = devices.Config(**FEW, repeats=1, devices=(1, 2), models=("lightgcn",), sizes=("fixed",))
+    wanted = "wanted tables of 2 devices that equal those of one device to 1e-05"
+    with contextlib.nullcontext() if is_close else pytest.raises(LthjaxError, match=wanted):
+        devices.main(config)
 
 
 def test_goals_tell_what_is_off(pretend):

@@ -5,6 +5,7 @@ from experiments.speed.footprint import Scale
 
 EIGHT = Scale(users=300, items=200, interactions=1_000, dim=40, batch=16, layers=2, model="lightgcn", devices=8)
 MF = EIGHT._replace(model="mf")
+RING = EIGHT._replace(exchange="ring")
 
 
 def test_rows_fill_up_on_several_devices():
@@ -33,6 +34,18 @@ def test_bytes_added():
     added = footprint.added(MF, in_turn=True)
     assert (added["gradient"], added["layers"], added["gathered"]) == (4 * 512 * 40 // 8, 0, 0)
     assert added["batch"] == 3 * 16 * 40 * 4
+
+
+def test_bytes_of_a_ring():
+    held = footprint.held(RING)
+    assert held["matrix"] == 16 * 1_000 // 8 + 4 * 768  # a start for each row of all devices
+    assert held == footprint.held(EIGHT) | {"matrix": held["matrix"]}
+    assert footprint.gathered(RING, in_turn=True) == 3 * 512 * 32 * 4 // 8
+    assert footprint.gathered(RING, in_turn=False) == (2 * 768 + 512) * 32 * 4 // 8
+    assert footprint.exchanged(RING)["tables"] == 2 * 2 * 768 * 40 * 4 * 7 // 8  # own rows do not come
+    assert footprint.sent(RING) == footprint.sent(EIGHT)
+    products = 2 * 125 * 40 * 4 + 2 * (2 * 125 * 8 + 4 * 768) + (2 + 4 * 7) * 4 * 3_840
+    assert footprint.moved(RING) == 33 * 3_840 + 4 * (768 * 40 * 4 * 7 // 8 + products)
 
 
 def test_bytes_exchanged():

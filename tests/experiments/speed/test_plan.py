@@ -34,6 +34,15 @@ def test_a_plan_in_words(capsys, read_json, tmp_path):
     assert "Beyond" not in "\n".join(plan.in_words(plan.parse("users=1e6 items=1e6 dim=8 devices=8")))
 
 
+def test_a_plan_of_a_ring():
+    (gather,), (mf, ring) = plan.parse(f"{BILLION} model=lightgcn"), plan.parse(f"{BILLION} exchange=ring")
+    assert (mf.exchange, ring) == ("gather", gather._replace(exchange="ring"))
+    said = "\n".join(plan.in_words([ring]))
+    assert "LightGCN, K = 3, ring (equal to about 1e-5, not to the bit)" in said
+    assert "rows that visit and a product, of one slab of 32 columns" in said
+    assert sum(plan.per_device(ring).values()) < sum(plan.per_device(gather).values()) / 4
+
+
 def test_a_floor_is_bytes_over_bytes_a_second():
     (scale,) = plan.parse(f"{BILLION} model=mf")
     hardware = plan.Hardware("half a second each", 1, 2.0 * footprint.moved(scale), 2.0 * footprint.sent(scale))
@@ -62,6 +71,9 @@ def test_a_plan_starts_no_device():
         ("users=nan items=1 dim=1 devices=1", "--plan users: wanted a whole number from 1 on"),
         ("users=5 items=0 dim=1 devices=1", "--plan items: wanted a whole number from 1 on"),
         ("users=5 items=5 dim=1 devices=3", "--plan devices: wanted 1, 2, 4, ... or 256 devices; got 3."),
+        (f"{BILLION} exchange=rings", "exchange: wanted gather or ring; got 'rings' (did you mean ring?)"),
+        (f"{BILLION} exchange=ring model=mf", "exchange: wanted --model lightgcn for ring; got mf"),
+        ("users=5 items=5 dim=1 devices=1 exchange=ring", "exchange: wanted several devices for ring"),
         (f"{BILLION} model=lightgbm", "--plan: wanted model=mf or lightgcn; got 'lightgbm' (did you mean lightgcn?)"),
     ],
 )

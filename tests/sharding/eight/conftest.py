@@ -1,5 +1,7 @@
 """Collected only where JAX has eight devices: see `test_eight_devices`."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -29,6 +31,12 @@ def pairs():
     rng = np.random.default_rng(0)
     users, items = rng.integers(9, NUM_USERS, 3000), (rng.random(3000) ** 2 * (NUM_ITEMS - 8)).astype(int)
     return np.unique(np.stack([users, items], axis=1), axis=0)
+
+
+@pytest.fixture
+def read_config(tmp_path):
+    """What config.json says of the run in `tmp_path`."""
+    return lambda: json.loads((tmp_path / "config.json").read_text())
 
 
 @pytest.fixture

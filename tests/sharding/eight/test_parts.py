@@ -18,6 +18,7 @@ from lthjax.graph.propagate import propagate
 from lthjax.model import tables as model_tables
 from lthjax.pruning import rules
 from lthjax.sharding import layout as layouts
+from lthjax.sharding import stripes
 from lthjax.training.sampling import SAMPLERS
 
 from .conftest import NUM_ITEMS, NUM_USERS
@@ -90,7 +91,7 @@ def test_batches_are_the_same(place, make_graph, kind, sampler, number, batch_si
         heights = place.heights
         for name, height in {"user": heights.user, "positive": heights.item, "negative": heights.item}.items():
             ids = np.asarray(getattr(wanted, name))
-            np.testing.assert_array_equal(layouts.position(ids, height), getattr(batch, name), err_msg=name)
+            np.testing.assert_array_equal(stripes.position(ids, height), getattr(batch, name), err_msg=name)
         np.testing.assert_array_equal(wanted.weight, batch.weight)
         assert (wanted.log_q is None) == (batch.log_q is None)
         if wanted.log_q is not None:
@@ -103,7 +104,7 @@ def test_a_device_without_interactions_draws_and_multiplies_too(mesh, tables):
     graph, shards = graphs.from_pairs(few, NUM_USERS, NUM_ITEMS), sharded_graphs.shard(training_of(few), place)
     assert np.count_nonzero(np.asarray(shards.parts.num_interactions)) < 8
     wanted, batch = (jax.jit(SAMPLERS["interactions"](8).sample)(KEY, np.int32(0), g) for g in (graph, shards))
-    np.testing.assert_array_equal(layouts.position(np.asarray(wanted.negative), place.heights.item), batch.negative)
+    np.testing.assert_array_equal(stripes.position(np.asarray(wanted.negative), place.heights.item), batch.negative)
     x = tables(4)
     same(propagate(graph, x, 2), jax.jit(propagate, static_argnums=2)(shards, place.place(x), 2), place)
 
