@@ -102,6 +102,8 @@ def added(scale: Scale, in_turn: bool) -> dict[str, int]:
     """
     users, items = table_rows(scale)
     layers = scale.layers if scale.model == "lightgcn" else 0
+    if layers and scale.devices > 1 and scale.dim > SLAB and not in_turn:
+        layers += 1  # as seen in compiled programs: slabs lie beside the tables that they are cut from
     return {
         "gradient": _FLOAT * (max(users, items) * scale.dim // scale.devices if in_turn else entries(scale)),
         "layers": layers * _FLOAT * entries(scale),

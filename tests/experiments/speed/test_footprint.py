@@ -29,7 +29,10 @@ def test_bytes_added():
     assert footprint.gathered(EIGHT, in_turn=False) == 768 * 32 * 4
     assert footprint.gathered(EIGHT._replace(devices=1), in_turn=False) == 0
     added = footprint.added(EIGHT, in_turn=False)
-    assert (added["gradient"], added["layers"]) == (4 * 3_840, 2 * 4 * 3_840)
+    assert (added["gradient"], added["layers"]) == (4 * 3_840, (2 + 1) * 4 * 3_840)  # and slabs beside the tables
+    assert footprint.added(EIGHT, in_turn=True)["layers"] == 2 * 4 * 3_840
+    of_a_slab = EIGHT._replace(dim=32)
+    assert footprint.added(of_a_slab, in_turn=False)["layers"] == 2 * 4 * footprint.entries(of_a_slab)
     assert added["batch"] == 2 * 6 * 16 * 40 * 4
     added = footprint.added(MF, in_turn=True)
     assert (added["gradient"], added["layers"], added["gathered"]) == (4 * 512 * 40 // 8, 0, 0)
