@@ -9,7 +9,7 @@ import pytest
 
 import lthjax
 from experiments.speed import collectives
-from lthjax.graph import graph as graphs
+from lthjax.evaluation import breakdown
 from lthjax.graph import sharded
 from lthjax.graph.propagate import SLAB, propagate
 from lthjax.sharding import layout as layouts
@@ -21,6 +21,10 @@ CLOSE = 1e-5
 
 def ring_of(number, num_users=NUM_USERS, num_items=NUM_ITEMS, exchange="ring"):
     return layouts.make(lthjax.mesh(number), num_users, num_items, exchange)
+
+
+def shard(pairs, layout):
+    return sharded.shard(sharded.Training(pairs, breakdown.degrees(pairs, *layout.rows)), layout)
 
 
 def dense_sum(pairs, x, num_layers):
@@ -45,7 +49,7 @@ def assert_close(wanted, came):
 @pytest.mark.parametrize("dim", [8, 48])
 def test_product_and_gradient_are_those_of_a_dense_matrix(pairs, tables, number, dim):
     ring, x, weights = ring_of(number), tables(dim), tables(dim, seed=1)
-    graph = sharded.shard(graphs.from_pairs(pairs, NUM_USERS, NUM_ITEMS), ring)
+    graph = shard(pairs, ring)
 
     @functools.partial(jax.value_and_grad, has_aux=True)
     def total(x, graph, weights):
@@ -59,18 +63,15 @@ def test_product_and_gradient_are_those_of_a_dense_matrix(pairs, tables, number,
 
 def test_devices_without_interactions_multiply_too(tables):
     pairs, ring, x = np.array([[4, 1], [4, 2], [7, 2]]), ring_of(8), tables(4)
-    graph = sharded.shard(graphs.from_pairs(pairs, NUM_USERS, NUM_ITEMS), ring)
+    graph = shard(pairs, ring)
     assert not np.asarray(graph.items_of_users.starts[:, :, -1]).any(axis=1).all()
     product = jax.jit(propagate, static_argnums=2)
     assert_close(dense_sum(pairs, x, 2), ring.gather(product(graph, ring.place(x), 2)))
 
 
 def test_blocks_are_the_rows_of_a_gather_by_the_device_of_their_columns(pairs):
-    graph = graphs.from_pairs(pairs, NUM_USERS, NUM_ITEMS)
     ring = ring_of(4)
-    whole, blocks = (
-        sharded.shard(graph, ring_of(4, exchange=exchange)).users_of_items for exchange in ("gather", "ring")
-    )
+    whole, blocks = (shard(pairs, ring_of(4, exchange=exchange)).users_of_items for exchange in ("gather", "ring"))
     size = ring.padded.user // 4
 
     def entries(rows, first_column):
@@ -93,11 +94,10 @@ def compiled():
     num_users, num_items, dim = 20_000, 9_000, 2 * SLAB
     rng = np.random.default_rng(0)
     pairs = np.unique(np.stack([rng.integers(0, num_users, 60_000), rng.integers(0, num_items, 60_000)], 1), axis=0)
-    graph = graphs.from_pairs(pairs, num_users, num_items)
 
     def compile_with(exchange):
         layout = ring_of(8, num_users, num_items, exchange)
-        shards = sharded.shard(graph, layout)
+        shards = shard(pairs, layout)
         side = functools.partial(jax.ShapeDtypeStruct, dtype=np.float32, sharding=layout.sharding("table"))
         x = type(layout.padded)(*(side((rows, dim)) for rows in layout.padded))
         return layout, jax.jit(propagate, static_argnums=2).lower(shards, x, 3).compile()
