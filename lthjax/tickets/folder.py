@@ -9,7 +9,7 @@
 
 A run goes on as it was made, or with more of what `extension` allows; config.json then says so under "extended". Other
 versions, another device or another way of exchange between devices may change last digits: then a warning says so, and
-config.json lists every way of exchange that the run was ever trained with.
+config.json lists every way of exchange that the run was begun or went on with.
 results.csv and log.jsonl are views: what counts are the tickets. Whatever is replaced is written to the side and
 renamed; a process killed at any moment leaves a folder that the next one can go on with.
 """
