@@ -31,6 +31,7 @@ from lthjax.search.one_shot import one_shot
 from lthjax.search.problem import Problem, multiplies, prepare
 from lthjax.search.short import short
 from lthjax.search.steps import Search, first_state
+from lthjax.search.telling import check_listener
 from lthjax.settings import MOST_SEEDS, FitSettings, PruningSettings, Settings, StepSettings, names
 from lthjax.sharding.exchange import Exchange
 from lthjax.tickets import extension
@@ -135,8 +136,7 @@ def find_tickets(
         from_dense.check_search(problem)
     finished = [_checked_dense(ticket, problem) for ticket in finished]
     together = jax.default_backend() != "cpu" if together is None else together
-    if on_event is not None and not callable(on_event):
-        raise SettingsError(f"on_event: wanted a function of one event; got {on_event!r:.60}.")
+    check_listener(on_event)
     options = Options(together, show_progress, save_seconds, on_event)
     search, out = given.search or SEARCHES[settings.search_name], None if out is None else Path(out)
     chosen = [settings.seed] if seeds is None else _seeds(seeds, settings.seed)

@@ -7,16 +7,19 @@ import optax
 
 from lthjax.data import resolve
 from lthjax.errors import DataError
+from lthjax.events import OnEvent
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
 from lthjax.search.executor import as_ticket, member, own_effort
 from lthjax.search.given import Given
 from lthjax.search.problem import Problem, prepare
 from lthjax.search.steps import Request
+from lthjax.search.telling import Teller, check_listener
 from lthjax.tickets import ticket as ticketing
-from lthjax.tickets.ticket import Ticket
+from lthjax.tickets.ticket import Ticket, result
 from lthjax.training import progress
-from lthjax.training.fit import Hooks, begin, fit
+from lthjax.training.fit import Evaluation, Hooks, begin, fit
+from lthjax.training.time_left import TimeLeft
 
 
 def retrain(
@@ -28,6 +31,7 @@ def retrain(
     backbone: Backbone | None = None,
     loss: Loss | str | None = None,
     show_progress: bool | None = None,
+    on_event: OnEvent | None = None,
     **changes: Any,
 ) -> Ticket:
     """Train a ticket again from where it started; the same settings and device give the same weights.
@@ -44,6 +48,7 @@ def retrain(
       backbone: in place of what the settings name; a ticket found with a given one does not know it either.
       loss: likewise.
       show_progress: progress bars; None shows them on a terminal.
+      on_event: a function that is told what happens, as of `find_tickets`: of a run of one level.
       **changes: single settings, such as `model="lightgcn"` or `epochs=200`.
 
     Returns:
@@ -51,8 +56,10 @@ def retrain(
 
     Raises:
       DataError: the data do not have the ticket's users and items, or are not those that its settings name.
+      SettingsError: its rows lie in several processes.
     """
     ticket = ticketing.whole(ticket)
+    check_listener(on_event)
     given = Given(backbone=backbone, loss=loss, optimizer=optimizer, optimizer_label=optimizer_name)
     given, named = given.without_names()
     settings, split = resolve.settle(data, ticket.settings, changes | named)
@@ -75,12 +82,23 @@ def retrain(
     request = Request(ticket.level, ticket.masks, start, parent=ticket.level, plan=plan)
     state = begin(start, int(start.step) // problem.program.steps_per_epoch)
     with progress.bars(1, plan, show_progress, problem.selection_name) as bars:
-        show = bars.level(ticket.level, ticket.sparsity, int(state.best_epoch))
-        hooks = Hooks(report=lambda _, epoch, loss, evaluation: show(epoch, loss, evaluation))
-        (state,) = fit(problem.trainer._replace(plan=plan), [member(problem, request, state)], hooks)
-    own = own_effort(problem, request, int(state.evaluated_epoch), float(state.seconds))
-    cost = None if ticket.cost is None else ticket.cost._replace(own=own)
-    return as_ticket(problem, request, state, ticket if same_data else None, cost)
+        teller = Teller(bars, TimeLeft(1), on_event)
+        with teller.run(problem, None, num_levels=1):
+            stands = int(state.best_epoch)
+            show = bars.level(ticket.level, ticket.sparsity, stands)
+            teller.level_begun(problem, ticket.level, ticket.sparsity, stands, stands, plan)
+
+            def report(_: int, epoch: int, loss: float, evaluation: Evaluation | None) -> None:
+                show(epoch, loss, evaluation)
+                teller.trained(problem, ticket.level, epoch, loss, evaluation)
+
+            trainer = problem.trainer._replace(plan=plan)
+            (state,) = fit(trainer, [member(problem, request, state)], Hooks(report=report))
+            own = own_effort(problem, request, int(state.evaluated_epoch), float(state.seconds))
+            cost = None if ticket.cost is None else ticket.cost._replace(own=own)
+            again = as_ticket(problem, request, state, ticket if same_data else None, cost)
+            teller.found(problem, again, result(again).row(), resumed=False)
+    return again
 
 
 def _check_shapes(ticket: Ticket, problem: Problem) -> None:

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from lthjax.errors import SettingsError
 from lthjax.events import Evaluated, Event, LevelBegun, OnEvent, RunBegun, RunEnded, TicketFound, Trained
 from lthjax.search.problem import Problem
 from lthjax.tickets.folder import RunFolder
@@ -16,6 +17,12 @@ from lthjax.training import fit as fitting
 from lthjax.training.fit import Plan
 from lthjax.training.progress import Bars
 from lthjax.training.time_left import TimeLeft
+
+
+def check_listener(on_event: OnEvent | None) -> None:
+    """Raise SettingsError where what is to be told is no function."""
+    if on_event is not None and not callable(on_event):
+        raise SettingsError(f"on_event: wanted a function of one event; got {on_event!r:.60}.")
 
 
 class Teller:
@@ -27,13 +34,25 @@ class Teller:
         self._shown_epoch: dict[tuple[int, int], int] = {}
 
     @contextlib.contextmanager
-    def run(self, problem: Problem, folder: RunFolder | None) -> Iterator[None]:
-        """Tell that a run begins and, however this block ends, that it has ended."""
+    def run(self, problem: Problem, folder: RunFolder | None, num_levels: int | None = None) -> Iterator[None]:
+        """Tell that a run begins and, however this block ends, that it has ended.
+
+        Args:
+          problem: of the run.
+          folder: likewise, or None.
+          num_levels: the dense one included; None for what the settings ask for.
+        """
         seed, settings = problem.settings.seed, problem.settings
         if folder and self._on_event:
             self._logged[seed] = folder.logged()
         self._tell(
-            RunBegun(seed, settings, problem.split.name, settings.num_levels + 1, folder.path if folder else None)
+            RunBegun(
+                seed,
+                settings,
+                problem.split.name,
+                settings.num_levels + 1 if num_levels is None else num_levels,
+                folder.path if folder else None,
+            )
         )
         is_finished = False
         try:

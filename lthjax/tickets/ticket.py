@@ -102,8 +102,16 @@ class Ticket:
 
 
 def whole(ticket: Any) -> Ticket:
-    """The ticket itself, of what `load_run` gives too."""
-    return ticket if isinstance(ticket, Ticket) else ticket.ticket
+    """The ticket itself, of what `load_run` gives too.
+
+    Raises:
+      SettingsError: its rows lie in several processes.
+    """
+    ticket = ticket if isinstance(ticket, Ticket) else ticket.ticket
+    for table in ticket.masks:
+        if isinstance(table, ShardedTable):
+            np.asarray(table)  # which raises where it is not whole
+    return ticket
 
 
 def with_tables(ticket: Ticket, change: Callable[[Any], Any]) -> Ticket:

@@ -21,6 +21,18 @@ def test_retraining_a_ticket_gives_it_again(found, tastes, assert_same):
     assert (again.optimizer, other.optimizer.startswith("given")) == ("adam", True)
 
 
+def test_who_listens_is_told_of_a_run_of_one_level(found, tastes):
+    told = []
+    again = lthjax.retrain(found[1], tastes, show_progress=False, on_event=told.append)
+    kinds = [type(event).__name__ for event in told]
+    assert kinds[:2] == ["RunBegun", "LevelBegun"]
+    assert kinds[-2:] == ["TicketFound", "RunEnded"]
+    assert told[0].num_levels == 1
+    assert kinds.count("Evaluated") >= 1
+    assert told[-2].ticket is again
+    assert told[-1].is_finished
+
+
 def test_the_dense_model_can_be_rewound_to_when_it_is_trained_again(find, tastes, assert_same):
     dense = next(find(rewind="epoch:2"))
     again = lthjax.retrain(dense, tastes, show_progress=False)
