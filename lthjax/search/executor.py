@@ -236,7 +236,8 @@ def _stretch(tasks: list[_Task], teller: Teller) -> list[Stretched]:
         steps_per_epoch = first.run.problem.program.steps_per_epoch
         epoch = int(first.item.start.step) // steps_per_epoch
         share = first.run.problem.sparsity(first.item.masks)
-        hooks = Hooks(report=teller.search_report(share, epoch, plan.epochs))
+        seeds = [tasks[number].run.problem.settings.seed for number in numbers]
+        hooks = Hooks(report=teller.search_report(share, epoch, plan.epochs, seeds))
         members = []
         for number in numbers:
             run, item = tasks[number]

@@ -21,6 +21,7 @@ from lthjax.pruning.rules import Score
 from lthjax.runtime import processes
 from lthjax.runtime.environment import environment
 from lthjax.search import from_dense, shares
+from lthjax.search.dry_run import search_epochs
 from lthjax.search.dynamic import dynamic
 from lthjax.search.early import early
 from lthjax.search.executor import Options, check_folders, execute
@@ -137,11 +138,13 @@ def find_tickets(
     finished = [_checked_dense(ticket, problem) for ticket in finished]
     together = jax.default_backend() != "cpu" if together is None else together
     check_listener(on_event)
-    options = Options(together, show_progress, save_seconds, on_event)
     search, out = given.search or SEARCHES[settings.search_name], None if out is None else Path(out)
     chosen = [settings.seed] if seeds is None else _seeds(seeds, settings.seed)
     given_dense = _by_seed(finished, tables, chosen)
     problems = [problem.with_seed(seed) for seed in chosen]
+    foreseen = {} if given.search else dict.fromkeys(chosen, search_epochs(problem))
+    time_left = TimeLeft((settings.num_levels + 1) * len(problems), search_epochs=foreseen)
+    options = Options(together, show_progress, save_seconds, on_event, time_left)
     if tables:
         problems = [one.with_table(given_dense[one.settings.seed]) for one in problems]
     if seeds is None:
@@ -149,7 +152,6 @@ def find_tickets(
     paths = [None if out is None else out / f"seed_{problem.settings.seed}" for problem in problems]
     if together:
         return execute(search, problems, paths, given_dense, options)
-    options = options._replace(time_left=TimeLeft((settings.num_levels + 1) * len(problems)))
     return _in_turn(search, problems, paths, given_dense, options)
 
 

@@ -5,7 +5,7 @@
 
 import collections
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lthjax.errors import SettingsError
@@ -73,6 +73,7 @@ class Teller:
           plan: how long it trains.
         """
         seed = problem.settings.seed
+        self._search_ended(seed, level)
         self._time_left.begin((seed, level), epoch, plan)
         self._shown_epoch[seed, level] = epoch
         self._tell(LevelBegun(seed, level, sparsity, epoch, self._time_left.left(), resumed=epoch > start))
@@ -101,19 +102,20 @@ class Teller:
             self._tell(Trained(seed, level, epoch, loss, left))
         self._shown_epoch[key] = epoch
 
-    def search_report(self, sparsity: float, epoch: int, last: int) -> Callable[..., None]:
-        """What a stretch of a search reports to, as `Hooks.report`.
+    def search_report(self, sparsity: float, epoch: int, last: int, seeds: Sequence[int]) -> Callable[..., None]:
+        """What stretches of searches report to, as `Hooks.report`.
 
         Args:
-          sparsity: of its masks.
-          epoch: at which it stands.
-          last: at which it ends.
+          sparsity: of their masks.
+          epoch: at which they stand.
+          last: at which they end.
+          seeds: of their runs.
         """
         show, stands = self.bars.stretch(sparsity, epoch, last), collections.defaultdict(lambda: epoch)
 
         def report(number: int, epoch: int, loss: float, evaluation: fitting.Evaluation | None) -> None:
             show(epoch, loss, evaluation)
-            self._time_left.advance_search(epoch - stands[number])
+            self._time_left.advance_search(seeds[number], epoch - stands[number])
             stands[number] = epoch
 
         return report
@@ -128,6 +130,7 @@ class Teller:
           resumed: it was there already.
         """
         seed, level = problem.settings.seed, ticket.level
+        self._search_ended(seed, level)
         self._time_left.end((seed, level), ticket.epochs)
         left = self._time_left.left()
         if resumed:
@@ -135,6 +138,10 @@ class Teller:
             self._tell_logged(problem, level, ticket.epochs)
         self.bars.levels_done(1)
         self._tell(TicketFound(seed, level, ticket, dict(row), left, resumed))
+
+    def _search_ended(self, seed: int, level: int) -> None:
+        if level:  # the dense model stands before a search, all other tickets behind it
+            self._time_left.end_search(seed)
 
     def _tell_logged(self, problem: Problem, level: int, last: int) -> None:
         """The evaluations of a level up to an epoch, as an earlier sitting wrote them into the log."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import NamedTuple
 
 from lthjax.training.fit import Plan
@@ -37,18 +37,24 @@ class TimeLeft:
     """Told of every epoch, it says how long all levels will still take.
 
     The time of an epoch is the mean over this sitting, rankings and whatever the caller does in between included. The
-    levels to come are taken to be as long as those that ended last or, before one has, as long as they may be. Epochs
-    that a search trains besides its tickets count for the mean, but those to come are not foreseen.
+    levels to come are taken to be as long as those that ended last or, before one has, as long as they may be. So are
+    the epochs that searches train besides their tickets; a search that goes on counts as a whole one.
     """
 
-    def __init__(self, num_levels: int, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        num_levels: int,
+        clock: Callable[[], float] = time.monotonic,
+        search_epochs: Mapping[Hashable, int] | None = None,
+    ):
         """Before the first level.
 
         Args:
           num_levels: of all runs together, the dense ones included.
           clock: seconds from any time on.
+          search_epochs: that each run's search trains besides its tickets, at most, before the first of them.
         """
-        self._num_left, self._clock = num_levels, clock
+        self._num_left, self._clock, self._to_search = num_levels, clock, dict(search_epochs or {})
         self._in_work: dict[Hashable, _Level] = {}
         self._lengths: list[int] = []  # of finished levels, in epochs
         self._longest = 0  # epochs that a level may take
@@ -74,12 +80,25 @@ class TimeLeft:
           is_best: of an evaluated epoch.
         """
         level = self._in_work[key]
-        self.advance_search(epoch - level.epoch)
+        self._count(epoch - level.epoch)
         level.epoch, self._has_ranked = epoch, self._has_ranked or is_best is not None
         level.best_epoch = epoch if is_best else level.best_epoch
 
-    def advance_search(self, epochs: int) -> None:
-        """So many epochs more were trained, in no ticket."""
+    def advance_search(self, run: Hashable, epochs: int) -> None:
+        """So many epochs more were trained, in no ticket.
+
+        Args:
+          run: whose search it is.
+          epochs: how many.
+        """
+        self._count(epochs)
+        self._to_search[run] = max(self._to_search.get(run, 0) - epochs, 0)
+
+    def end_search(self, run: Hashable) -> None:
+        """The search of a run is done: its tickets are trained now."""
+        self._to_search.pop(run, None)
+
+    def _count(self, epochs: int) -> None:
         if self._began is None:  # the first report comes when the program is compiled
             self._began = self._clock()
         self._num_epochs += epochs
@@ -98,7 +117,7 @@ class TimeLeft:
         typical = sum(recent) / len(recent) if recent else None
         epochs = sum(_epochs_left(level, typical) for level in self._in_work.values())
         to_come = max(self._num_left - len(self._in_work), 0)
-        epochs += to_come * (self._longest if typical is None else typical)
+        epochs += to_come * (self._longest if typical is None else typical) + sum(self._to_search.values())
         seconds = epochs * (self._clock() - self._began) / self._num_epochs
         return Left(seconds, typical is None, self._has_ranked)
 

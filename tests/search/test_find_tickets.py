@@ -1,6 +1,7 @@
 """The loop as a user calls it from Python."""
 
 import dataclasses
+import importlib
 
 import numpy as np
 import optax
@@ -10,6 +11,7 @@ import pytest
 import lthjax
 from lthjax.errors import SettingsError
 from lthjax.pruning import masks
+from lthjax.training.time_left import TimeLeft
 
 
 def test_every_level_trains_and_is_measured(found, tastes):
@@ -160,3 +162,16 @@ def test_a_dense_model_on_other_data_is_refused(find, found, tastes, quick):
     swapped = dataclasses.replace(tastes, valid=tastes.test, test=tastes.valid)
     with pytest.raises(SettingsError, match="wanted level 0 on matrix; got level 0, or other data"):
         lthjax.find_tickets(swapped, dense=found[0], **quick)
+
+
+def test_epochs_of_a_cheap_search_are_foreseen(tastes, quick, monkeypatch):
+    made = []
+
+    def time_left(num_levels, search_epochs):
+        made.append((num_levels, search_epochs))
+        return TimeLeft(num_levels, search_epochs=search_epochs)
+
+    monkeypatch.setattr(importlib.import_module("lthjax.search.find_tickets"), "TimeLeft", time_left)
+    settings = quick | {"levels": 2, "search": "short", "search_epochs": 3}
+    list(lthjax.find_tickets(tastes, **settings, seeds=[4, 5]))
+    assert made == [(6, {4: 6, 5: 6})]  # a tenth at a time, a level each

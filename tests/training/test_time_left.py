@@ -99,12 +99,30 @@ def test_a_run_that_goes_on_knows_what_was_there(clock, train):
 
 def test_epochs_of_a_search_count_for_the_mean(clock, train):
     left = TimeLeft(1, clock)
-    left.advance_search(0)
+    left.advance_search("run", 0)
     for _ in range(10):
         clock.now += 3
-        left.advance_search(1)
+        left.advance_search("run", 1)
     left.begin("dense", 0, PLAN)
     assert left.left().seconds == pytest.approx(300)
+
+
+def test_epochs_of_searches_to_come_are_foreseen_until_their_tickets_begin(clock, train):
+    left = TimeLeft(3, clock, {"first": 40, "second": 40})
+    left.begin("dense", 0, PLAN)
+    train(left, "dense", 0, 20, best=1)
+    left.end("dense", 20)
+    assert left.left().seconds == pytest.approx(2 * 20 + 40 + 40)
+    left.advance_search("first", 0)
+    for _ in range(10):
+        clock.now += 1
+        left.advance_search("first", 1)
+    assert left.left().seconds == pytest.approx(2 * 20 + 30 + 40)
+    left.end_search("first")  # before its most
+    assert left.left().seconds == pytest.approx(2 * 20 + 40)
+    left.end_search("second")
+    left.end_search("second")
+    assert left.left().seconds == pytest.approx(2 * 20)
 
 
 @pytest.mark.parametrize(
