@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from lthjax.data.split import degrees_of
 from lthjax.embeddings import Embeddings
 
 
@@ -19,7 +20,7 @@ def degrees(pairs: np.ndarray, num_users: int, num_items: int) -> Embeddings:
       num_users: M.
       num_items: N.
     """
-    return Embeddings(np.bincount(pairs[:, 0], minlength=num_users), np.bincount(pairs[:, 1], minlength=num_items))
+    return Embeddings(*degrees_of(pairs, num_users, num_items))
 
 
 def groups_of_equal_mass(degree: np.ndarray, num_groups: int = 10) -> np.ndarray:

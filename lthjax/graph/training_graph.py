@@ -30,8 +30,7 @@ def training_graph(split: Split, settings: Settings) -> Graph:
         weights = importance(split.train_values, settings.weights, split.name)
         graph = graph.replace(weights=jax.device_put(weights))
     if settings.negative_sampling == "popularity":
-        degree = np.bincount(split.train[:, 1], minlength=split.num_items)
-        graph = graph.replace(popularity=popularity.by_degree(degree, graph.positives))
+        graph = graph.replace(popularity=popularity.by_degree(split.degrees.item, graph.positives))
     if settings.dislikes:
         pairs = without(split.dislikes, split.train, split.num_items)
         graph = graph.replace(dislikes=id_sets.from_pairs(pairs, split.num_users))

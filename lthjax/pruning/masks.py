@@ -42,13 +42,8 @@ def _num_true(mask: Any) -> int:
     if isinstance(mask, ShardedTable):
         return mask.num_true
     if isinstance(mask, jax.Array) and len(mask.sharding.device_set) > 1:  # counted where it lies
-        return int(np.asarray(_true_by_column(mask)).sum(dtype=np.int64))
+        return sharded_tables.num_true(mask)
     return int(np.count_nonzero(np.asarray(mask)))
-
-
-@jax.jit
-def _true_by_column(mask: jax.Array) -> jax.Array:
-    return jnp.sum(mask, axis=0, dtype=jnp.int32)
 
 
 def sparsity(masks: Masks) -> float:

@@ -24,7 +24,7 @@ from lthjax.runtime import array_files, files, forks, processes
 
 FORMAT_VERSION = 2  # with arrays that are cut; 1 without
 PIECES = 256  # of equal length, that an array which is cut has at least: each has a digest of its own
-_HOST_MEMORY = "pinned_host"
+HOST_MEMORY = "pinned_host"  # of the process that a device belongs to
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray | jax.Array], facts: Mapping[str, Any]) -> None:
@@ -62,7 +62,7 @@ def save(path: Path, arrays: Mapping[str, np.ndarray | jax.Array], facts: Mappin
         }
         text = json.dumps(record, indent=1)
         processes.by_first(lambda: files.write_text(partial / "facts.json", text))
-        sharding = next(iter(cut.values())).sharding.with_memory_kind(_HOST_MEMORY) if cut else None
+        sharding = next(iter(cut.values())).sharding.with_memory_kind(HOST_MEMORY) if cut else None
         load(partial, sharding)  # what cannot be read again does not count
         processes.by_first(lambda: os.rename(partial, path))
     except Exception as error:  # Orbax raises whatever its storage layer raised
@@ -210,7 +210,9 @@ def _of_pieces(array: np.ndarray | jax.Array) -> bytes:
     for first, part in parts:
         for number, piece in enumerate(np.ascontiguousarray(part).reshape(-1, length, *array.shape[1:])):
             digests[first // length + number] = np.frombuffer(hashlib.sha256(piece.data).digest(), np.uint8)
-    return (digests if isinstance(array, np.ndarray) else processes.largest(digests)).tobytes()
+    if isinstance(array, jax.Array):
+        digests = np.asarray(processes.most(digests.ravel()), np.uint8)
+    return digests.tobytes()
 
 
 def _empty(dtype: str, shape: list[int]) -> np.ndarray:

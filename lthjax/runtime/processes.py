@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -110,16 +110,7 @@ def any_of(flag: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
-def largest(values: np.ndarray) -> np.ndarray:
-    """Of each place of an array the largest number that any process has there."""
-    if count() == 1:
-        return values
-    from jax.experimental import multihost_utils
-
-    return np.asarray(multihost_utils.process_allgather(values)).max(axis=0)
-
-
-def of_all(numbers: list[int]) -> np.ndarray:
+def of_all(numbers: Sequence[int] | np.ndarray) -> np.ndarray:
     """[P, n] int64, n whole numbers of each process."""
     mine = np.asarray(numbers, np.int64)
     if count() == 1:
@@ -131,7 +122,7 @@ def of_all(numbers: list[int]) -> np.ndarray:
     return (high << 32) + low
 
 
-def most(numbers: list[int]) -> list[int]:
+def most(numbers: Sequence[int] | np.ndarray) -> list[int]:
     """Of each of some numbers the largest of all processes."""
     return of_all(numbers).max(axis=0).tolist()
 

@@ -24,10 +24,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
+from lthjax.runtime.checkpoint import HOST_MEMORY
 from lthjax.sharding import exchange as exchanges
 from lthjax.sharding.exchange import Exchange
 from lthjax.sharding.stripes import STRIPES, heights, id_at
-from lthjax.sharding.table import HOST_MEMORY, ShardedTable, sharded_table
+from lthjax.sharding.table import ShardedTable, sharded_table
 
 AXIS = "rows"
 

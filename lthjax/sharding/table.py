@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lthjax.errors import SettingsError
+from lthjax.runtime.checkpoint import HOST_MEMORY
 from lthjax.sharding import stripes
-
-HOST_MEMORY = "pinned_host"  # of the process that a device belongs to
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,8 +93,13 @@ def sharded_table(array: jax.Array, num_rows: int) -> ShardedTable:
     """
     if array.dtype != bool:
         return ShardedTable(array, num_rows)
-    by_column, num_filled = (np.asarray(counts) for counts in _counted(_on_devices(array)))
-    return ShardedTable(array, num_rows, int(by_column.sum(dtype=np.int64)), num_rows - int(num_filled))
+    mask = _on_devices(array)
+    return ShardedTable(array, num_rows, num_true(mask), num_rows - int(np.asarray(_num_filled(mask))))
+
+
+def num_true(mask: jax.Array) -> int:
+    """Entries of a [R, F] mask that are True, counted where they lie; exact beyond 2^31."""
+    return int(np.asarray(_true_by_column(mask)).sum(dtype=np.int64))
 
 
 def are_equal(table: ShardedTable, other: ShardedTable) -> bool:
@@ -118,9 +122,14 @@ def _on_devices(array: jax.Array) -> jax.Array:
 
 
 @jax.jit
-def _counted(mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(entries that are True in each column, rows with any)"""
-    return jnp.sum(mask, axis=0, dtype=jnp.int32), jnp.sum(mask.any(axis=tuple(range(1, mask.ndim))), dtype=jnp.int32)
+def _true_by_column(mask: jax.Array) -> jax.Array:
+    return jnp.sum(mask, axis=0, dtype=jnp.int32)
+
+
+@jax.jit
+def _num_filled(mask: jax.Array) -> jax.Array:
+    """Rows with an entry that is True."""
+    return jnp.sum(mask.any(axis=tuple(range(1, mask.ndim))), dtype=jnp.int32)
 
 
 @jax.jit
