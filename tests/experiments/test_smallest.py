@@ -67,6 +67,18 @@ def test_other_widths_have_settings_of_their_own(config):
     assert other["spent"] == pytest.approx(1 + 5 / 4)  # a tenth of 4 epochs is 1 epoch
 
 
+def test_the_first_table_has_the_settings_that_are_given(config, capsys):
+    given = {"l2": 0.02, "learning_rate": 0.005, "batch_size": 64}
+    (row, *_) = smallest.main(config(budget=1.0, **given))
+    assert (row["l2"], row["learning_rate"]) == (0.02, 0.005)
+    assert smallest.settings_of(config(**given)).batch_size == 64
+    assert "tuned on" not in capsys.readouterr().out
+    smallest.main(config(budget=1.0, l2=0.02))
+    assert "the first table has L2 0.02 and learning rate 0.003, as far as not given as tuned on ml-latest-small" in (
+        capsys.readouterr().out
+    )
+
+
 def stored(kind, form, num_bytes, valid, dim=32, sparsity=0.0):
     settings = SimpleNamespace(dim=dim, l2=0.01, learning_rate=0.003, selection="valid")
     ticket = SimpleNamespace(settings=settings, sparsity=sparsity)
