@@ -103,7 +103,7 @@ def main(config: Config) -> list[dict[str, Any]]:
     """Find tickets with each seed, print table and sentence, leave the picture; returns the rows of the table."""
     mesh = mesh_of(config)
     from lthjax.search import shares  # here: with them comes JAX, and --help does without
-    from lthjax.search.problem import sample_note
+    from lthjax.search.tasks import sample_note
     from lthjax.tickets import seeds
 
     settings = Settings(**values(config, Settings))

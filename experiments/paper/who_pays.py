@@ -164,7 +164,7 @@ def served(final: "Embeddings", problem: "Problem") -> "TopItems":
       problem: with the parts, and what is left out of the lists.
     """
     from lthjax.evaluation.ranking import top_items
-    from lthjax.search.problem import test_task
+    from lthjax.search.tasks import test_task
 
     return top_items(final, test_task(problem.split, problem.settings, ("coverage",)), K)
 

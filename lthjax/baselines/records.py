@@ -21,7 +21,8 @@ from lthjax.errors import SettingsError
 from lthjax.model.tables import Draw
 from lthjax.pruning import masks as masking
 from lthjax.pruning.schedule import at_sparsity
-from lthjax.search.problem import Problem, measure
+from lthjax.search.measuring import measure
+from lthjax.search.problem import Problem
 from lthjax.tickets.result import Result, in_words, is_cut_short
 from lthjax.tickets.ticket import Ticket
 from lthjax.training.fit import Evaluation, FitState, Hooks, Member, begin, fit

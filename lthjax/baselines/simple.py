@@ -16,7 +16,8 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from lthjax.evaluation.ranking import RankingMetrics, RankingTask, evaluate_scores
-from lthjax.search.problem import Problem, measure_ranking
+from lthjax.search.measuring import measure_ranking
+from lthjax.search.problem import Problem
 from lthjax.tickets.result import Result, in_words
 from lthjax.tickets.ticket import Ticket
 from lthjax.training.fit import Plan

@@ -27,8 +27,9 @@ from lthjax.evaluation.ranking import RankingMetrics
 from lthjax.evaluation.verdict import Verdict
 from lthjax.model.backbones import Backbone, mf
 from lthjax.pruning import masks as masking
-from lthjax.search.problem import backbone_of_ticket, check_lengths, test_task
+from lthjax.search.named import backbone_of_ticket
 from lthjax.search.retrain import retrain
+from lthjax.search.tasks import check_lengths, test_task
 from lthjax.serving import export as exporting
 from lthjax.serving import fold_in as folding
 from lthjax.serving.compressed import By, CompressedTicket

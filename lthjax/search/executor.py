@@ -17,7 +17,8 @@ from lthjax.evaluation import verdict
 from lthjax.events import OnEvent
 from lthjax.runtime import interrupts, processes
 from lthjax.search import checks
-from lthjax.search.problem import Problem, measure
+from lthjax.search.measuring import measure
+from lthjax.search.problem import Problem
 from lthjax.search.steps import Item, Progress, Request, Search, Stretch, Stretched, first_state
 from lthjax.search.telling import Teller
 from lthjax.tickets import folder as folders

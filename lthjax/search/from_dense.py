@@ -30,7 +30,8 @@ from lthjax.model.backbones import Backbone
 from lthjax.pruning import masks as masking
 from lthjax.search import factors
 from lthjax.search.given import Given
-from lthjax.search.problem import Problem, measure, prepare
+from lthjax.search.measuring import measure
+from lthjax.search.problem import Problem, prepare
 from lthjax.settings import CHEAP_SEARCHES, Settings
 from lthjax.tickets.effort import Cost, Effort
 from lthjax.tickets.ticket import Ticket

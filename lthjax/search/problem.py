@@ -4,27 +4,21 @@ import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
 import optax
 
-from lthjax import metric_names
 from lthjax.data.share import Share
 from lthjax.data.split import Split
 from lthjax.embeddings import Embeddings
 from lthjax.errors import DataError, SettingsError
 from lthjax.evaluation import ranking
-from lthjax.evaluation.ranking import RankingMetrics, RankingTask
-from lthjax.evaluation.sharded import evaluate
-from lthjax.evaluation.verdict import UNJUDGED, Verdict, compare
-from lthjax.graph import sharded
+from lthjax.evaluation.ranking import RankingTask
 from lthjax.graph.graph import Graph
 from lthjax.graph.sharded import ShardedGraph
 from lthjax.graph.training_graph import sharded_graph, training_graph
-from lthjax.model import backbones, losses, tables
+from lthjax.model import tables
 from lthjax.model.backbones import Backbone
 from lthjax.model.losses import Loss
 from lthjax.pruning import masks as masking
@@ -33,48 +27,20 @@ from lthjax.pruning.rules import BLIND, SCORES, Score
 from lthjax.pruning.schedule import num_kept_at
 from lthjax.runtime import forks
 from lthjax.search.given import Given
+from lthjax.search.named import backbone_of, check_named, loss_of
+from lthjax.search.tasks import check_lengths, task_of, test_task
 from lthjax.settings import ModelSettings, Settings, StepSettings, values
 from lthjax.sharding import draws
 from lthjax.sharding import exchange as exchanges
 from lthjax.sharding import layout as layouts
 from lthjax.sharding.exchange import Exchange
 from lthjax.sharding.layout import Layout
-from lthjax.tickets.result import Result
 from lthjax.tickets.ticket import Ticket, with_tables
-from lthjax.training import fingerprint
 from lthjax.training.fit import Plan, Trainer
 from lthjax.training.keys import Purpose, key_of
 from lthjax.training.optimizer import OPTIMIZERS
 from lthjax.training.sampling import SAMPLERS
 from lthjax.training.step import Parts, Program, make_program
-
-
-def _named() -> dict[str, Any]:
-    """The functions that names in the settings stand for, by where they stand."""
-    functions = {"losses.bpr": losses.bpr, "losses.sampled_softmax": losses.sampled_softmax}
-    functions |= {"losses.cosine_bpr": losses.cosine_bpr}
-    functions |= {"backbones.mf": backbones.mf, "backbones.lightgcn": backbones.lightgcn}
-    registries = {"SCORES": SCORES, "SAMPLERS": SAMPLERS, "DRAWS": tables.DRAWS}
-    for name, choices in (registries | {"LOSSES": losses.LOSSES, "OPTIMIZERS": OPTIMIZERS}).items():
-        functions |= {f"{name}[{choice!r}]": function for choice, function in choices.items()}
-    return functions
-
-
-_SHIPPED = _named()
-
-
-def _check_named() -> None:
-    """Refuse a named function that was replaced: settings, folders and kept programs say the same of both.
-
-    Raises:
-      SettingsError: it was.
-    """
-    replaced = [name for name, function in _named().items() if _SHIPPED.get(name) is not function]
-    if replaced:
-        raise SettingsError(
-            f"{', '.join(replaced)}: wanted the function of lthjax that the settings name; got another in its place. "
-            "Give yours as loss=..., backbone=... or score=..., so that tickets and folders tell it apart."
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +162,7 @@ def prepare(
       ForkError: JAX would hang in this process.
     """
     forks.check()
-    _check_named()
+    check_named()
     given = given or Given()
     optimizer_name, optimizer_label = given.optimizer_names(settings)  # raises where a function cannot be used
     names = given.names(settings.negatives)
@@ -218,7 +184,7 @@ def prepare(
     parts, program = _program(
         Settings(**made), given.backbone, given.loss, given.optimizer, (num_users, num_items, split.num_train), layout
     )
-    valid = _task(split, None, split.valid, settings.metric_names, layout) if len(split.valid) else None
+    valid = task_of(split, None, split.valid, settings.metric_names, layout) if len(split.valid) else None
     return Problem(
         settings=settings,
         split=split,
@@ -259,182 +225,6 @@ def _named_score(settings: Settings, split: Split | Share, layout: Layout | None
     if settings.prune_by == "random-by-degree":
         score = functools.partial(score, Embeddings(*split.degrees))
     return functools.partial(score, layout=layout) if layout and settings.prune_by in BLIND else score
-
-
-def check_lengths(lengths: tuple[int, ...], num_items: int) -> None:
-    """Raise SettingsError where a list is asked to be longer than there are items; the default never is."""
-    longest = max(lengths)
-    if longest > num_items and lengths != Settings().lengths:
-        raise SettingsError(f"--at: wanted at most {num_items:,}, the number of items; got {longest:,}.")
-
-
-def sample_note(split: Split | Share, settings: Settings) -> str:
-    """What `--evaluate-users` comes to, in a line; empty where it is not used."""
-    part = split.test if settings.selection == "test" else split.valid
-    asked, num_users = settings.evaluate_users, len(np.unique(part[:, 0]))
-    name = {"valid": "validation"}.get(settings.selection, settings.selection)
-    if not asked:
-        return ""
-    if asked >= num_users:
-        return f"--evaluate-users {asked:,}: there are {num_users:,} users with {name} items, and all are ranked."
-    return (
-        f"--evaluate-users {asked:,}: best epochs are chosen by the {metric_names.label(settings.main_metric)} of a "
-        f"fixed sample, {asked:,} of the {num_users:,} users with {name} items ({settings.selection}_sample_... in "
-        "log.jsonl); results are of all users."
-    )
-
-
-def test_task(
-    split: Split | Share,
-    settings: Settings,
-    metrics: tuple[str, ...] = metric_names.DEFAULT,  # noqa: PT028 - this is no test
-    layout: Layout | None = None,  # noqa: PT028
-) -> RankingTask:
-    """Whom the test part is ranked for, and which items are left out then.
-
-    Args:
-      split: with the parts.
-      settings: what is left out.
-      metrics: that it is ranked for.
-      layout: of tables on several devices; None for one.
-
-    Raises:
-      DataError: it is empty.
-    """
-    if len(split.test) == 0:
-        raise DataError(f"{split.name}: wanted interactions in the test part; it is empty.")
-    return _task(split, None if settings.test_mask == "train" else split.valid, split.test, metrics, layout)
-
-
-def _task(
-    split: Split | Share,
-    also_seen: np.ndarray | None,
-    held_out: np.ndarray,
-    metrics: tuple[str, ...],
-    layout: Layout | None,
-) -> RankingTask:
-    """The task of some held-out pairs, with what the metrics need.
-
-    Args:
-      split: whose training items are left out.
-      also_seen: pairs that are left out too.
-      held_out: pairs that count as hits.
-      metrics: that are measured.
-      layout: of tables on several devices, of which a process leaves out its own items; None for one.
-    """
-    popularity, num_seen, seen = None, None, split.held_train
-    if any(name in metric_names.OF_CATALOG for name in metrics):
-        popularity = split.degrees.item
-    if also_seen is not None:
-        seen = np.concatenate([seen, also_seen])
-    if layout is None:
-        return ranking.ranking_task(seen, held_out, split.num_users, popularity)
-    num_seen = split.degrees.user
-    if also_seen is not None:
-        num_seen = num_seen + np.bincount(also_seen[:, 0], minlength=split.num_users)
-    is_own = sharded.own_rows(layout.rows, sharded.own_devices(layout.mesh), layout.num_devices).item
-    seen = seen[is_own[seen[:, 1]]]
-    return ranking.on_host(ranking.ranking_task(seen, held_out, split.num_users, popularity, num_seen))
-
-
-class Measured(NamedTuple):
-    """A trained model on the test part; the fields of tickets and results that follow from it."""
-
-    metrics: dict[str, float]  # means there and, as `valid_...`, on the validation part
-    users: np.ndarray  # [U] users with test items
-    per_user: dict[str, np.ndarray]  # name -> [U]
-    tied_users: int  # of whose first K + 1 items two score alike
-    verdict: Verdict
-
-
-def measure(
-    problem: Problem,
-    program: Program,
-    params: Any,
-    best_epoch: int,
-    dense: Ticket | None,
-    on_selection: Mapping[str, float] | None = None,
-) -> Measured:
-    """Rank the test and the validation part, and judge the result against the dense model of the same seed.
-
-    Args:
-      problem: with both parts.
-      program: of the model.
-      params: its trained parameters.
-      best_epoch: when they stood.
-      dense: the dense model; None where there is none to compare with.
-      on_selection: means on the users that chose the epoch, as they were found then: where those are all of the
-        validation part, it is not ranked again.
-    """
-    final = jax.block_until_ready(program.embed(params, problem.graph))
-    return measure_ranking(problem, functools.partial(_rank, final, problem.layout), best_epoch, dense, on_selection)
-
-
-def _rank(final: Embeddings, layout: Layout | None, task: RankingTask, plan: Plan) -> RankingMetrics:
-    return evaluate(final, task, plan.ks, metrics=plan.metrics, layout=layout)
-
-
-def measure_ranking(
-    problem: Problem,
-    rank: Callable[[RankingTask, Plan], RankingMetrics],
-    best_epoch: int,
-    dense: Ticket | Result | None,
-    on_selection: Mapping[str, float] | None = None,
-) -> Measured:
-    """The same of any model.
-
-    Args:
-      problem: with both parts.
-      rank: (task, plan) -> how good the model ranks for the task, by the plan's metrics and list lengths.
-      best_epoch: of the model, 0 where it was not trained.
-      dense: the dense model, or its result; None where there is none to compare with.
-      on_selection: as in `measure`.
-    """
-    plan, main = problem.plan, problem.plan.main_metric
-    measured = rank(problem.test, plan)
-    metrics = measured.means()
-    if problem.valid is not None:
-        is_known = problem.sample is problem.valid and (on_selection or {}).keys() == metrics.keys()
-        on_valid = on_selection if is_known else rank(problem.valid, plan).means()
-        metrics |= {f"valid_{name}": on_valid[name] for name in measured.means()}
-    verdict = UNJUDGED
-    if dense is not None:
-        # A table that was trained elsewhere has no epoch to be later than.
-        dense_epoch = dense.best_epoch if dense.epochs else best_epoch
-        verdict = compare(dense.per_user[main], measured.per_user[main], dense_epoch, best_epoch)
-    return Measured(metrics, measured.users, measured.per_user, int(measured.tied[plan.ks[0]].sum()), verdict)
-
-
-def backbone_of(settings: Settings) -> Backbone:
-    """The backbone that the settings name."""
-    return backbones.named(settings.model, settings.layers, settings.combine)
-
-
-def loss_of(settings: Settings) -> Loss:
-    """The loss that the settings name."""
-    of_l2 = {"l2": settings.l2, "l2_form": settings.l2_form, "l2_on": settings.l2_on}
-    return losses.named(settings.loss, settings.temperature, **of_l2)
-
-
-def backbone_of_ticket(ticket: Ticket, backbone: Backbone | None = None) -> Backbone:
-    """The backbone that a ticket was found with.
-
-    Args:
-      ticket: of `find_tickets`.
-      backbone: the one that was given then in code, if any.
-
-    Raises:
-      SettingsError: it is wanted and not given, or another is given, or a named one was replaced.
-    """
-    _check_named()
-    wanted = ticket.given.get("backbone")
-    came = None if backbone is None else fingerprint.of_backbone(backbone)
-    if wanted != came:
-        raise SettingsError(
-            f"backbone: wanted the one that the ticket was found with ({wanted or ticket.settings.model}), as "
-            f"backbone=...; got {came or 'none'}."
-        )
-    return backbone or backbone_of(ticket.settings)
 
 
 @functools.lru_cache(maxsize=8)

@@ -15,7 +15,7 @@ from lthjax.model import backbones
 from lthjax.model.backbones import Backbone
 from lthjax.pruning.rules import prune_to_sparsity
 from lthjax.runtime import forks
-from lthjax.search.problem import backbone_of_ticket
+from lthjax.search.named import backbone_of_ticket
 from lthjax.serving import compressed, file_format, safetensors_file, scipy_file, scipy_lightgcn
 from lthjax.serving.compressed import CompressedTicket
 from lthjax.serving.file_format import Contents, Tables

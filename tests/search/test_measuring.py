@@ -10,6 +10,7 @@ import lthjax
 from lthjax.errors import SettingsError
 from lthjax.evaluation import ranking
 from lthjax.evaluation.verdict import compare
+from lthjax.search import measuring, tasks
 from lthjax.search import problem as problems
 from lthjax.settings import Settings
 from lthjax.tickets import report, seeds
@@ -97,13 +98,13 @@ def test_lists_longer_than_the_data_are_refused(find, at):
 @pytest.fixture
 def rankings(monkeypatch):
     """Tasks that were ranked at the end of a level, in their order."""
-    ranked, evaluate = [], problems.evaluate
+    ranked, evaluate = [], measuring.evaluate
 
     def counting(final, task, *args, **options):
         ranked.append(task)
         return evaluate(final, task, *args, **options)
 
-    monkeypatch.setattr(problems, "evaluate", counting)
+    monkeypatch.setattr(measuring, "evaluate", counting)
     return ranked
 
 
@@ -132,7 +133,7 @@ def test_a_value_that_is_not_known_is_ranked(problem, found, rankings):
         (known, of_test, 2),  # these are values of the test part
     ):
         rankings.clear()
-        measured = problems.measure(of_whom, problem.program, ticket.trained, ticket.best_epoch, found[0], given)
+        measured = measuring.measure(of_whom, problem.program, ticket.trained, ticket.best_epoch, found[0], given)
         assert len(rankings) == times
         assert measured.metrics == ticket.metrics
         assert list(measured.metrics) == list(ticket.metrics)
@@ -151,10 +152,10 @@ def test_a_sample_chooses_and_all_are_reported(find, tastes, tmp_path, log_of, r
     best = next(line for line in lines if line["epoch"] == ticket.best_epoch)
     assert best["valid_sample_recall@20"] == pytest.approx(sampled["recall@20"], abs=1e-6)
     assert ticket.metrics["valid_recall@20"] == ranking.evaluate(final, valid).means()["recall@20"]
-    note = problems.sample_note(tastes, settings)
+    note = tasks.sample_note(tastes, settings)
     assert "a fixed sample, 7 of the 30 users with validation items" in note
     assert "valid_sample_" in note
-    assert "7 of the 29 users with test items" in problems.sample_note(
+    assert "7 of the 29 users with test items" in tasks.sample_note(
         dataclasses.replace(tastes, test=tastes.test[tastes.test[:, 0] != 0]),
         dataclasses.replace(settings, selection="test"),
     )
@@ -174,9 +175,9 @@ def test_a_sample_of_more_than_there_are_is_all(find, found, tastes, tmp_path, l
     (ticket,) = find(evaluate_users=10**6, levels=0, out=tmp_path / "run")
     assert ticket.metrics == found[0].metrics
     assert "valid_recall@20" in log_of(tmp_path / "run")[0]
-    note = problems.sample_note(tastes, Settings(evaluate_users=10**6))
+    note = tasks.sample_note(tastes, Settings(evaluate_users=10**6))
     assert note == "--evaluate-users 1,000,000: there are 30 users with validation items, and all are ranked."
-    assert problems.sample_note(tastes, Settings()) == ""
+    assert tasks.sample_note(tastes, Settings()) == ""
 
 
 def test_a_snapshot_keeps_the_values_of_the_best_epoch(find, found, tmp_path, interrupting, rankings):

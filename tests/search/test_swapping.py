@@ -18,8 +18,8 @@ from lthjax.graph.propagate import propagate
 from lthjax.model import backbones, losses
 from lthjax.pruning import rules
 from lthjax.pruning.rules import prune as prune_by
-from lthjax.search.problem import test_task as task_of_test  # else it is taken for a test
 from lthjax.search.steps import Request, dense, prune, rewind
+from lthjax.search.tasks import test_task as task_of_test  # else it is taken for a test
 
 RATE = 0.01
 
