@@ -189,7 +189,7 @@ def rehearsed(config: Config, settings: Settings, split: "Split", out: Path, den
     """
     from lthjax.search import dry_run
     from lthjax.search.problem import prepare
-    from lthjax.tickets.folder import check_folder, describe
+    from lthjax.tickets.identity import check_folder, describe
     from lthjax.tickets.places import ticket_levels
 
     seeds = range(config.seed, config.seed + config.seeds)
@@ -288,7 +288,7 @@ def _of_several(config: Config, settings: Settings, split: "Split | Share") -> d
       settings: likewise.
       split: likewise.
     """
-    from lthjax.tickets.folder import describe
+    from lthjax.tickets.identity import describe
 
     description = describe(settings, split, exchange=config.exchange)
     description["settings"]["seeds"] = "several"  # so that one run and several do not write over each other

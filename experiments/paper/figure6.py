@@ -66,7 +66,7 @@ def speeds(runs: Runs) -> list[Row]:
 
 def curves(folder: Path, part: str) -> dict[int, Curve]:
     """Recall@20 on a part at every evaluation of a run, by level."""
-    from lthjax.tickets.folder import read_log
+    from lthjax.tickets.log import read_log
 
     by_level: dict[int, Curve] = {}
     for evaluation in read_log(folder):

@@ -64,7 +64,7 @@ def pair_of(study: Study, data: str, model: str) -> Pair:
       data: name or path.
       model: backbone.
     """
-    from lthjax.tickets.folder import ticket_place
+    from lthjax.tickets.places import ticket_place
 
     runs = runs_of(study, data, model)
     rows = runs.rows()

@@ -156,7 +156,8 @@ def starts(runs: Runs) -> "Iterator[list[Start]]":
     Other processes are kept out of the folders, whose config.json says what was run with which commit.
     """
     from lthjax.search.problem import prepare
-    from lthjax.tickets.folder import describe, open_folder
+    from lthjax.tickets.folder import open_folder
+    from lthjax.tickets.identity import describe
 
     problem = prepare(runs.split, runs.settings)
     each_seed = []

@@ -31,8 +31,9 @@ from lthjax.model.backbones import Backbone
 from lthjax.runtime import files
 from lthjax.settings import Settings, from_record
 from lthjax.tickets import extension, report, seeds
-from lthjax.tickets import folder as folders
 from lthjax.tickets import ticket as ticketing
+from lthjax.tickets.log import read_log
+from lthjax.tickets.places import ticket_levels, ticket_place
 from lthjax.tickets.result import Result
 from lthjax.tickets.ticket import Ticket, load_ticket
 
@@ -123,14 +124,14 @@ class Run:
 
     def _ticket(self, level: int) -> Ticket:
         """The ticket of a level; one that was made before the run was added to has the settings of the run."""
-        ticket = load_ticket(folders.ticket_place(self.path, level))
+        ticket = load_ticket(ticket_place(self.path, level))
         return extension.as_of(ticket, self.settings) if self.config.get("extended") else ticket
 
     @functools.cached_property
     def _results(self) -> "pd.DataFrame":
         import pandas as pd
 
-        levels = folders.ticket_levels(self.path)
+        levels = ticket_levels(self.path)
         kept = _read_results(self.path / "results.csv", strict=not levels)
         if not levels:  # a table that was kept without its tickets
             return kept
@@ -147,7 +148,7 @@ class Run:
         """log.jsonl: one row per evaluation of every level, the unfinished one too; empty before the first."""
         import pandas as pd
 
-        return pd.DataFrame(folders.read_log(self.path))
+        return pd.DataFrame(read_log(self.path))
 
     @functools.cached_property
     def tickets(self) -> tuple[FoundTicket, ...]:

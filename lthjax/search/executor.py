@@ -22,6 +22,7 @@ from lthjax.search.problem import Problem
 from lthjax.search.steps import Item, Progress, Request, Search, Stretch, Stretched, first_state
 from lthjax.search.telling import Teller
 from lthjax.tickets import folder as folders
+from lthjax.tickets import identity
 from lthjax.tickets.effort import Cost, Effort
 from lthjax.tickets.folder import RunFolder
 from lthjax.tickets.ticket import Ticket, result
@@ -131,7 +132,7 @@ def check_folders(problems: Sequence[Problem], paths: Sequence[Path | None]) -> 
     """
     for problem, path in zip(problems, paths, strict=True):
         if path is not None:
-            folders.check_folder(path, _description(problem))
+            identity.check_folder(path, _description(problem))
 
 
 def _rounds(runs: list[_Run], teller: Teller, options: Options) -> Iterator[Ticket]:
@@ -435,7 +436,7 @@ def as_ticket(problem: Problem, request: Request, state: FitState, dense: Ticket
 
 
 def _description(problem: Problem) -> dict[str, Any]:
-    return folders.describe(
+    return identity.describe(
         problem.settings,
         problem.split,
         problem.optimizer_name,

@@ -28,21 +28,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from lthjax import presets
-from lthjax.data.share import Share
-from lthjax.data.split import Split
 from lthjax.errors import CheckpointError, SettingsError
 from lthjax.pruning import masks as masking
 from lthjax.runtime import checkpoint, files, processes
 from lthjax.runtime.environment import environment
-from lthjax.settings import Settings, flag, from_record
+from lthjax.settings import Settings, from_record
 from lthjax.sharding import saved
-from lthjax.sharding.exchange import Exchange
 from lthjax.sharding.layout import Layout
 from lthjax.sharding.table import ShardedTable
 from lthjax.tickets import extension
 from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.extension import Change
+from lthjax.tickets.identity import changed, check_folder, compared
+from lthjax.tickets.log import parse, place_in_log
 from lthjax.tickets.places import runs_in, ticket_levels, ticket_place
 from lthjax.tickets.ticket import Ticket
 from lthjax.training.fit import Evaluation, FitState, begin
@@ -112,9 +110,9 @@ class RunFolder:
         if not self.writes:
             return
         self._drop_snapshots(ticket.level)
-        lines, _ = _parse_log(self.path / "log.jsonl")
-        if lines != sorted(lines, key=_place_in_log):  # a damaged level was made anew, later ones stood
-            self._write_log(sorted(lines, key=_place_in_log))
+        lines, _ = parse(self.path / "log.jsonl")
+        if lines != sorted(lines, key=place_in_log):  # a damaged level was made anew, later ones stood
+            self._write_log(sorted(lines, key=place_in_log))
 
     def save_snapshot(self, level: int, state: FitState) -> None:
         """Keep the state of the level in work; the snapshot before it goes when this one stands."""
@@ -197,7 +195,7 @@ class RunFolder:
     def logged(self) -> list[dict[str, Any]]:
         """The lines that whole evaluations have in the log."""
         whole = {"loss", "is_best", "seconds"}
-        return [line for line in _parse_log(self.path / "log.jsonl")[0] if whole <= line.keys()]
+        return [line for line in parse(self.path / "log.jsonl")[0] if whole <= line.keys()]
 
     @_by_writer
     def trim_log(self, level: int, epoch: int) -> None:
@@ -207,7 +205,7 @@ class RunFolder:
           level: that goes on.
           epoch: where it stands.
         """
-        lines, num_damaged = _parse_log(self.path / "log.jsonl")
+        lines, num_damaged = parse(self.path / "log.jsonl")
         kept = [line for line in lines if line["level"] != level or line["epoch"] <= epoch]
         if lines or num_damaged:
             self._write_log(kept)
@@ -286,7 +284,7 @@ class RunFolder:
     def _check_own(self, path: Path, level: int, wanted_level: int, made_with: Mapping[str, Any]) -> None:
         """Raise SettingsError where a ticket or snapshot is not this run's, or not of its level."""
         changes = [Change("level", level, wanted_level, "")] if level != wanted_level else []
-        for change in [*changes, *_changes(made_with, self.config)]:
+        for change in [*changes, *changes(made_with, self.config)]:
             if change.obstacle is not None:
                 raise SettingsError(
                     f"{path}: wanted one of this run, with {change.name} {change.now}; got one with {change.was}. "
@@ -354,17 +352,6 @@ def _open(path: Path, config: dict[str, Any], stack: contextlib.ExitStack) -> Ru
     return folder
 
 
-def check_folder(path: Path, config: dict[str, Any]) -> None:
-    """Raise as `open_folder` where a folder is another run's; nothing is written, and none need be there.
-
-    Args:
-      path: the folder.
-      config: of `describe`.
-    """
-    if (path / "config.json").exists():
-        _compared(path, json.loads(json.dumps(config)))
-
-
 def dense_models(folder: Path) -> list[Ticket]:
     """The dense model of a run folder, or those of all its seeds.
 
@@ -375,85 +362,6 @@ def dense_models(folder: Path) -> list[Ticket]:
     if not (found := [ticketing.load_ticket(place) for place in places if place.is_dir()]):
         raise SettingsError(f"--dense: wanted a run folder with a finished dense model; {folder} has none.")
     return found
-
-
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run folder's log.jsonl, none before the first evaluation; damaged ones are left out, and told."""
-    lines, num_damaged = _parse_log(folder / "log.jsonl")
-    if num_damaged:
-        warnings.warn(f"{folder / 'log.jsonl'}: {num_damaged} damaged lines are left out.", stacklevel=2)
-    return lines
-
-
-def _parse_log(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """What can be read of a log, and how many lines cannot, but for the last, which a kill may have cut short."""
-    lines, damaged = [], []
-    written = path.read_bytes().splitlines() if path.exists() else []
-    for number, line in enumerate(written):
-        try:
-            record = json.loads(line)
-            if not all(isinstance(part, int) for part in _place_in_log(record)):
-                raise TypeError
-            lines.append(record)
-        except (ValueError, TypeError, KeyError, RecursionError):
-            damaged.append(number)
-    return lines, len([number for number in damaged if number < len(written) - 1])
-
-
-def describe(
-    settings: Settings,
-    split: Split | Share,
-    optimizer: str | None = None,
-    given: Mapping[str, str] | None = None,
-    optimizer_label: str = "",
-    exchange: Exchange = "gather",
-) -> dict[str, Any]:
-    """What config.json says of a run, versions and machine aside.
-
-    Args:
-      settings: of the run.
-      split: that it is found on.
-      optimizer: the fingerprint of one that was given in code; by default what the settings name.
-      given: fingerprints of other functions that were given in code, by what they are.
-      optimizer_label: what a given optimizer is called; for people, not to tell runs apart.
-      exchange: how rows of other devices come; a run goes on with another way, and is told that digits may differ.
-    """
-    overridden = {name: now for name, (_, now) in presets.overridden(settings).items()}
-    return {
-        "settings": dataclasses.asdict(settings),
-        "preset": {"name": settings.preset, "overridden": overridden},
-        "optimizer": optimizer or settings.optimizer,
-        **({"optimizer_label": optimizer_label} if optimizer_label else {}),
-        "given": dict(given or {}),
-        "exchange": [exchange],
-        "data": {
-            "name": split.name,
-            "fingerprint": split.fingerprint,
-            "num_users": split.num_users,
-            "num_items": split.num_items,
-            "num_train": split.num_train,
-            "num_valid": len(split.valid),
-            "num_test": len(split.test),
-            "notes": list(split.notes),
-        },
-    }
-
-
-def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells one run from another, by flag or name; settings that a version did not know are at their defaults.
-
-    Raises:
-      ValueError: there are no such settings.
-    """
-    try:
-        settings = dataclasses.asdict(from_record(config["settings"]))
-    except SettingsError as error:
-        raise ValueError(str(error)) from error
-    del settings["data"], settings["split"], settings["optimizer"]  # told apart by the fingerprints below
-    identity = {flag(name): value for name, value in settings.items()}
-    identity |= {"--seeds": config["settings"].get("seeds"), "optimizer": config["optimizer"]}
-    identity |= {kind: config.get("given", {}).get(kind) for kind in ("search", "score", "backbone", "loss", "dense")}
-    return identity | {"data": config["data"]["fingerprint"]}
 
 
 def _read(read: Callable[[], Any], path: Path) -> Any:
@@ -477,10 +385,6 @@ def _read_newest(paths: list[Path], read: Callable[[Path], Any], what_then: str)
     return None
 
 
-def _place_in_log(line: dict[str, Any]) -> tuple[int, int]:
-    return line["level"], line["epoch"]
-
-
 def _settle_config(folder: RunFolder, config: dict[str, Any]) -> None:
     """Write config.json, or compare the one that is there; where it was lost, compare the tickets first."""
     path = folder.path / "config.json"
@@ -495,18 +399,18 @@ def _settle_config(folder: RunFolder, config: dict[str, Any]) -> None:
                 folder._check_own(ticket_place(folder.path, level), ticket.level, level, ticketing.description(ticket))
         files.write_text(path, json.dumps(config, indent=1) + "\n")
         return
-    before, grown = _compared(folder.path, config)
+    before, grown = compared(folder.path, config)
     for name in ("versions", "device"):
         if before[name] != config[name]:
             warnings.warn(
-                f"{folder.path} was begun with {name} {_changed(before[name], config[name])}; "
+                f"{folder.path} was begun with {name} {changed(before[name], config[name])}; "
                 "what is trained from here on may differ in the last digits.",
                 stacklevel=2,
             )
     now, used = before, before.get("exchange", ["gather"])  # of older versions, which knew no other
     if used != config["exchange"]:
         warnings.warn(
-            f"{folder.path} was made with exchange {_changed(' and '.join(used), *config['exchange'])}; "
+            f"{folder.path} was made with exchange {changed(' and '.join(used), *config['exchange'])}; "
             "what is trained from here on may differ in the last digits.",
             stacklevel=2,
         )
@@ -515,45 +419,6 @@ def _settle_config(folder: RunFolder, config: dict[str, Any]) -> None:
         now = extension.extended(now, config, grown)
     if now is not before:
         files.write_text(path, json.dumps(now, indent=1) + "\n")
-
-
-def _compared(folder: Path, config: dict[str, Any]) -> tuple[dict[str, Any], list[Change]]:
-    """The config.json of a folder, and what has grown since.
-
-    Raises:
-      SettingsError: something else has changed; names it, and says what to do.
-      CheckpointError: config.json is damaged.
-    """
-    path = folder / "config.json"
-    try:
-        before = files.read_json(path)
-        _ = before["versions"], before["device"]
-        return before, extension.grown(folder, _changes(before, config), from_record(config["settings"]))
-    except SettingsError:
-        raise
-    except CheckpointError as error:
-        raise CheckpointError(f"{error} Choose another --out.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); choose another --out.") from error
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """What differs between two descriptions of a run, in the order of its settings."""
-    was, wanted = _identity(before), _identity(now)
-    settings = from_record(before["settings"]), from_record(now["settings"])
-    is_own_search = wanted["search"] is not None
-
-    def obstacle(name: str) -> str | None:
-        is_setting = name.startswith("--") and name != "--seeds"
-        return extension.obstacle(extension.setting(name), *settings, is_own_search) if is_setting else ""
-
-    return [Change(name, was[name], wanted[name], obstacle(name)) for name in was if was[name] != wanted[name]]
-
-
-def _changed(before: Any, now: Any) -> str:
-    if isinstance(before, dict):
-        return ", ".join(f"{k} {before.get(k)} (now {now.get(k)})" for k in now if before.get(k) != now.get(k))
-    return f"{before} (now {now})"
 
 
 def _free_name(path: Path, suffix: str) -> Path:

@@ -13,7 +13,8 @@ from lthjax.embeddings import Embeddings
 from lthjax.errors import CheckpointError, SettingsError
 from lthjax.serving.export import serving
 from lthjax.settings import Settings
-from lthjax.tickets.folder import describe, open_folder
+from lthjax.tickets.folder import open_folder
+from lthjax.tickets.identity import describe
 from lthjax.tickets.ticket import load_ticket, result
 
 

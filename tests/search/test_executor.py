@@ -10,7 +10,7 @@ import lthjax
 from lthjax.errors import SettingsError
 from lthjax.pruning import masks as masking
 from lthjax.search.steps import Request, dense, prune, rewind
-from lthjax.tickets.folder import ticket_place
+from lthjax.tickets.places import ticket_place
 
 
 def ask(problem, ticket, level, **changes):
