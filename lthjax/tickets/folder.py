@@ -283,8 +283,8 @@ class RunFolder:
 
     def _check_own(self, path: Path, level: int, wanted_level: int, made_with: Mapping[str, Any]) -> None:
         """Raise SettingsError where a ticket or snapshot is not this run's, or not of its level."""
-        changes = [Change("level", level, wanted_level, "")] if level != wanted_level else []
-        for change in [*changes, *changes(made_with, self.config)]:
+        of_level = [Change("level", level, wanted_level, "")] if level != wanted_level else []
+        for change in [*of_level, *changes(made_with, self.config)]:
             if change.obstacle is not None:
                 raise SettingsError(
                     f"{path}: wanted one of this run, with {change.name} {change.now}; got one with {change.was}. "
