@@ -39,7 +39,7 @@ from lthjax.sharding.table import ShardedTable
 from lthjax.tickets import extension
 from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.extension import Change
-from lthjax.tickets.identity import changed, check_folder, compared
+from lthjax.tickets.identity import changed, changes, check_folder, compared
 from lthjax.tickets.log import parse, place_in_log
 from lthjax.tickets.places import runs_in, ticket_levels, ticket_place
 from lthjax.tickets.ticket import Ticket
