@@ -4,37 +4,30 @@ Batches: users are cut into runs of neighbours with about as many interactions e
 by user, are cut into runs too. Every device draws for the whole batch with the same random bits; what counts is the
 answer of the one that has the user, which the others get by a sum. The batch is the same on any number of devices.
 
-The product: each device has the rows of A' of its own users and items, in the order of one device's, with columns where
-the rows of the other side stand. So every sum has the order that it has on one device.
+The product of rows of A' is `sharded_product`'s.
 
 A process of several needs the interactions of its own devices alone, and of all others how many they are.
 
-In a ring (`sharding.exchange`) each device's rows are cut into D blocks, by the device that has the rows of their
-columns. These travel: a device adds the block of its own columns first, then that of the device before it, and so on.
-So the order of a sum depends on the device, and the product is that of one device to about 1e-5, not to the bit.
-
-Letters: M users, N items, E training interactions, F dimensions, D devices, B batch; of a half of A' on one device, R'
-rows, E' entries and V columns.
+Letters: M users, N items, E training interactions, D devices, B batch.
 """
 
 import itertools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jax.experimental import sparse
 
 from lthjax.data import id_lists
 from lthjax.data.id_lists import IdLists
 from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
-from lthjax.graph import popularity, weights
+from lthjax.graph import popularity, sharded_product, weights
 from lthjax.graph.graph import Reader
 from lthjax.graph.popularity import Popularity
-from lthjax.runtime import processes
+from lthjax.graph.sharded_product import Rows
 from lthjax.sharding import layout as layouts
 from lthjax.sharding import stripes
 from lthjax.sharding.layout import AXES, AXIS, Layout
@@ -64,25 +57,13 @@ class _Part(NamedTuple):
     num_active: jax.Array  # [] int32
 
 
-class _Rows(NamedTuple):
-    """A device's rows of one half of A', filled up to the longest of all devices.
-
-    In a ring all arrays have a leading axis of D blocks, in the order in which their columns' rows come by; a block's
-    columns count from the first row of the device that has them.
-    """
-
-    values: jax.Array  # [E'] float32
-    columns: jax.Array  # [E'] int32
-    starts: jax.Array  # [R' + 1] int32
-
-
 @struct.dataclass
 class ShardedGraph:
     """A `Graph` on the devices of a layout; every array has a leading axis of devices."""
 
     parts: _Part
-    items_of_users: _Rows | None  # rows of users; None where no product is wanted
-    users_of_items: _Rows | None  # rows of items
+    items_of_users: Rows | None  # rows of users; None where no product is wanted
+    users_of_items: Rows | None  # rows of items
     popularity_ends: jax.Array | None  # [N], on every device
     layout: Layout = struct.field(pytree_node=False)
     num_interactions: int = struct.field(pytree_node=False)
@@ -131,7 +112,7 @@ class ShardedGraph:
         if self.items_of_users is None:
             raise SettingsError("backbone: wanted --model lightgcn for one that propagates; got mf.")
 
-        product = _multiply_in_ring if self.layout.exchange == "ring" else _multiply
+        product = sharded_product.multiply_in_ring if self.layout.exchange == "ring" else sharded_product.multiply
 
         def multiply(items_of_users, users_of_items, x):
             halves = zip((items_of_users, users_of_items), (x.item, x.user), strict=True)
@@ -198,15 +179,17 @@ def shard(training: Training, layout: Layout, multiplies: bool = True) -> Sharde
     runs, of_ids = _cuts(_starts(degree), layout.num_devices), None
     if training.by_popularity:
         of_ids = popularity.weights_by_degree(training.degrees.item)
-    parts = _stacked({device: _part(training, of_ids, *runs[device]) for device in devices}, layout)
-    halves: list[_Rows | None] = [None, None]
+    parts = layouts.stacked({device: _part(training, of_ids, *runs[device]) for device in devices}, layout)
+    halves: list[Rows | None] = [None, None]
     if multiplies:
         own_halves = {side: _own_rows(training, layout, side, devices) for side in Embeddings._fields}
         if layout.exchange == "ring":
             num_columns = layout.padded.item, layout.padded.user
-            halves = [_in_ring(*half, layout) for half in zip(own_halves.values(), num_columns, strict=True)]
+            halves = [
+                sharded_product.in_ring(*half, layout) for half in zip(own_halves.values(), num_columns, strict=True)
+            ]
         else:
-            halves = [_stacked(half, layout) for half in own_halves.values()]
+            halves = [layouts.stacked(half, layout) for half in own_halves.values()]
     return ShardedGraph(
         parts=parts,
         items_of_users=halves[0],
@@ -307,154 +290,20 @@ def _lists(lists: IdLists, first: int, last: int) -> IdLists:
     return IdLists((own - own[0]).astype(np.int32), lists.ids[own[0] : own[-1]], lists.max_length)
 
 
-def _own_rows(training: Training, layout: Layout, side: str, devices: Collection[int]) -> dict[int, _Rows]:
+def _own_rows(training: Training, layout: Layout, side: str, devices: Collection[int]) -> dict[int, Rows]:
     """Rows of one half of A' by the numbers of some devices."""
     column, other = (0, 1) if side == "user" else (1, 0)
     is_own = getattr(own_rows(layout.rows, devices, layout.num_devices), side)
     pairs = training.pairs[is_own[training.pairs[:, column]]]
     _require(getattr(training.degrees, side)[is_own].sum(), len(pairs))
     values = weights.of_degrees(*(degree[ids] for degree, ids in zip(training.degrees, pairs.T, strict=True)))
-    rows = _rows(pairs[:, column], pairs[:, other], values, layout, side)
+    rows = sharded_product.rows_of(pairs[:, column], pairs[:, other], values, layout, side)
     return {device: rows[device] for device in devices}
-
-
-def _rows(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, layout: Layout, side: str) -> list[_Rows]:
-    """Each device's rows of one half of A', as NumPy arrays.
-
-    Args:
-      rows: [E'] user or item of each interaction.
-      columns: [E'] the other one, ascending within a row.
-      values: [E'] entries of A'.
-      layout: of the tables.
-      side: "user" or "item", what the rows are of.
-    """
-    other = "item" if side == "user" else "user"
-    places = stripes.position(rows, getattr(layout.heights, side))
-    columns = stripes.position(columns, getattr(layout.heights, other)).astype(np.int32)
-    size = getattr(layout.padded, side) // layout.num_devices
-    by_place = np.argsort(places, kind="stable")  # the columns of a row stay in the order of their numbers
-    ends = np.searchsorted(places[by_place], np.arange(layout.num_devices * size + 1))
-    parts = []
-    for device in range(layout.num_devices):
-        starts = ends[device * size : (device + 1) * size + 1]
-        own = by_place[starts[0] : starts[-1]]
-        parts.append(_Rows(values[own], columns[own], (starts - starts[0]).astype(np.int32)))
-    return parts
-
-
-def _stacked(parts: Mapping[int, Any], layout: Layout) -> Any:
-    """Pytrees with a leading axis of devices, filled up to the longest of all, each on its device.
-
-    Args:
-      parts: of this process's devices, by their numbers, all of one structure.
-      layout: of all devices.
-    """
-    own = {device: jax.tree.leaves(part) for device, part in parts.items()}
-    longest = processes.most([max(map(np.size, leaves)) for leaves in zip(*own.values(), strict=True)])
-    sharding = layout.sharding("blocks")
-
-    def stack(place: int) -> jax.Array:
-        has_axis = next(iter(own.values()))[place].ndim
-        # What fills starts up is their end: a row behind the last is empty. A gather needs an element.
-        length = max(1, longest[place])
-
-        def block(index: tuple[slice, ...]) -> np.ndarray:
-            (device,) = range(*index[0].indices(layout.num_devices))
-            leaf = own[device][place]
-            filled = np.pad(leaf, (0, length - len(leaf)), "edge" if len(leaf) else "empty") if has_axis else leaf
-            return filled[None]
-
-        shape = (layout.num_devices, length) if has_axis else (layout.num_devices,)
-        return jax.make_array_from_callback(shape, sharding, block)
-
-    return jax.tree.unflatten(jax.tree.structure(next(iter(parts.values()))), map(stack, range(len(longest))))
-
-
-def _in_ring(rows: Mapping[int, _Rows], num_columns: int, layout: Layout) -> _Rows:
-    """One half of A' for a ring, [D, D, ...]; the host has the blocks of one device at a time.
-
-    Args:
-      rows: of this process's devices, by their numbers, NumPy arrays.
-      num_columns: V.
-      layout: of the tables.
-    """
-    num_devices, size = layout.num_devices, num_columns // layout.num_devices
-    (longest,) = processes.most(
-        [max(1, *(np.bincount(part.columns // size, minlength=1).max() for part in rows.values()))]
-    )
-    devices = layout.mesh.devices.flat
-    blocks = [
-        jax.device_put(_blocks(part, number, num_devices, size, longest), devices[number])
-        for number, part in rows.items()
-    ]
-
-    def whole(*leaves: jax.Array) -> jax.Array:
-        shape = num_devices, *leaves[0].shape[1:]
-        return jax.make_array_from_single_device_arrays(shape, layout.sharding("blocks"), leaves)
-
-    return jax.tree.map(whole, *blocks)
-
-
-def _blocks(rows: _Rows, device: int, num_devices: int, size: int, longest: int) -> _Rows:
-    """A device's rows cut into blocks, [1, D, ...], in the order in which their columns' rows come round the ring.
-
-    Args:
-      rows: of the device.
-      device: its number.
-      num_devices: D.
-      size: rows of the other side on each device.
-      longest: entries of the longest block of all devices.
-    """
-    owners = rows.columns // size
-    numbers = np.bincount(owners, minlength=num_devices)
-    entries_of = np.split(np.argsort(owners, kind="stable"), np.cumsum(numbers)[:-1])
-    values, columns = np.zeros((num_devices, longest), np.float32), np.zeros((num_devices, longest), np.int32)
-    starts = np.empty((num_devices, len(rows.starts)), np.int32)
-    for visit in range(num_devices):
-        owner = (device - visit) % num_devices
-        entries = entries_of[owner]  # ascending: of a row they stay in order
-        values[visit, : len(entries)] = rows.values[entries]
-        columns[visit, : len(entries)] = rows.columns[entries] - owner * size
-        starts[visit] = np.searchsorted(entries, rows.starts)
-    return _Rows(values[None], columns[None], starts[None])
 
 
 def _own(blocks: Any) -> Any:
     """What a device has of arrays with a leading axis of devices."""
     return jax.tree.map(lambda block: block[0], blocks)
-
-
-def _multiply(rows: _Rows, other: jax.Array) -> jax.Array:
-    return _times(rows, jax.lax.all_gather(other, AXIS, tiled=True))
-
-
-def _multiply_in_ring(blocks: _Rows, other: jax.Array) -> jax.Array:
-    """The same, while the rows of all devices come by: D - 1 hops, each beside the product with what is there.
-
-    In a loop: XLA would have rows of all devices arrive before it multiplies the first, which is the whole side again.
-
-    Args:
-      blocks: of this device, in the order of visits.
-      other: [V / D, F] its own rows of the other side, the first to be multiplied.
-    """
-    num_devices = blocks.starts.shape[0]
-    to_the_next = [(device, (device + 1) % num_devices) for device in range(num_devices)]
-
-    def block(visit):
-        return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, visit, keepdims=False), blocks)
-
-    def hop(visit, carry):
-        total, visiting = carry
-        return total + _times(block(visit), visiting), jax.lax.ppermute(visiting, AXIS, to_the_next)
-
-    begun = _times(block(0), other), jax.lax.ppermute(other, AXIS, to_the_next)
-    total, visiting = jax.lax.fori_loop(1, num_devices - 1, hop, begun)
-    return total + _times(block(num_devices - 1), visiting)
-
-
-def _times(rows: _Rows, other: jax.Array) -> jax.Array:
-    shape = rows.starts.shape[0] - 1, other.shape[0]
-    return sparse.BCSR((rows.values, rows.columns, rows.starts), shape=shape) @ other
 
 
 def _where(is_own: jax.Array, tree: Any) -> Any:

@@ -14,7 +14,7 @@ Letters: M users, N items, R rows of either table, F dimensions, D devices.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -24,6 +24,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
+from lthjax.runtime import processes
 from lthjax.runtime.checkpoint import HOST_MEMORY
 from lthjax.sharding import exchange as exchanges
 from lthjax.sharding.exchange import Exchange
@@ -227,6 +228,34 @@ def replicate(leaf: Any, mesh: Mesh) -> jax.Array:
         return jax.random.wrap_key_data(replicate(jax.random.key_data(leaf), mesh), impl=jax.random.key_impl(leaf))
     array = np.asarray(leaf)
     return jax.make_array_from_callback(array.shape, NamedSharding(mesh, PartitionSpec()), lambda index: array[index])
+
+
+def stacked(parts: Mapping[int, Any], layout: Layout) -> Any:
+    """Pytrees with a leading axis of devices, filled up to the longest of all, each on its device.
+
+    Args:
+      parts: of this process's devices, by their numbers, all of one structure.
+      layout: of all devices.
+    """
+    own = {device: jax.tree.leaves(part) for device, part in parts.items()}
+    longest = processes.most([max(map(np.size, leaves)) for leaves in zip(*own.values(), strict=True)])
+    sharding = layout.sharding("blocks")
+
+    def stack(place: int) -> jax.Array:
+        has_axis = next(iter(own.values()))[place].ndim
+        # What fills starts up is their end: a row behind the last is empty. A gather needs an element.
+        length = max(1, longest[place])
+
+        def block(index: tuple[slice, ...]) -> np.ndarray:
+            (device,) = range(*index[0].indices(layout.num_devices))
+            leaf = own[device][place]
+            filled = np.pad(leaf, (0, length - len(leaf)), "edge" if len(leaf) else "empty") if has_axis else leaf
+            return filled[None]
+
+        shape = (layout.num_devices, length) if has_axis else (layout.num_devices,)
+        return jax.make_array_from_callback(shape, sharding, block)
+
+    return jax.tree.unflatten(jax.tree.structure(next(iter(parts.values()))), map(stack, range(len(longest))))
 
 
 def on_host(leaf: Any) -> Any:
