@@ -28,8 +28,8 @@ def propagate(graph: Graph, x: Embeddings, num_layers: int) -> Embeddings:
 
     On a CPU the product is jaxlib's own CSR kernel, which uses all cores and makes no [nse, F] temporary; users and
     items are multiplied apart, which saves joining and cutting tables at every step. Elsewhere it is what XLA makes of
-    the BCOO matrix. Of several devices each multiplies its own rows (`graph.sharded_product`). `experiments/LOG.md` has the
-    measurements of the alternatives.
+    the BCOO matrix. Of several devices each multiplies its own rows (`graph.sharded_product`).
+    `experiments/LOG.md` has the measurements of the alternatives.
 
     Args:
       graph: with the adjacency A'.
