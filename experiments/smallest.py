@@ -122,16 +122,16 @@ def main(config: Config) -> list[Row]:
     split = lthjax.load_split(None, base)
     out = Path(config.out or f"runs/smallest-{Path(config.data).stem}-{config.model}-{_mark(config)}")
     print("\n".join([*split.notes, *notes_of(config, base), f"folder: {out}"]), flush=True)
-    account, stored, left_out = Account(config.budget), [], []
+    account, stored = Account(config.budget), []
     how = {"search": config.search, "prune_by": config.prune_by}
-    workspace = Workspace(split, out, account, left_out)
+    workspace = Workspace(split, out, account, left_out=[])
     for candidate in candidates(base, config.dims, config.sparsities, how, workspace):
         stored += stored_forms(candidate, split)
         account.show(_in_words(smallest(stored, config.within)))
     account.close()
     best, chosen = best_dense(stored), smallest(stored, config.within)
     rows = [item.row() for item in stored]
-    text = text_of(config, stored, left_out, account)
+    text = text_of(config, stored, workspace)
     write_results(out, rows, text, lambda figure: draw(stored, config.within, figure.add_subplot()))
     path = lthjax.export(chosen.candidate.ticket, split, out / "smallest.npz", values=chosen.form, store="layer0")
     print(f"{verdict_of(chosen, best)}\nready to serve: lthjax.load_compressed({str(path)!r})")
@@ -219,15 +219,15 @@ def _in_words(item: Stored) -> str:
     return f"{item.candidate.kind}, F = {ticket.settings.dim}{pruned}, {item.form}, {item.num_bytes / 2**10:,.0f} KiB"
 
 
-def text_of(config: Config, stored: Sequence[Stored], left_out: Sequence[str], account: Account) -> str:
+def text_of(config: Config, stored: Sequence[Stored], workspace: Workspace) -> str:
     """The frontier as a table, and what was spent.
 
     Args:
       config: the flags.
       stored: all tables.
-      left_out: names of what the budget did not reach.
-      account: of what was spent.
+      workspace: with what was spent, and the names of what the budget did not reach.
     """
+    account, left_out = workspace.account, workspace.left_out
     best = best_dense(stored)
     bound = (1 - config.within) * best.valid
     lines = []
