@@ -23,7 +23,7 @@ import tyro
 import lthjax
 from experiments import cli
 from experiments.find_tickets import mark_of
-from experiments.paper.rows import Row, markdown, with_warning, write_results
+from experiments.paper.rows import Row, is_cut_short, markdown, with_warning, write_results
 from experiments.paper.runs import kept_on_disk
 from lthjax import plots
 from lthjax.errors import SettingsError
@@ -210,7 +210,8 @@ def text_of(rows: Sequence[Row], metric: str) -> str:
             lines.append(
                 [
                     *(f"{row['sparsity']:.1%}", how, f"{row['l2']:.3g}", f"{row['learning_rate']:.3g}"),
-                    *(f"{row[f'valid_{metric}']:.4f}", f"{row[metric]:.4f}", row["best_epoch"], row["verdict"]),
+                    *(f"{row[f'valid_{metric}']:.4f}", f"{row[metric]:.4f}", row["best_epoch"]),
+                    row["verdict"] + (" ?" if is_cut_short(rows) and row["verdict"] != "dense" else ""),
                     f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}" if row["verdict"] != "dense" else "",
                 ]
             )
