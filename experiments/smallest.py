@@ -4,11 +4,12 @@ r"""The smallest embedding table that is as good: which width, how sparse, store
     python -m experiments.smallest --model lightgcn --within 0.02
     python -m experiments.smallest --data mine.csv --budget 12 --dims 16 32 64 128 --l2 0.03 --learning-rate 0.005
 
-Trains dense tables of several widths, each with an L2 and a learning rate of its own, then tickets of the best widths
-(found by --search) and, beside them, random entries with rows by degree, PEP, and MagPrune, which trains nothing; all
-stored as float32, float16 and int8. Stops when the budget is used up: its unit is one training of the first dense
-table, and tuning and searches count. Then names the smallest that is within a hundredth of the best dense Recall@20 on
-the validation part, judges it on the test part, and leaves table, picture and that ticket, ready to serve.
+Trains dense tables of several widths, each with an L2 of its own, and the best of them at half its learning rate too;
+then tickets of the best widths (found by --search) and, beside them, random entries with rows by degree, PEP, and
+MagPrune, which trains nothing; all stored as float32, float16 and int8. Stops when the budget is used up: its unit is
+one training of the first dense table, and tuning and searches count. Then names the smallest that is within a hundredth
+of the best dense Recall@20 on the validation part, judges it on the test part, and leaves table, picture and that
+ticket, ready to serve.
 
 The same command goes on where it was stopped; with a larger --budget too.
 """
@@ -27,7 +28,7 @@ from experiments.smallest_tables import RANKED, Account, Candidate, Workspace, c
 from lthjax import plots, presets
 from lthjax.errors import SettingsError
 from lthjax.plots.style import finish
-from lthjax.settings import Settings, values
+from lthjax.settings import Settings, flag, values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +69,7 @@ class Config:
     l2: float | None = None
     """L2 weight of the first dense table, around which the other widths look for theirs; by default the preset's."""
     learning_rate: float | None = None
-    """Learning rate of the first dense table, likewise."""
+    """Learning rate of all tables, of which the half is tried once; by default the preset's."""
     seed: int = 0
     """Of first values and batches."""
     out: str | None = None
@@ -150,8 +151,9 @@ def notes_of(config: Config, base: Settings) -> list[str]:
     """Says so where the first table has an L2 and a learning rate that were tuned on other data."""
     if config.data == Config.data or None not in (config.l2, config.learning_rate):
         return []
-    first = f"the first table has L2 {base.l2:g} and learning rate {base.learning_rate:g}"
-    return [f"{first}, as far as not given as tuned on {Config.data}: --l2 and --learning-rate set those of your data"]
+    names = [name for name in ("l2", "learning_rate") if getattr(config, name) is None]
+    told = " and ".join(f"{flag(name)} {getattr(base, name):g}" for name in names)
+    return [f"{told}: tuned on {Config.data}, not on your data. What suits these gives better tables"]
 
 
 def _mark(config: Config) -> str:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lthjax.tickets.ticket import Ticket
 
 RANKED = 20  # Recall@20 judges
-_TUNED_FOR = 0.1  # of a dense training, each pair of L2 and learning rate
+_TUNED_FOR = 0.1  # of a dense training, each L2
+_HALVED = 2.0  # dense trainings, about, that one at half the rate takes
 _OWN = 0.6  # of a dense training, about, that a sparse table trains
 
 
@@ -86,6 +87,9 @@ def candidates(
 ) -> Iterator[Candidate]:
     """Tables as long as the budget lasts: dense ones of three widths, then sparse ones of the best, then the rest.
 
+    The best of the three is trained again at half its learning rate, to its end: what a rate is worth cannot be told
+    early, where the higher one always leads.
+
     Args:
       base: settings of the first dense table.
       dims: widths of dense tables, in the order in which they are tried.
@@ -104,11 +108,17 @@ def candidates(
     def dense_of(dims: Sequence[int]) -> Iterator[Candidate]:
         for dim in dims:
             if not dense or affords(f"dense, F = {dim}", 1.0):
-                first = next(iter(dense.values()), None)
-                candidate = dense_table(dataclasses.replace(base, dim=dim), workspace, first)
-                dense[dim] = candidate.ticket
-                yield candidate
-                yield from pruned_tables(candidate, workspace.split, sparsities)
+                settings, before = dataclasses.replace(base, dim=dim), account.of(account.steps)
+                if first := next(iter(dense.values()), None):
+                    settings = with_own_l2(settings, workspace, first)
+                yield from trained(settings, account.of(account.steps) - before)
+
+    def trained(settings: Settings, tuning: float = 0.0) -> Iterator[Candidate]:
+        candidate = dense_table(settings, workspace, tuning)
+        known = dense.get(settings.dim, candidate.ticket)
+        dense[settings.dim] = max(known, candidate.ticket, key=_valid_recall)
+        yield candidate
+        yield from pruned_tables(candidate, workspace.split, sparsities)
 
     def sparse_of(ticket: "Ticket", kinds: Sequence[str]) -> Iterator[Candidate]:
         for kind in kinds:
@@ -120,6 +130,9 @@ def candidates(
                     yield sparse_table(kind, ticket, {**changes, "sparsities": str(sparsity)}, workspace)
 
     yield from dense_of(dims[:3])
+    of_best = max(dense.values(), key=_valid_recall).settings
+    if affords(f"dense, F = {of_best.dim}, half the rate", _HALVED):
+        yield from trained(dataclasses.replace(of_best, learning_rate=of_best.learning_rate / 2))
     best = max(dense.values(), key=_valid_recall)
     yield from sparse_of(best, ("ticket", "random-by-degree"))
     if sparsities and affords(f"PEP, F = {best.settings.dim}", pep_cost(best, sparsities)):
@@ -153,31 +166,29 @@ def search_cost(dense: "Ticket", sparsity: float, search: str, account: Account)
     return account.of(round(epochs * dense.cost.own.steps / dense.epochs))
 
 
-def dense_table(settings: Settings, workspace: Workspace, first: "Ticket | None") -> Candidate:
-    """A dense table with the L2 and the learning rate that are best on validation after a tenth of a training.
-
-    L2 comes first, at a third, once and three times the first table's, then the learning rate at a half and twice. The
-    first table has the settings that it was given, and is the unit.
+def dense_table(settings: Settings, workspace: Workspace, tuning: float = 0.0) -> Candidate:
+    """A dense table, trained to its end; the first that is trained is the unit.
 
     Args:
       settings: of the table.
       workspace: what all share.
-      first: the first table; None before it.
+      tuning: what finding the settings cost, in dense trainings.
     """
-    account, spent = workspace.account, 0.0
-    if first is not None:
-        epochs = max(1, round(_TUNED_FOR * first.epochs))
-        spend = functools.partial(_short_training, epochs=epochs, workspace=workspace)
-        choices = [dataclasses.replace(settings, l2=settings.l2 * factor) for factor in (1, 1 / 3, 3)]
-        before = account.of(account.steps)
-        tried = {choice: spend(choice) for choice in choices}
-        best = max(tried, key=tried.__getitem__)
-        rates = [dataclasses.replace(best, learning_rate=best.learning_rate * factor) for factor in (0.5, 2)]
-        tried |= {choice: spend(choice) for choice in rates}
-        settings = max(tried, key=tried.__getitem__)
-        spent = account.of(account.steps) - before
     (ticket,) = _run(settings, workspace)
-    return Candidate("dense", ticket, spent + account.spend(ticket.cost.own.steps))
+    return Candidate("dense", ticket, tuning + workspace.account.spend(ticket.cost.own.steps))
+
+
+def with_own_l2(settings: Settings, workspace: Workspace, first: "Ticket") -> Settings:
+    """The L2 that is best on validation after a tenth of a training: a third, once or three times the first table's.
+
+    Args:
+      settings: of a table of another width, with the first table's L2.
+      workspace: what all share.
+      first: the first table.
+    """
+    epochs = max(1, round(_TUNED_FOR * first.epochs))
+    choices = [dataclasses.replace(settings, l2=settings.l2 * factor) for factor in (1, 1 / 3, 3)]
+    return max(choices, key=lambda choice: _short_training(choice, epochs, workspace))
 
 
 def _short_training(settings: Settings, epochs: int, workspace: Workspace) -> float:

@@ -27,8 +27,9 @@ def test_everything_is_tried_stored_and_the_smallest_exported(config, model, tmp
     tried = [(row["kind"], row["dim"]) for row in rows[::3]]
     best_first = sorted((4, 2), key=lambda dim: -max(r["valid_recall@20"] for r in rows if is_dense(r, dim)))
     sparse = [("ticket", best_first[0]), ("random-by-degree", best_first[0]), ("ticket", best_first[1])]
-    assert tried == [("dense", 4), ("MagPrune", 4), ("dense", 2), ("MagPrune", 2), *sparse]
-    assert [row["form"] for row in rows] == list(smallest.FORMS) * 7
+    half = [("dense", best_first[0]), ("MagPrune", best_first[0])]
+    assert tried == [("dense", 4), ("MagPrune", 4), ("dense", 2), ("MagPrune", 2), *half, *sparse]
+    assert [row["form"] for row in rows] == list(smallest.FORMS) * 9
     for row in rows:
         assert row["sparsity"] == pytest.approx(0 if row["kind"] == "dense" else 0.5, abs=0.01)
     bound = 0.99 * max(row["valid_recall@20"] for row in rows if row["kind"] == "dense" and row["form"] == "float32")
@@ -51,20 +52,34 @@ def test_a_budget_of_one_is_one_dense_table_and_what_costs_nothing(config, capsy
     assert [row["kind"] for row in rows] == ["dense"] * 3 + ["MagPrune"] * 3
     assert [row["spent"] for row in rows] == [1.0] * 3 + [0.0] * 3
     shown = capsys.readouterr().out
-    assert "Left out: dense, F = 2; ticket, F = 4, 50%; random-by-degree, F = 4, 50%; PEP, F = 4." in shown
+    left_out = ("dense, F = 2", "dense, F = 4, half the rate", "ticket, F = 4, 50%", "random-by-degree, F = 4, 50%")
+    assert f"Left out: {'; '.join(left_out)}; PEP, F = 4." in shown
     assert "1.0 dense trainings of" in shown
     more = smallest.main(config(budget=30.0))  # goes on in the same folder
     assert more[:6] == rows
 
 
-def test_other_widths_have_settings_of_their_own(config):
-    """The best on validation of three L2s, then of two more rates, each after a tenth of a training."""
+def test_other_widths_have_an_l2_of_their_own(config):
+    """The best on validation of three, each after a tenth of a training."""
     rows = smallest.main(config(sparsities=()))
     first, other = (next(row for row in rows if row["dim"] == dim) for dim in (4, 2))
-    assert (first["l2"], first["learning_rate"]) == (0.01, 0.003)
+    assert (first["l2"], first["learning_rate"], first["spent"]) == (0.01, 0.003, 1.0)
     assert any(other["l2"] == pytest.approx(0.01 * factor) for factor in (1, 1 / 3, 3))
-    assert any(other["learning_rate"] == pytest.approx(0.003 * factor) for factor in (1, 0.5, 2))
-    assert other["spent"] == pytest.approx(1 + 5 / 4)  # a tenth of 4 epochs is 1 epoch
+    assert other["learning_rate"] == 0.003
+    assert other["spent"] == pytest.approx(1 + 3 / 4)  # a tenth of 4 epochs is 1 epoch
+
+
+def test_the_best_width_is_trained_at_half_its_rate_too_and_the_better_of_the_two_pruned(config):
+    half_is_better = []
+    for rate in (0.003, 0.3, 30.0):
+        rows = smallest.main(config(dims=(4,), learning_rate=rate, out=f"{config().out}-{rate}"))
+        dense = [row for row in rows if is_dense(row, 4)]
+        assert [row["learning_rate"] for row in dense] == [rate, rate / 2]
+        better = max(dense, key=lambda row: row["valid_recall@20"])
+        sparse = [row for row in rows if row["kind"] in ("ticket", "random-by-degree")]
+        assert {row["learning_rate"] for row in sparse} == {better["learning_rate"]}
+        half_is_better.append(better is dense[1])
+    assert set(half_is_better) == {True, False}, "this test wants a case of each"
 
 
 def test_the_first_table_has_the_settings_that_are_given(config, capsys):
@@ -74,9 +89,9 @@ def test_the_first_table_has_the_settings_that_are_given(config, capsys):
     assert smallest.settings_of(config(**given)).batch_size == 64
     assert "tuned on" not in capsys.readouterr().out
     smallest.main(config(budget=1.0, l2=0.02))
-    assert "the first table has L2 0.02 and learning rate 0.003, as far as not given as tuned on ml-latest-small" in (
-        capsys.readouterr().out
-    )
+    assert "--learning-rate 0.003: tuned on ml-latest-small, not on your data" in capsys.readouterr().out
+    smallest.main(config(budget=1.0))
+    assert "--l2 0.01 and --learning-rate 0.003: tuned on ml-latest-small, not on your data" in capsys.readouterr().out
 
 
 def stored(kind, form, num_bytes, valid, dim=32, sparsity=0.0):
