@@ -9,11 +9,13 @@ each ticket keeps its entries and its first values, and is trained again with ea
 the validation part counts, as found among them, and is judged beside the dense model on the test part. Masks stay those
 of the run: what a search would prune with other settings is another run.
 
-Leaves results.csv, table.md and figure.png. The same command goes on where it was stopped; with more values too.
+Leaves results.csv, table.md and figure.png. The same command goes on where it was stopped; what other values gave
+before, in the same --out, stays in the table.
 """
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from lthjax.exploration.ticket import FoundTicket
     from lthjax.tickets.result import Result
 
+TUNED = ("l2", "learning_rate", "patience")  # what trials differ in
 FACTORS = (1 / 3, 3)  # of the L2 of the run, where none is given
 _OF_RESULT = ("best_epoch", "epochs", "seconds", "cut_short", "selection")  # columns
 
@@ -81,13 +84,13 @@ def main(config: Config) -> list[Row]:
     levels = config.levels or tuple(level for level in tickets if level)
     if missing := sorted(set(levels) - set(tickets)):
         raise SettingsError(f"--levels: wanted levels that {config.run} has, {sorted(tickets)}; got {missing}.")
-    trials = {}
-    for level in sorted({0, *levels}):
-        chosen = choices(tickets[level].settings, config) if level in levels else []
-        trials[level] = [as_found(tickets[level])]
-        for settings in chosen:
-            trials[level].append(trained_again(tickets[level], settings, out))
-            print(in_words(trials[level][-1]), flush=True)
+    place = out / "trials" / mark_of(values(run.settings, Settings) | {"data": run.split.fingerprint})
+    trials = {level: [as_found(ticket), *kept(ticket, place)] for level, ticket in tickets.items()}
+    for level in levels:
+        for settings in choices(tickets[level].settings, config):
+            if all(settings != trial.settings for trial in trials[level]):
+                trials[level].append(trained_again(tickets[level], settings, place))
+                print(in_words(trials[level][-1]), flush=True)
     rows = [row for level in trials for row in rows_of(trials[level], best(trials[0]))]
     metric = trials[0][0].result.main_metric
     text = text_of(rows, metric)
@@ -138,20 +141,34 @@ def as_found(ticket: "FoundTicket") -> Trial:
     return Trial(ticket.settings, result(ticket.ticket))
 
 
-def trained_again(ticket: "FoundTicket", settings: Settings, out: Path) -> Trial:
+def trained_again(ticket: "FoundTicket", settings: Settings, place: Path) -> Trial:
     """The same entries from the same first values, or what lies on disk of that.
 
     Args:
       ticket: of the run.
       settings: to train with.
-      out: folder of results.
+      place: folder of all trials of the run.
     """
     from lthjax.tickets.ticket import result
 
-    changes = {name: getattr(settings, name) for name in ("l2", "learning_rate", "patience")}
-    mark = mark_of(values(settings, Settings) | {"data": ticket.ticket.fingerprint})
-    place = out / "trials" / f"level_{ticket.level:02d}-{mark}"
-    return Trial(settings, kept_on_disk(place, lambda: result(ticket.retrain(**changes))))
+    changes = {name: getattr(settings, name) for name in TUNED}
+    folder = place / "-".join([f"level_{ticket.level:02d}", *(f"{name}_{value!r}" for name, value in changes.items())])
+    return Trial(settings, kept_on_disk(folder, lambda: result(ticket.retrain(**changes))))
+
+
+def kept(ticket: "FoundTicket", place: Path) -> Iterator[Trial]:
+    """All trials of a ticket that lie on disk, by name.
+
+    Args:
+      ticket: of the run.
+      place: as of `trained_again`, which names them.
+    """
+    pattern = re.compile("-".join(["level_(.*)", *(f"{name}_(.*)" for name in TUNED)]))
+    for folder in sorted(place.glob(f"level_{ticket.level:02d}-*")):
+        if read := pattern.fullmatch(folder.name):
+            changes = {name: float(value) for name, value in zip(TUNED, read.groups()[1:], strict=True)}
+            changes["patience"] = int(changes["patience"])
+            yield trained_again(ticket, dataclasses.replace(ticket.settings, **changes), place)
 
 
 def best(trials: Sequence[Trial]) -> Trial:
@@ -179,9 +196,7 @@ def rows_of(trials: Sequence[Trial], dense: Trial) -> Iterator[Row]:
             "sparsity": trial.result.sparsity,
             "as_found": number == 0,
             "chosen": trial is chosen,
-            "l2": trial.settings.l2,
-            "learning_rate": trial.settings.learning_rate,
-            "patience": trial.settings.patience,
+            **{name: getattr(trial.settings, name) for name in TUNED},
             **trial.result.metrics,
             **{name: getattr(trial.result, name) for name in _OF_RESULT},
             **judged.columns(),

@@ -49,23 +49,33 @@ def test_each_ticket_is_retrained_with_each_pair_and_the_best_on_validation_chos
 
 def test_by_default_a_third_and_three_times_the_l2(config):
     rows = tuned_tickets.main(config(levels=(2,)))
-    assert [row["level"] for row in rows] == [0, 2, 2, 2]
-    assert [row["l2"] for row in rows] == pytest.approx([0.01, 0.01, 0.01 / 3, 0.03])
+    assert [row["level"] for row in rows] == [0, 1, 2, 2, 2]
+    assert [row["l2"] for row in rows] == pytest.approx([0.01, 0.01, 0.01, 0.01 / 3, 0.03])
 
 
-def test_it_goes_on_where_it_stopped_and_takes_more_values(config, tmp_path, monkeypatch):
+def test_it_goes_on_where_it_stopped_and_keeps_what_other_values_gave(config, tmp_path, monkeypatch):
     before = tuned_tickets.main(config(levels=(1,), l2=(0.1,)))
-    more = tuned_tickets.main(config(levels=(1,), l2=(0.1, 0.03)))
-    assert more[:3] == before
+    more = tuned_tickets.main(config(levels=(2,), l2=(0.03,)))
+    assert [(row["level"], row["l2"]) for row in more] == [(0, 0.01), (1, 0.01), (1, 0.1), (2, 0.01), (2, 0.03)]
+    assert more[:3] == before[:3]
     monkeypatch.setattr(tuned_tickets.lthjax.exploration.ticket, "retrain", None)
-    assert tuned_tickets.main(config(levels=(1,), l2=(0.1, 0.03))) == more
+    assert tuned_tickets.main(config(l2=(0.01,))) == more
     assert (tmp_path / "out" / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert "| 50.0% | as found" in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_trials_of_another_run_in_the_same_folder_do_not_count(config, data, tmp_path):
+    tuned_tickets.main(config(levels=(1,), l2=(0.1,)))
+    other = tmp_path / "other"
+    list(lthjax.find_tickets(data, levels=1, prune_rate=0.5, out=other, **TINY | {"seed": 1}))
+    rows = tuned_tickets.main(config(run=str(other), l2=(0.01,)))
+    assert [row["as_found"] for row in rows] == [True, True]
 
 
 def test_tickets_are_judged_beside_the_dense_model_that_was_tuned_with_them(config):
     rows = tuned_tickets.main(config(levels=(0, 1), l2=(0.3,), learning_rate=(0.1, 0.03)))
     dense = [row for row in rows if row["level"] == 0]
+    assert len(dense) == 3
     chosen = max(dense, key=lambda row: row["valid_recall@20"])
     assert not chosen["as_found"], "this case wants a dense model that gets better"
     assert chosen["verdict"] == "dense"
