@@ -31,6 +31,7 @@ ON_CPU = {  # (data, model) -> what differs from the defaults at scale cpu
     ("tiktok-clickbait", "mf"): _FEW_LEVELS | {"batch_size": 8192, "learning_rate": 0.005, "l2": 0.05},
     ("tiktok-clickbait", "lightgcn"): _FEW_LEVELS | {"batch_size": 16384, "learning_rate": 0.03, "l2": 5e-3},
     ("yelp2018", "mf"): _FEW_LEVELS | {"batch_size": 8192, "learning_rate": 0.0025, "l2": 0.01},
+    ("yelp2018", "lightgcn"): _FEW_LEVELS | {"batch_size": 65536, "learning_rate": 0.006, "l2": 1e-4},  # at F = 64
 }
 LARGER = ("kuairand", "tiktok-clickbait", "yelp2018")  # at scale cpu with fewer variants
 STANDS_FOR = {"tiktok-clickbait": "TikTok", "kuairand": "Kwai"}  # the paper's own, which can no longer be had
