@@ -88,7 +88,7 @@ def candidates(
     """Tables as long as the budget lasts: dense ones of three widths, then sparse ones of the best, then the rest.
 
     The best of the three is trained again at half its learning rate, to its end: what a rate is worth cannot be told
-    early, where the higher one always leads.
+    early, where the lower one trails (experiments/LOG.md).
 
     Args:
       base: settings of the first dense table.

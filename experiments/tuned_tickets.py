@@ -9,8 +9,8 @@ each ticket keeps its entries and its first values, and is trained again with ea
 the validation part counts, as found among them, and is judged beside the dense model on the test part. Masks stay those
 of the run: what a search would prune with other settings is another run.
 
-Leaves results.csv, table.md and figure.png. The same command goes on where it was stopped; what other values gave
-before, in the same --out, stays in the table.
+Leaves results.csv, table.md and figure.png. The same command goes on with the training in which it was stopped; what
+other values gave before, in the same --out, stays in the table.
 """
 
 import dataclasses
@@ -81,6 +81,8 @@ def main(config: Config) -> list[Row]:
     folder = Path(config.run)
     out = Path(config.out or folder.with_name(folder.resolve().name + "-tuned"))
     tickets = {ticket.level: ticket for ticket in run.tickets}
+    if 0 not in tickets:
+        raise SettingsError(f"RUN: wanted a run with a finished dense model; {config.run} has none.")
     levels = config.levels or tuple(level for level in tickets if level)
     if missing := sorted(set(levels) - set(tickets)):
         raise SettingsError(f"--levels: wanted levels that {config.run} has, {sorted(tickets)}; got {missing}.")

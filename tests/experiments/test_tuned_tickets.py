@@ -1,6 +1,7 @@
 """Tickets with settings of their own: same masks and starts, chosen on validation, judged beside the dense model."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -55,8 +56,8 @@ def test_by_default_a_third_and_three_times_the_l2(config):
 
 def test_it_goes_on_where_it_stopped_and_keeps_what_other_values_gave(config, tmp_path, monkeypatch):
     before = tuned_tickets.main(config(levels=(1,), l2=(0.1,)))
-    more = tuned_tickets.main(config(levels=(2,), l2=(0.03,)))
-    assert [(row["level"], row["l2"]) for row in more] == [(0, 0.01), (1, 0.01), (1, 0.1), (2, 0.01), (2, 0.03)]
+    more = tuned_tickets.main(config(levels=(2,), l2=(1e-05,)))
+    assert [(row["level"], row["l2"]) for row in more] == [(0, 0.01), (1, 0.01), (1, 0.1), (2, 0.01), (2, 1e-05)]
     assert more[:3] == before[:3]
     monkeypatch.setattr(tuned_tickets.lthjax.exploration.ticket, "retrain", None)
     assert tuned_tickets.main(config(l2=(0.01,))) == more
@@ -97,6 +98,13 @@ def test_what_cannot_be_trained_again_is_refused(config, data, tmp_path):
         tuned_tickets.main(config(levels=(1, 7)))
     with pytest.raises(SettingsError, match="RUN: wanted a run folder"):
         tuned_tickets.main(config(run=""))
+    begun = tmp_path / "begun"
+    next(tickets := lthjax.find_tickets(data, levels=1, out=begun, **TINY))
+    tickets.close()
+    shutil.rmtree(begun / "tickets")
+    (begun / "results.csv").unlink(missing_ok=True)
+    with pytest.raises(SettingsError, match=r"RUN: wanted a run with a finished dense model; .* has none"):
+        tuned_tickets.main(config(run=str(begun)))
     several = tmp_path / "several"
     list(lthjax.find_tickets(data, levels=0, out=several, seeds=range(3, 5), **TINY))
     with pytest.raises(SettingsError, match=r"the run of one seed, such as .*seed_3"):
