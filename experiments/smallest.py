@@ -259,6 +259,8 @@ def draw(stored: Sequence[Stored], within: float, ax: "Axes") -> None:
       within: share that may be lost.
       ax: where to draw.
     """
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
     kinds = dict.fromkeys(item.candidate.kind for item in stored)
     names = {"dense": "LCM", "ticket": "IMP"}  # whose colours and markers they have
     for number, kind in enumerate(kinds):
@@ -272,6 +274,8 @@ def draw(stored: Sequence[Stored], within: float, ax: "Axes") -> None:
     marks = {"marker": "*", "linestyle": "none", "markersize": 16, "color": plots.WINNER, "zorder": 4}
     ax.plot(chosen.num_bytes / 2**10, chosen.valid, label="smallest within", **marks)
     ax.set_xscale("log")
+    ax.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     finish(ax, "KiB of both tables", f"validation Recall@{RANKED}", loc="center left", bbox_to_anchor=(1, 0.5))
 
 
