@@ -220,16 +220,16 @@ def text_of(rows: Sequence[Row], metric: str) -> str:
       rows: of all trials.
       metric: that chose and is judged.
     """
-    lines = []
+    lines, doubt = [], " ?" if is_cut_short(rows) else ""
     for row in rows:
         if row["as_found"] or row["chosen"]:
+            interval = f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}"
             how = " and ".join(name.replace("_", " ") for name in ("as_found", "chosen") if row[name])
             lines.append(
                 [
                     *(f"{row['sparsity']:.1%}", how, f"{row['l2']:.3g}", f"{row['learning_rate']:.3g}"),
                     *(f"{row[f'valid_{metric}']:.4f}", f"{row[metric]:.4f}", row["best_epoch"]),
-                    row["verdict"] + (" ?" if is_cut_short(rows) and row["verdict"] != "dense" else ""),
-                    f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}" if row["verdict"] != "dense" else "",
+                    *((f"{row['verdict']}{doubt}", interval) if row["verdict"] != "dense" else ("dense", "")),
                 ]
             )
     header = ["pruned", "settings", "L2", "rate", f"validation {metric}", "test", "epoch", "verdict", "interval"]
