@@ -45,6 +45,7 @@ from lthjax.pruning.schedule import roundings
 from lthjax.runtime import files, processes
 from lthjax.settings import MOST_SEEDS, Settings, values
 from lthjax.tickets import report
+from lthjax.tickets.places import seed_folders
 
 if TYPE_CHECKING:
     from lthjax.data.share import Share
@@ -188,6 +189,7 @@ def rehearsed(config: Config, settings: Settings, split: "Split", out: Path, den
       dense: models that are taken from another one.
     """
     from lthjax.search import dry_run
+    from lthjax.search.find_tickets import checked_dense
     from lthjax.search.problem import prepare
     from lthjax.tickets.identity import check_folder, describe
     from lthjax.tickets.places import ticket_levels
@@ -200,9 +202,11 @@ def rehearsed(config: Config, settings: Settings, split: "Split", out: Path, den
     for seed, place in places.items():
         check_folder(place, describe(dataclasses.replace(settings, seed=seed), split))
     there = {seed: {*ticket_levels(place)} & {*range(settings.num_levels + 1)} for seed, place in places.items()}
+    problem = prepare(split, settings)
     for ticket in dense:
+        checked_dense(ticket, problem)
         there[ticket.settings.seed].add(0)
-    return dry_run.lines(prepare(split, settings), [len(levels) for levels in there.values()])
+    return dry_run.lines(problem, [len(levels) for levels in there.values()])
 
 
 def more_levels(rows: list[dict[str, Any]], settings: Settings, out: Path) -> str:
@@ -297,8 +301,7 @@ def _of_several(config: Config, settings: Settings, split: "Split | Share") -> d
 
 def _check_seeds(out: Path, config: Config) -> None:
     """Raise SettingsError where a folder has runs of more seeds than are wanted: its table is of all."""
-    there = [int(place.name.removeprefix("seed_")) for place in out.glob("seed_*")]
-    if beyond := [seed for seed in there if seed >= config.seed + config.seeds]:
+    if beyond := [seed for seed in seed_folders(out) if seed >= config.seed + config.seeds]:
         raise SettingsError(
             f"--seeds: {out} has runs up to seed {max(beyond)}; got {config.seeds} from {config.seed}. "
             f"Wanted {max(beyond) + 1 - config.seed} or more: the table is of all; or choose another --out."

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lthjax.tickets.result import Result
 
 TUNED = ("l2", "learning_rate", "patience")  # what trials differ in
+_FREE = (*TUNED, "levels", "sparsities")  # what one and the same ticket may be found with
 FACTORS = (1 / 3, 3)  # of the L2 of the run, where none is given
 _OF_RESULT = ("best_epoch", "epochs", "seconds", "cut_short", "selection")  # columns
 
@@ -78,20 +79,20 @@ class Trial(NamedTuple):
 def main(config: Config) -> list[Row]:
     """Train what is missing, choose, judge, and leave table and picture; returns a row per trial."""
     run = opened(config.run)
-    folder = Path(config.run)
-    out = Path(config.out or folder.with_name(folder.resolve().name + "-tuned"))
+    folder = Path(config.run).resolve()
+    out = Path(config.out or folder.with_name(f"{folder.name}-tuned"))
     tickets = {ticket.level: ticket for ticket in run.tickets}
     if 0 not in tickets:
         raise SettingsError(f"RUN: wanted a run with a finished dense model; {config.run} has none.")
     levels = config.levels or tuple(level for level in tickets if level)
     if missing := sorted(set(levels) - set(tickets)):
         raise SettingsError(f"--levels: wanted levels that {config.run} has, {sorted(tickets)}; got {missing}.")
-    place = out / "trials" / mark_of(values(run.settings, Settings) | {"data": run.split.fingerprint})
-    trials = {level: [as_found(ticket), *kept(ticket, place)] for level, ticket in tickets.items()}
+    folders = {level: out / "trials" / mark_of_ticket(ticket) for level, ticket in tickets.items()}
+    trials = {level: [as_found(ticket), *kept(ticket, folders[level])] for level, ticket in tickets.items()}
     for level in levels:
         for settings in choices(tickets[level].settings, config):
             if all(settings != trial.settings for trial in trials[level]):
-                trials[level].append(trained_again(tickets[level], settings, place))
+                trials[level].append(trained_again(tickets[level], settings, folders[level]))
                 print(in_words(trials[level][-1]), flush=True)
     rows = [row for level in trials for row in rows_of(trials[level], best(trials[0]))]
     metric = trials[0][0].result.main_metric
@@ -121,6 +122,18 @@ def opened(folder: str) -> "Run":
     return run
 
 
+def mark_of_ticket(ticket: "FoundTicket") -> str:
+    """What all trials of a ticket share, in a folder's name: entries, first values, data, and settings but for TUNED.
+
+    Not how many levels the run has, which may grow; nor how the entries were found: they are in it themselves.
+    """
+    from lthjax.training.fingerprint import of_table
+
+    shared = {name: value for name, value in values(ticket.settings, Settings).items() if name not in _FREE}
+    what = {"data": ticket.ticket.fingerprint, "masks": of_table(ticket.masks), "start": of_table(ticket.start)}
+    return f"level_{ticket.level:02d}-{mark_of(shared | what)}"
+
+
 def choices(own: Settings, config: Config) -> list[Settings]:
     """What a ticket is trained with, but for what it was found with.
 
@@ -143,34 +156,34 @@ def as_found(ticket: "FoundTicket") -> Trial:
     return Trial(ticket.settings, result(ticket.ticket))
 
 
-def trained_again(ticket: "FoundTicket", settings: Settings, place: Path) -> Trial:
+def trained_again(ticket: "FoundTicket", settings: Settings, folder: Path) -> Trial:
     """The same entries from the same first values, or what lies on disk of that.
 
     Args:
       ticket: of the run.
       settings: to train with.
-      place: folder of all trials of the run.
+      folder: of all trials of the ticket.
     """
     from lthjax.tickets.ticket import result
 
     changes = {name: getattr(settings, name) for name in TUNED}
-    folder = place / "-".join([f"level_{ticket.level:02d}", *(f"{name}_{value!r}" for name, value in changes.items())])
-    return Trial(settings, kept_on_disk(folder, lambda: result(ticket.retrain(**changes))))
+    name = "-".join(f"{name}_{value!r}" for name, value in changes.items())
+    return Trial(settings, kept_on_disk(folder / name, lambda: result(ticket.retrain(**changes))))
 
 
-def kept(ticket: "FoundTicket", place: Path) -> Iterator[Trial]:
+def kept(ticket: "FoundTicket", folder: Path) -> Iterator[Trial]:
     """All trials of a ticket that lie on disk, by name.
 
     Args:
       ticket: of the run.
-      place: as of `trained_again`, which names them.
+      folder: as of `trained_again`, which names them.
     """
-    pattern = re.compile("-".join(["level_(.*)", *(f"{name}_(.*)" for name in TUNED)]))
-    for folder in sorted(place.glob(f"level_{ticket.level:02d}-*")):
-        if read := pattern.fullmatch(folder.name):
-            changes = {name: float(value) for name, value in zip(TUNED, read.groups()[1:], strict=True)}
+    pattern = re.compile("-".join(f"{name}_(.*)" for name in TUNED))
+    for trial in sorted(folder.glob("*")):
+        if read := pattern.fullmatch(trial.name):
+            changes = {name: float(value) for name, value in zip(TUNED, read.groups(), strict=True)}
             changes["patience"] = int(changes["patience"])
-            yield trained_again(ticket, dataclasses.replace(ticket.settings, **changes), place)
+            yield trained_again(ticket, dataclasses.replace(ticket.settings, **changes), folder)
 
 
 def best(trials: Sequence[Trial]) -> Trial:
@@ -220,7 +233,8 @@ def text_of(rows: Sequence[Row], metric: str) -> str:
       rows: of all trials.
       metric: that chose and is judged.
     """
-    lines, doubt = [], " ?" if is_cut_short(rows) else ""
+    judged_beside = [row for row in rows if row["level"] == 0 and row["chosen"]]
+    lines, doubt = [], " ?" if is_cut_short(judged_beside) else ""
     for row in rows:
         if row["as_found"] or row["chosen"]:
             interval = f"{row['interval_low']:+.4f} to {row['interval_high']:+.4f}"
@@ -236,7 +250,7 @@ def text_of(rows: Sequence[Row], metric: str) -> str:
     tried = len([row for row in rows if not row["as_found"]])
     note = f"{tried} trainings beside those of the run. The best on the validation part is chosen; every row is judged "
     note += "beside the chosen dense model, on the test part, over users."
-    return with_warning(f"## Tickets with settings of their own\n\n{markdown(header, lines)}\n\n{note}", rows)
+    return with_warning(f"## Tickets with settings of their own\n\n{markdown(header, lines)}\n\n{note}", judged_beside)
 
 
 def draw(rows: Sequence[Row], ax: "Axes") -> None:

@@ -311,6 +311,10 @@ def from_record(record: Mapping[str, Any]) -> Settings:
     return Settings(**known)
 
 
+# What people give as numbers, or a list of them.
+_AS_TEXT = {"sparsities": "0.5,0.75", "ratios": "0.7,0.1,0.2", "core": "5,10", "at": "10,20", "metrics": "recall,ndcg"}
+
+
 def check(settings: Settings) -> None:
     """Raise SettingsError for the first setting that is out of its range."""
     for field in dataclasses.fields(Settings):
@@ -320,6 +324,9 @@ def check(settings: Settings) -> None:
             raise SettingsError(f"{flag(field.name)}: wanted one of {', '.join(wanted)}; {_came(value, wanted)}.")
         if field.type is int and (isinstance(value, bool) or not isinstance(value, int)):
             raise SettingsError(f"{flag(field.name)}: wanted a whole number; got {value!r}.")
+        if field.type in (str, str | None) and not isinstance(value, field.type):
+            example = f", such as {_AS_TEXT[field.name]!r}" if field.name in _AS_TEXT else ""
+            raise SettingsError(f"{flag(field.name)}: wanted text{example}; got {value!r}.")
     for name, (least, most) in _RANGES.items():
         value = getattr(settings, name)
         if value < least:

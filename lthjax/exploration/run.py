@@ -13,7 +13,6 @@ part, and `load_run` called again shows what came since.
 import dataclasses
 import functools
 import html
-import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,16 +23,16 @@ import numpy as np
 from lthjax import metric_names
 from lthjax.data import resolve
 from lthjax.data.split import Split
-from lthjax.errors import CheckpointError, DataError, LthjaxError
+from lthjax.errors import CheckpointError, DataError, LthjaxError, SettingsError
 from lthjax.evaluation.verdict import sparsest_winner
 from lthjax.exploration.ticket import FoundTicket, LevelOfSeeds
 from lthjax.model.backbones import Backbone
 from lthjax.runtime import files
 from lthjax.settings import Settings, from_record
-from lthjax.tickets import extension, report, seeds
+from lthjax.tickets import extension, identity, report, seeds
 from lthjax.tickets import ticket as ticketing
 from lthjax.tickets.log import read_log
-from lthjax.tickets.places import ticket_levels, ticket_place
+from lthjax.tickets.places import seed_folders, ticket_levels, ticket_place
 from lthjax.tickets.result import Result
 from lthjax.tickets.ticket import Ticket, load_ticket
 
@@ -64,15 +63,11 @@ def load_run(folder: str | Path, data: Any = None, backbone: Backbone | None = N
       CheckpointError: there is no run. What is damaged in it is told when it is asked for.
     """
     folder = Path(folder)
-    of_seeds = {int(found[1]): place for place in folder.glob("seed_*") if (found := _SEED.fullmatch(place.name))}
-    if of_seeds:
-        return SeedRuns(folder, {seed: Run(of_seeds[seed], data, backbone) for seed in sorted(of_seeds)})
+    if of_seeds := seed_folders(folder):
+        return SeedRuns(folder, {seed: Run(path, data, backbone) for seed, path in of_seeds.items()})
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder}: wanted a run folder, which has a config.json; there is none.")
     return Run(folder, data, backbone)
-
-
-_SEED = re.compile(r"seed_(\d+)")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -219,6 +214,7 @@ class SeedRuns:
 
     def results(self) -> list[list[Result]]:
         """What tables and statistics need of each seed, level by level; arrays are not kept."""
+        _ = self.config  # what is no repetition of one run has no mean
         num_levels = min(len(run.tickets) for run in self.seeds.values())
         return [run.results(num_levels) for run in self.seeds.values()]
 
@@ -228,15 +224,21 @@ class SeedRuns:
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:
-        """The config.json of the first run, of the data that all were made on.
+        """The config.json of the first run, of the data and settings that all were made with.
 
         Raises:
           DataError: they are not on one split.
+          SettingsError: they differ in more than their seed.
         """
         of_first = self._first.config
         for seed, run in self.seeds.items():
             if run.config["data"]["fingerprint"] != of_first["data"]["fingerprint"]:
                 raise DataError(f"{self.path}: wanted one split; that of seed {seed} is another.")
+            if change := identity.apart(of_first, run.config):
+                raise SettingsError(
+                    f"{self.path}: wanted runs that differ in their seed alone; that of seed {seed} has "
+                    f"{change.name} {change.now}, the first {change.was}. lthjax.load_run reads each by itself."
+                )
         return of_first
 
     @property

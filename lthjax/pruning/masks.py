@@ -28,6 +28,11 @@ def apply(masks: Masks, tree: Any) -> Any:
     return jax.tree.map(lambda m, x: jnp.where(m, x, jnp.zeros_like(x)), masks, tree)
 
 
+def num_astray(masks: Masks, tree: Any) -> int:
+    """Entries of a tree that are not 0 though they are pruned."""
+    return num_kept(jax.tree.map(lambda m, x: ~m & (x != 0), masks, tree))
+
+
 def num_entries(masks: Masks) -> int:
     """Entries, kept or pruned."""
     return sum(m.size for m in jax.tree.leaves(masks))

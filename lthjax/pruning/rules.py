@@ -238,7 +238,8 @@ def _num_drop_by_kept(dim: int, rate: float, min_per_row: int) -> np.ndarray:
 @jax.jit
 def _drop(scores: jax.Array, mask: jax.Array, num_drop: jax.Array) -> jax.Array:
     """[S] bool, `mask` without its `num_drop` smallest scores."""
-    order = jnp.argsort(jnp.where(mask, scores, jnp.inf), stable=True)
+    # What is pruned comes last: behind infinity and NaN too, or it would fall again in the place of something kept.
+    order = jnp.argsort(jnp.where(mask, sharded.sortable(scores), jnp.uint32(2**32 - 1)), stable=True)
     falls = jnp.zeros_like(mask).at[order].set(jnp.arange(mask.size) < num_drop, unique_indices=True)
     return mask & ~falls
 

@@ -36,7 +36,7 @@ def at_sparsity(sparsity: float, size: int, things: str = "entries") -> Count:
     fall = round(exact)
     kept = size - fall
     if kept == 0:
-        raise SettingsError(f"sparsity: wanted one that leaves some of {size:,} {things}; got {sparsity:.1%}.")
+        raise SettingsError(f"sparsity: wanted one that leaves some of {size:,} {things}; got {sparsity:g}.")
     rounded = abs(exact - fall) > 1e-9 * size
     note = (
         f"{sparsity:.1%} of {size:,} {things} is no whole number ({exact:,.1f}): {fall:,} fall, {1 - kept / size:.4%}"

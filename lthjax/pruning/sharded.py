@@ -9,7 +9,7 @@ Letters: M users, N items, R rows of either table, F dimensions.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def drop(scores: Embeddings, masks: Masks, number: int, layout: Layout) -> Masks
       number: entries that fall, at most those that are kept.
       layout: of the tables.
     """
-    keys = _sortable(scores)
+    keys = sortable(scores)
     count = functools.partial(_count, keys, masks, layout)
     bits = _score_at(number, count)
     left = number - count(dict.fromkeys(Embeddings._fields, _Bound(bits)))
@@ -52,7 +52,7 @@ def drop(scores: Embeddings, masks: Masks, number: int, layout: Layout) -> Masks
 
 def num_up_to(scores: Embeddings, masks: Masks, rank: int, layout: Layout) -> int:
     """How many kept entries score at most what the one of a rank (from 0) does; arguments as of `drop`."""
-    count = functools.partial(_count, _sortable(scores), masks, layout)
+    count = functools.partial(_count, sortable(scores), masks, layout)
     bits = _score_at(rank, count)
     return count({side: _Bound(bits, num_rows) for side, num_rows in layout.rows._asdict().items()})
 
@@ -108,16 +108,16 @@ def _as_arrays(bounds: dict[str, _Bound]) -> Embeddings:
 
 
 @jax.jit
-def _sortable(scores: Embeddings) -> Embeddings:
-    """Scores as uint32 of the same order, with -0 as 0, and NaN above all."""
+def sortable(scores: Any) -> Any:
+    """Scores as uint32 of the same order, with -0 as 0, and NaN above all but the largest uint32."""
 
-    def sortable(x: jax.Array) -> jax.Array:
+    def bits_of(x: jax.Array) -> jax.Array:
         x = x.astype(jnp.float32)
         x = jnp.where(x == 0, 0.0, jnp.where(jnp.isnan(x), jnp.nan, x))
         bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
         return jnp.where(bits >> 31 == 1, ~bits, bits | jnp.uint32(1 << 31))
 
-    return jax.tree.map(sortable, scores)
+    return jax.tree.map(bits_of, scores)
 
 
 @functools.partial(jax.jit, static_argnames="layout")

@@ -8,6 +8,7 @@ import numpy as np
 
 from lthjax.embeddings import Embeddings
 from lthjax.errors import SettingsError
+from lthjax.pruning import masks as masking
 from lthjax.search.steps import Item, Progress, Request, Stretch
 from lthjax.tickets.effort import Effort
 from lthjax.training.step import TrainState
@@ -55,3 +56,8 @@ def _check_masks(item: Request | Stretch, wanted: list[tuple[int, ...]], what: s
     if not isinstance(item.start, TrainState):
         came = type(item.start).__name__
         raise SettingsError(f"search: wanted a TrainState as the start {what}; got {came}.")
+    if astray := masking.num_astray(masks, item.start.params):
+        raise SettingsError(
+            f"search: wanted a start whose pruned entries are 0 {what}; got {astray:,} that are not. "
+            "problem.program.mask_state(start, masks) makes them so."
+        )

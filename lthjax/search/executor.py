@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import itertools
 import time
+import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 from lthjax.errors import SettingsError
 from lthjax.evaluation import verdict
 from lthjax.events import OnEvent
+from lthjax.pruning import masks as masking
 from lthjax.runtime import interrupts, processes
 from lthjax.search import checks
 from lthjax.search.measuring import measure
@@ -128,11 +130,12 @@ def check_folders(problems: Sequence[Problem], paths: Sequence[Path | None]) -> 
       paths: the run folder of each, or None.
 
     Raises:
-      SettingsError: one was made with another setting.
+      SettingsError: one was made with another setting, or runs of other seeds beside it were.
     """
     for problem, path in zip(problems, paths, strict=True):
         if path is not None:
             identity.check_folder(path, _description(problem))
+            identity.check_seeds(path, _description(problem))
 
 
 def _rounds(runs: list[_Run], teller: Teller, options: Options) -> Iterator[Ticket]:
@@ -286,7 +289,8 @@ def _finished(task: _Task) -> Ticket | None:
     if ticket is None and request.level == 0 and run.given_dense is not None:
         problem = run.problem
         own = {"settings": problem.settings, "optimizer": problem.optimizer_name, "given": problem.given}
-        ticket = dataclasses.replace(run.given_dense, **own)
+        # Trained again it was judged beside the one before.
+        ticket = dataclasses.replace(run.given_dense, **own, verdict=verdict.DENSE, parent=None)
         if run.folder:
             run.folder.save_ticket(ticket)
     if ticket is not None and ticket.cost is None:  # of an older version
@@ -373,7 +377,17 @@ def _begin(task: _Task) -> FitState:
         saved = run.folder.load_snapshot(request.level, run.problem.shapes_as_saved(state))
         if saved is not None:
             like = state.replace(kept=None if saved.kept is None else state.train, best_means=saved.best_means)
-            state = run.problem.placed_like(saved, like)
+            taken_up = run.problem.placed_like(saved, like)
+            # Masks of one size differ in something that was kept, and trained: what they are need not be saved.
+            if masking.num_astray(request.masks, taken_up.train.params):
+                run.folder.drop_snapshots(request.level)
+                warnings.warn(
+                    f"{run.folder.path}: the snapshot of level {request.level} has weights that its masks prune now, "
+                    "of another level before it. The level begins anew.",
+                    stacklevel=2,
+                )
+            else:
+                state = taken_up
         run.folder.trim_log(request.level, int(state.evaluated_epoch))
     return state
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import operator
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def find_tickets(
     changes |= named
     if isinstance(data, Split | Share) and settings is None:
         changes["data"] = None
-    finished = [dense] if isinstance(dense, Ticket) else list(dense)
+    finished = _tickets(dense)
     tables = [ticket for ticket in finished if "dense" in ticket.given]
     if settings is None and tables:
         settings = tables[0].settings
@@ -135,10 +136,10 @@ def find_tickets(
     problem = prepare(split, settings, given, mesh, exchange)
     if tables:
         from_dense.check_search(problem)
-    finished = [_checked_dense(ticket, problem) for ticket in finished]
+    finished = [checked_dense(ticket, problem) for ticket in finished]
     together = jax.default_backend() != "cpu" if together is None else together
     check_listener(on_event)
-    search, out = given.search or SEARCHES[settings.search_name], None if out is None else Path(out)
+    search, out = given.search or SEARCHES[settings.search_name], _folder(out)
     chosen = [settings.seed] if seeds is None else _seeds(seeds, settings.seed)
     given_dense = _by_seed(finished, tables, chosen)
     problems = [problem.with_seed(seed) for seed in chosen]
@@ -186,6 +187,22 @@ def _in_turn(search: Search, problems: list[Problem], paths: list[Path | None], 
         yield from execute(search, [problem], [path], *rest)
 
 
+def _tickets(dense: Ticket | Iterable[Ticket]) -> list[Ticket]:
+    several = list(dense) if isinstance(dense, Iterable) and not isinstance(dense, str) else [dense]
+    for ticket in several:
+        if not isinstance(ticket, Ticket):
+            raise SettingsError(
+                f"dense: wanted tickets, such as lthjax.load_ticket('RUN/tickets/level_00'); got {ticket!r:.60}."
+            )
+    return several
+
+
+def _folder(out: str | Path | None) -> Path | None:
+    if out is not None and not isinstance(out, str | os.PathLike):
+        raise SettingsError(f"out: wanted a path; got {out!r}.")
+    return None if out is None else Path(out)
+
+
 def _by_seed(finished: list[Ticket], tables: list[Ticket], seeds: list[int]) -> dict[int, Ticket]:
     """The dense model of each seed; a table that was trained elsewhere has none, and serves all."""
     if tables and len(finished) == 1:
@@ -196,6 +213,9 @@ def _by_seed(finished: list[Ticket], tables: list[Ticket], seeds: list[int]) -> 
             f"dense: wanted one table for all seeds, or one, trained elsewhere too, for each of {seeds}; "
             f"got {len(finished)} models, {len(tables)} of them tables from elsewhere, of the seeds {sorted(by_seed)}."
         )
+    unused, lacking = by_seed.keys() - set(seeds), set(seeds) - by_seed.keys()
+    if unused and lacking:
+        raise SettingsError(f"dense: wanted models of the seeds {sorted(lacking)} too; got {sorted(by_seed)}.")
     return by_seed
 
 
@@ -204,8 +224,12 @@ _MAY_DIFFER = {"preset", "data", "split", "seed", *names(PruningSettings)}  # a 
 _OF_TRAINING = {"init", "selection", *names(FitSettings), *names(StepSettings)}
 
 
-def _checked_dense(ticket: Ticket, problem: Problem) -> Ticket:
-    """A dense model with its states restored; raises SettingsError where it is not the one that the run would train."""
+def checked_dense(ticket: Ticket, problem: Problem) -> Ticket:
+    """A dense model with its states restored.
+
+    Raises:
+      SettingsError: it is not the one that the run would train.
+    """
     settings, elsewhere = problem.settings, "dense" in ticket.given
     may_differ = {*_MAY_DIFFER, "optimizer", *(_OF_TRAINING if elsewhere else ())}
     if _ends_alike(ticket, settings):
@@ -222,14 +246,22 @@ def _checked_dense(ticket: Ticket, problem: Problem) -> Ticket:
     if ticket.level or ticket.fingerprint != problem.split.fingerprint:
         raise SettingsError(f"dense: wanted level 0 on {problem.split.name}; got level {ticket.level}, or other data.")
     ticket, before = with_states(ticket, problem.shapes_as_saved(first_state(problem))), ticket.settings
-    needs_final = "last" in (settings.prune_from, before.prune_from) or settings.rewind == "none"
+    if elsewhere:
+        return ticket
     lacks_origin = settings.rewind_epoch is not None and settings.rewind != before.rewind
-    if not elsewhere and (lacks_origin or (needs_final and ticket.final is None)):
+    kept, wanted = _pruned_state(before), _pruned_state(settings)
+    if lacks_origin or (wanted and (wanted != kept or ticket.final is None)):
         raise SettingsError(
             f"dense: wanted a model that kept what --rewind {settings.rewind} and --prune-from {settings.prune_from} "
             f"need; got one of --rewind {before.rewind} and --prune-from {before.prune_from}."
         )
-    return ticket
+    # Where the table of the best epoch is all that is pruned, a state that was kept for other settings must not be.
+    return ticket if wanted else dataclasses.replace(ticket, final=None)
+
+
+def _pruned_state(settings: Settings) -> str | None:
+    """Which state a ticket keeps to be pruned, "last" or "best"; None where the table of the best epoch is enough."""
+    return settings.prune_from if settings.prune_from == "last" or settings.rewind == "none" else None
 
 
 def _ends_alike(ticket: Ticket, settings: Settings) -> bool:
@@ -240,6 +272,13 @@ def _ends_alike(ticket: Ticket, settings: Settings) -> bool:
 
 
 def _seeds(seeds: int | Iterable[int], first: int) -> list[int]:
+    try:
+        return _whole_seeds(seeds, first)
+    except TypeError:
+        raise SettingsError(f"seeds: wanted a whole number, or several; got {seeds!r:.60}.") from None
+
+
+def _whole_seeds(seeds: int | Iterable[int], first: int) -> list[int]:
     number = operator.length_hint(seeds) if isinstance(seeds, Iterable) else operator.index(seeds)
     if number > MOST_SEEDS:
         raise SettingsError(f"seeds: wanted at most {MOST_SEEDS:,}; got {number:,}.")

@@ -70,20 +70,32 @@ def targets(problem: Problem) -> list[int]:
 
 
 def prune_to(problem: Problem, first: TrainState, trained: TrainState, masks: Masks, num_kept: int) -> Masks:
-    """Masks that keep so many entries, those with the highest scores of what is kept.
+    """Masks that keep so many entries, those with the highest scores of what is kept; or that share of a table.
 
     Args:
-      problem: with score and scope.
+      problem: with score, and scope, which may be one table.
       first: first values, where training began.
       trained: where it ended.
       masks: what is kept so far.
       num_kept: entries to keep.
     """
-    rate = 1 - num_kept / masking.num_kept(masks)
+    rate = 1 - num_kept / problem.num_entries / _share_kept(problem, masks)
     if rate <= 0:
         return masks
     scores = scores_of(problem, trained.params, lambda: first.params, problem.key(Purpose.RANDOM_PRUNING))
     return pruned_by(problem, scores, masks, rate)
+
+
+def _share_kept(problem: Problem, masks: Masks) -> float:
+    """Of the entries that may fall, with --prune-scope user or item of that table alone.
+
+    Its share is what a level prunes, as with one pruning: the other table's is not to be caught up on.
+    """
+    rows = {"user": problem.split.num_users, "item": problem.split.num_items}
+    side = problem.settings.prune_scope
+    if side not in rows:
+        return masking.num_kept(masks) / problem.num_entries
+    return masking.num_kept(getattr(masks, side)) / (rows[side] * problem.settings.dim)
 
 
 def number_of(value: int) -> np.ndarray:

@@ -32,6 +32,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lthjax.errors import SettingsError
+from lthjax.pruning import masks as masking
 from lthjax.pruning import rules
 from lthjax.pruning.masks import Masks
 from lthjax.pruning.schedule import rate_of
@@ -134,8 +136,15 @@ def pruned_by(problem: Problem, scores: Any, masks: Masks, rate: float) -> Masks
       scores: like the parameters.
       masks: what is kept so far.
       rate: share to prune of it.
+
+    Raises:
+      SettingsError: a score given in code is no number.
     """
     settings = problem.settings
+    if "score" in problem.given:
+        astray = jax.tree.map(lambda m, score: m & jnp.isnan(score), masks, scores)
+        if number := masking.num_kept(astray):
+            raise SettingsError(f"score: wanted a number for each entry that is kept; got {number:,} that are NaN.")
     how = settings.prune_scope, settings.min_per_row, settings.prune_count
     return rules.prune(scores, masks, rate, *how, layout=problem.layout)
 

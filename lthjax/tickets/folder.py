@@ -101,7 +101,7 @@ class RunFolder:
         if not is_as_long and extension.trains_on(ticket.best_epoch, ticket.epochs, ticket.settings):
             self._take_up(path, ticket)
             return None
-        self._drop_snapshots(level)
+        self.drop_snapshots(level)
         return ticket
 
     def save_ticket(self, ticket: Ticket) -> None:
@@ -109,7 +109,7 @@ class RunFolder:
         saved.save(ticket_place(self.path, ticket.level), *ticketing.to_checkpoint(ticket))
         if not self.writes:
             return
-        self._drop_snapshots(ticket.level)
+        self.drop_snapshots(ticket.level)
         lines, _ = parse(self.path / "log.jsonl")
         if lines != sorted(lines, key=place_in_log):  # a damaged level was made anew, later ones stood
             self._write_log(sorted(lines, key=place_in_log))
@@ -205,9 +205,10 @@ class RunFolder:
           level: that goes on.
           epoch: where it stands.
         """
-        lines, num_damaged = parse(self.path / "log.jsonl")
+        path = self.path / "log.jsonl"
+        lines, _ = parse(path)
         kept = [line for line in lines if line["level"] != level or line["epoch"] <= epoch]
-        if lines or num_damaged:
+        if path.is_file() and path.stat().st_size:  # with no whole line too: the next would be glued to what is there
             self._write_log(kept)
 
     @_by_writer
@@ -267,9 +268,10 @@ class RunFolder:
             kept=ticket.origin if ticket.level == 0 else None
         )
 
-        def drop_later() -> None:  # of levels that were to be built on it
+        def drop_later() -> None:  # of levels that were to be built on it; earlier ones may just have been taken up
             for snapshot in (self.path / "snapshots").glob("level_*"):
-                shutil.rmtree(snapshot, ignore_errors=True)
+                if int(snapshot.name.removeprefix("level_").split("-")[0]) > ticket.level:
+                    shutil.rmtree(snapshot, ignore_errors=True)
 
         processes.by_first(drop_later)
         self.save_snapshot(ticket.level, state)
@@ -295,7 +297,8 @@ class RunFolder:
         files.write_text(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
     @_by_writer
-    def _drop_snapshots(self, level: int) -> None:
+    def drop_snapshots(self, level: int) -> None:
+        """Remove those of a level, whole or not."""
         folder = self.path / "snapshots"
         for path in [*self._snapshots(level), *folder.glob(f".level_{level:02d}-*.partial")]:
             shutil.rmtree(path, ignore_errors=True)

@@ -15,6 +15,7 @@ from lthjax.settings import Settings, flag, from_record
 from lthjax.sharding.exchange import Exchange
 from lthjax.tickets import extension
 from lthjax.tickets.extension import Change
+from lthjax.tickets.places import is_of_seed, seed_folders
 
 
 def describe(
@@ -78,6 +79,7 @@ def compared(folder: Path, config: dict[str, Any]) -> tuple[dict[str, Any], list
     try:
         before = files.read_json(path)
         _ = before["versions"], before["device"]
+        _check_lists(before)
         return before, extension.grown(folder, changes(before, config), from_record(config["settings"]))
     except SettingsError:
         raise
@@ -85,6 +87,14 @@ def compared(folder: Path, config: dict[str, Any]) -> tuple[dict[str, Any], list
         raise CheckpointError(f"{error} Choose another --out.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); choose another --out.") from error
+
+
+def _check_lists(config: Mapping[str, Any]) -> None:
+    exchange, extended = config.get("exchange", []), config.get("extended", [])
+    if not isinstance(exchange, list) or not all(isinstance(way, str) for way in exchange):
+        raise ValueError("exchange is no list of names")
+    if not isinstance(extended, list):
+        raise ValueError("extended is no list")
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
@@ -98,6 +108,51 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
         return extension.obstacle(extension.setting(name), *settings, is_own_search) if is_setting else ""
 
     return [Change(name, was[name], wanted[name], obstacle(name)) for name in was if was[name] != wanted[name]]
+
+
+def check_seeds(path: Path, config: dict[str, Any]) -> None:
+    """Raise SettingsError where one table would be of runs that differ in more than their seed, or hide one.
+
+    Args:
+      path: the folder of a run.
+      config: of `describe`.
+    """
+    if seed_folders(path):
+        raise SettingsError(f"{path}: wanted a folder for one run; it holds runs of seeds. Choose another --out.")
+    if not is_of_seed(path):
+        return
+    together = path.parent
+    if (together / "tickets").exists():
+        raise SettingsError(f"{together}: wanted a folder for several seeds; it holds a run. Choose another --out.")
+    for seed, other in seed_folders(together).items():
+        if other != path and (other / "config.json").exists() and (change := _apart_on_disk(other, config)):
+            raise SettingsError(
+                f"{together}: wanted runs that differ in their seed alone; that of seed {seed} has "
+                f"{change.name} {change.was}, got {change.now}. Choose another --out."
+            )
+
+
+def _apart_on_disk(folder: Path, config: dict[str, Any]) -> Change | None:
+    path = folder / "config.json"
+    try:
+        return apart(files.read_json(path), json.loads(json.dumps(config)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); choose another --out.") from error
+
+
+# What runs of several seeds may differ in: a search that is given masks has others for each.
+_OF_SEED = ("--seed", "search", "score", "dense")
+
+
+def apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> Change | None:
+    """What two runs of several seeds differ in beside their seed; None where it is nothing, or one has only grown."""
+
+    def refused(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+        told = (change for change in changes(before, now) if change.name not in _OF_SEED)
+        return [change for change in told if change.obstacle is not None]
+
+    differences = refused(one, other)
+    return differences[0] if differences and refused(other, one) else None
 
 
 def changed(before: Any, now: Any) -> str:

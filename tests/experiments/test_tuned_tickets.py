@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from experiments import tuned_tickets
 from experiments.tuned_tickets import Config
 from lthjax.errors import SettingsError
 from lthjax.evaluation import verdict
+from lthjax.search.fixed import fixed
 from lthjax.tickets.ticket import result
 
 TINY = {"dim": 4, "epochs": 6, "eval_every": 1, "patience": 0, "batch_size": 64, "l2": 0.01, "learning_rate": 0.01}
@@ -63,6 +65,50 @@ def test_it_goes_on_where_it_stopped_and_keeps_what_other_values_gave(config, tm
     assert tuned_tickets.main(config(l2=(0.01,))) == more
     assert (tmp_path / "out" / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert "| 50.0% | as found" in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_trials_of_another_search_in_the_same_folder_do_not_count(config, data, run, tmp_path):
+    """Runs with the same settings, whose masks were given in code."""
+    ticket = lthjax.load_ticket(f"{run}/tickets/level_01")
+    for name, shift in (("one", 0), ("other", 1)):
+        masks = jax.tree.map(lambda m, shift=shift: np.roll(np.asarray(m), shift, axis=0), ticket.masks)
+        list(lthjax.find_tickets(data, search=fixed({1: masks}), levels=1, out=tmp_path / name, **TINY))
+    tuned_tickets.main(config(run=str(tmp_path / "one"), l2=(0.1,)))
+    beside, alone = (
+        tuned_tickets.main(config(run=str(tmp_path / "other"), l2=(0.1,), out=str(tmp_path / out)))
+        for out in ("out", "alone")
+    )
+    assert [row | {"seconds": 0} for row in beside] == [row | {"seconds": 0} for row in alone]
+
+
+def test_trials_stay_when_the_run_has_more_levels(config, data, tmp_path):
+    grown = tmp_path / "grown"
+    list(lthjax.find_tickets(data, levels=1, prune_rate=0.5, out=grown, **TINY))
+    before = tuned_tickets.main(config(run=str(grown), l2=(0.1,)))
+    list(lthjax.find_tickets(data, levels=2, prune_rate=0.5, out=grown, **TINY))
+    assert tuned_tickets.main(config(run=str(grown), l2=(0.1,)))[: len(before)] == before
+
+
+def test_the_run_of_one_of_several_seeds(data, tmp_path, monkeypatch):
+    """What it leaves beside the others is no run of a seed; from within its folder, too."""
+    call = {"levels": 1, "prune_rate": 0.5, "out": tmp_path / "mine"} | TINY
+    list(lthjax.find_tickets(data, seeds=2, **call))
+    monkeypatch.chdir(tmp_path / "mine" / "seed_0")
+    assert len(tuned_tickets.main(Config(run=".", l2=(0.1,)))) == 3
+    assert (tmp_path / "mine" / "seed_0-tuned" / "table.md").exists()
+    list(lthjax.find_tickets(data, seeds=3, **call))
+    assert list(lthjax.load_run(tmp_path / "mine").seeds) == [0, 1, 2]
+
+
+def test_only_the_chosen_dense_model_casts_doubt(config, tmp_path):
+    """One that was cut short and not chosen says nothing of the verdicts; the one that is chosen does."""
+    rows = tuned_tickets.main(config(levels=(0,), learning_rate=(1e-6,), l2=(0.01,)))
+    dense = [row for row in rows if row["level"] == 0]
+    assert [row["chosen"] for row in dense] == [True, False], "this case wants a worse one"
+    for cut_short in ([False, True], [True, False]):
+        changed = [row | {"cut_short": cut} for row, cut in zip(dense, cut_short, strict=True)]
+        text = tuned_tickets.text_of([*changed, *rows[2:]], "recall@20")
+        assert ("CUT SHORT" in text.upper()) == cut_short[0]
 
 
 def test_trials_of_another_run_in_the_same_folder_do_not_count(config, data, tmp_path):

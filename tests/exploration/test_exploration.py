@@ -331,12 +331,31 @@ def test_seeds_on_other_splits_and_without_a_level(of_seeds, split, tmp_path):
     path.write_text(json.dumps(config))
     with pytest.raises(DataError, match="wanted one split; that of seed 5 is another"):
         _ = lthjax.load_run(out, data=split).split
+    with pytest.raises(DataError, match="wanted one split; that of seed 5 is another"):
+        lthjax.load_run(out, data=split).table()
+    shutil.rmtree(out)
+    shutil.copytree(of_seeds[0], out)
     shutil.rmtree(out / "seed_5" / "tickets")
     for name in ("log.jsonl", "results.csv"):
         (out / "seed_5" / name).unlink()
     run = lthjax.load_run(out, data=split)
     assert (run.tickets, run.sparsest_winner) == ((), None)
     assert run.log()["seed"].unique().tolist() == [3]
+
+
+def test_seeds_with_other_settings_have_no_mean(of_seeds, split, tmp_path):
+    out = shutil.copytree(of_seeds[0], tmp_path / "seeds")
+    path = out / "seed_5" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"settings": config["settings"] | {"prune_rate": 0.9}}))
+    run = lthjax.load_run(out, data=split)
+    with pytest.raises(SettingsError, match=r"differ in their seed alone; that of seed 5 has --prune-rate 0\.9, the"):
+        run.table()
+    assert len(run.seeds[5].table()) == 2  # each by itself
+    path.write_text(json.dumps(config | {"settings": config["settings"] | {"levels": 9, "epochs": 1000}}))
+    assert len(lthjax.load_run(out, data=split).table()) == 2  # one of them has grown
+    (out / "seed_5-tuned").mkdir()
+    assert list(lthjax.load_run(out, data=split).seeds) == [3, 5]
 
 
 def test_the_public_functions_take_tickets_of_a_run(run, split, tmp_path):

@@ -98,6 +98,13 @@ def test_ties_fall_by_index():
     np.testing.assert_array_equal(flat, np.arange(flat.size) >= flat.size // 2)
 
 
+def test_what_is_pruned_does_not_fall_again_in_the_place_of_infinite_scores():
+    scores = Embeddings(jnp.array([[1.0, jnp.inf], [jnp.nan, jnp.inf]]), jnp.array([[2.0, jnp.inf]]))
+    masks = Embeddings(jnp.array([[False, True], [True, True]]), jnp.array([[True, True]]))
+    left = prune(scores, masks, 0.4)
+    assert [part.tolist() for part in left] == [[[False, False], [True, True]], [[False, True]]]  # 2 and an infinity
+
+
 def test_magnitude_ignores_the_sign():
     params = Embeddings(jnp.array([[-3.0, 1.0]]), jnp.array([[-0.5, 2.0]]))
     got = prune(magnitude(params), masking.all_kept(params), 0.5)

@@ -34,7 +34,7 @@ def test_no_share(sparsity):
 
 
 def test_something_must_be_left():
-    with pytest.raises(SettingsError, match=r"leaves some of 1 dimensions; got 75\.0%"):
+    with pytest.raises(SettingsError, match=r"leaves some of 1 dimensions; got 0\.75"):
         at_sparsity(0.75, 1, "dimensions")
 
 

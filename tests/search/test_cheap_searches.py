@@ -250,6 +250,16 @@ def test_pruned_by_movement(find, seek, found, assert_same):
     assert_same(moved[2].masks, prune(change, moved[1].masks, 0.2))
 
 
+@pytest.mark.parametrize("side", ["user", "item"])
+@pytest.mark.parametrize("search", ["short", "early", "gradual"])
+def test_one_table_alone_is_pruned_by_its_share(search, side, seek):
+    """However many prunings lead there: what the other table keeps is not to be caught up on."""
+    rows = {"user": 30, "item": 40}
+    for ticket, sparsity in zip(seek(search, prune_scope=side), (0, 0.5, 0.75, 0.9), strict=True):
+        kept = {name: masking.num_kept(getattr(ticket.masks, name)) for name in rows}
+        assert kept == {name: round(4 * rows[name] * (1 - (sparsity if name == side else 0))) for name in rows}
+
+
 def test_a_linear_schedule_prunes_later(seek):
     tickets = list(seek(lambda problem: gradual(problem, power=1.0), search_epochs=0))
     assert [ticket.num_kept for ticket in tickets] == KEPT

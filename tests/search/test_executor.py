@@ -3,14 +3,21 @@
 import dataclasses
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
 import lthjax
 from lthjax.errors import SettingsError
+from lthjax.events import LevelBegun
 from lthjax.pruning import masks as masking
-from lthjax.search.steps import Request, dense, prune, rewind
+from lthjax.runtime import checkpoint
+from lthjax.search.steps import Request, Stretch, dense, first_state, prune, rewind
+from lthjax.settings import Settings
+from lthjax.tickets.extension import trains_on
 from lthjax.tickets.places import ticket_place
+from lthjax.tickets.ticket import to_checkpoint
+from lthjax.training.keys import Purpose
 
 
 def ask(problem, ticket, level, **changes):
@@ -111,6 +118,41 @@ def test_a_ticket_that_is_gone_is_made_again_and_the_others_are_read(find, playe
     assert ticket_place(tmp_path, 1).stat().st_mtime_ns == before
 
 
+def test_a_snapshot_of_other_masks_is_told_and_made_again(find, tmp_path, interrupting, assert_same):
+    """The level before it was made anew meanwhile, with other values: its masks are others now."""
+    with interrupting(lambda name, epoch: name.startswith("level 1") and epoch == 2), pytest.raises(KeyboardInterrupt):
+        list(find(out=tmp_path, levels=1, eval_every=1))
+    assert list((tmp_path / "snapshots").glob("level_01-*"))
+    before = lthjax.load_ticket(ticket_place(tmp_path, 0))
+    other = dataclasses.replace(before, trained=jax.tree.map(lambda w: np.roll(w, 1, axis=1), before.trained))
+    shutil.rmtree(ticket_place(tmp_path, 0))
+    checkpoint.save(ticket_place(tmp_path, 0), *to_checkpoint(other))
+    with pytest.warns(UserWarning, match="snapshot of level 1 has weights that its masks prune now"):
+        _, ticket = find(out=tmp_path, levels=1, eval_every=1)
+    _, wanted = find(dense=other, levels=1, eval_every=1)
+    assert_same((ticket.masks, ticket.trained), (wanted.masks, wanted.trained))
+    assert not (tmp_path / "snapshots").exists()
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_all_levels_that_a_limit_ended_train_on(find, tmp_path, together):
+    """Levels 0 and 1 ended by their patience; what levels 2 and 3 go on from stands beside one another."""
+    options = {"search": "one-shot", "prune_from": "last", "eval_every": 1, "patience": 2, "learning_rate": 0.5}
+    ended = list(find(out=tmp_path, epochs=4, **options))
+    longer = Settings(epochs=10, patience=2, eval_every=1)
+    assert [trains_on(t.best_epoch, t.epochs, longer) for t in ended] == [False, False, True, True], (
+        "what this case wants"
+    )
+    begun = []
+
+    def tell(event):
+        if isinstance(event, LevelBegun):
+            begun.append((event.level, event.epoch))
+
+    list(find(out=tmp_path, epochs=10, together=together, on_event=tell, **options))
+    assert sorted(begun)[2:] == [(2, 4), (3, 4)]  # the others are read
+
+
 def test_seeds_of_a_search_together_and_in_turn(find, played, tmp_path, assert_same, rows_of):
     options = {"search": tournament, "seeds": 2}
     together = list(find(together=True, out=tmp_path, **options))
@@ -190,7 +232,9 @@ def test_requests_of_different_plans_in_one_list(find, tmp_path, together, asser
 
 def test_a_search_need_not_begin_with_the_dense_model(find, found, tmp_path):
     def sparse_alone(problem):
-        yield [dense(problem)._replace(level=7, masks=found[2].masks, plan=None)]
+        masks, request = found[2].masks, dense(problem)
+        start = problem.program.mask_state(request.start, masks)
+        yield [request._replace(level=7, masks=masks, start=start, plan=None)]
 
     (ticket,) = find(search=sparse_alone, out=tmp_path)
     assert (ticket.level, ticket.verdict.name) == (7, "unjudged")
@@ -282,6 +326,17 @@ def no_start(problem):
     yield [dense(problem)._replace(start=None)]
 
 
+def a_start_that_is_not_masked(problem):
+    (ticket,) = yield [dense(problem)]
+    masks = prune(problem, ticket, 1)
+    yield [Request(1, masks, first_state(problem), parent=0)]
+
+
+def a_stretch_that_is_not_masked(problem):
+    (ticket,) = yield [dense(problem)]
+    yield [Stretch(prune(problem, ticket, 1), first_state(problem), problem.key(Purpose.SEARCH_BATCHES), 1)]
+
+
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize(
     ("search", "said"),
@@ -291,6 +346,8 @@ def no_start(problem):
         (no_masks, r"wanted masks of shapes \[\(30, 4\), \(40, 4\)\] at level 0; got NoneType"),
         (masks_of_numbers, "wanted masks of bool at level 0; got bool, float32"),
         (no_start, "wanted a TrainState as the start at level 0; got NoneType"),
+        (a_start_that_is_not_masked, "wanted a start whose pruned entries are 0 at level 1; got 56 that are not"),
+        (a_stretch_that_is_not_masked, "wanted a start whose pruned entries are 0 in a stretch; got 56 that are not"),
         (a_number, "wanted lists of requests; got int"),
         (a_bare_request, "wanted requests; got int"),
         (a_ticket, "wanted requests; got Ticket"),

@@ -3,6 +3,8 @@
 import dataclasses
 import importlib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pandas as pd
@@ -151,6 +153,85 @@ def test_a_dense_model_may_be_shared(find, found, tmp_path, assert_same):
 def test_another_dense_model_is_refused(find, found, changes, said):
     with pytest.raises(SettingsError, match=said):
         find(dense=found[0], **changes)
+
+
+HOT = {"learning_rate": 0.5, "epochs": 12, "eval_every": 1, "levels": 1}  # the last epoch is not the best
+
+
+def test_a_shared_dense_model_is_pruned_from_the_state_that_is_wanted(find, assert_same):
+    """It may have kept another one, for the settings that it was trained with."""
+    last, best, none = (list(find(**HOT, **how)) for how in ({"prune_from": "last"}, {}, {"rewind": "none"}))
+    assert not np.array_equal(last[1].masks.user, best[1].masks.user), "this case wants two states that differ"
+    for dense in (last[0], none[0]):
+        assert_same(list(find(dense=dense, **HOT))[1].masks, best[1].masks)
+    assert_same(list(find(dense=last[0], **HOT, prune_from="last"))[1].masks, last[1].masks)
+    for dense, how in ((none[0], {"prune_from": "last"}), (last[0], {"rewind": "none"}), (best[0], {"rewind": "none"})):
+        with pytest.raises(SettingsError, match="wanted a model that kept what"):
+            find(dense=dense, **HOT, **how)
+
+
+def test_a_dense_model_that_was_trained_again_is_the_dense_model(find, found, tastes):
+    again = lthjax.retrain(found[0], tastes)
+    assert again.verdict.name != "dense", "it is judged beside what it was made of"
+    dense, _ = find(dense=again, levels=1)
+    assert (dense.verdict.name, dense.parent) == ("dense", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"dense": "runs/x"},
+            r"dense: wanted tickets, such as lthjax\.load_ticket\('RUN/tickets/level_00'\); got 'runs/x'",
+        ),
+        ({"dense": None}, "dense: wanted tickets, .*; got None"),
+        ({"seeds": 2.5}, r"seeds: wanted a whole number, or several; got 2\.5"),
+        ({"seeds": "2"}, "seeds: wanted a whole number, or several; got '2'"),
+        ({"out": 3}, "out: wanted a path; got 3"),
+        ({"sparsities": [0.5, 0.75]}, r"--sparsities: wanted text, such as '0\.5,0\.75'; got \[0\.5, 0\.75\]"),
+        ({"sparsities": 0.5}, r"--sparsities: wanted text, such as '0\.5,0\.75'; got 0\.5"),
+        ({"sparsities": "0.9999"}, r"wanted one that leaves some of 280 entries; got 0\.9999"),
+        ({"rewind": None}, "--rewind: wanted text; got None"),
+    ],
+)
+def test_what_is_of_another_kind_is_one_line(find, changes, said):
+    with pytest.raises(SettingsError, match=said):
+        find(**changes)
+
+
+def test_a_dense_model_of_another_seed_is_refused(find, found):
+    with pytest.raises(SettingsError, match=r"dense: wanted models of the seeds \[3\] too; got \[0\]"):
+        find(dense=found[0], seed=3)
+    list(find(dense=found[0], seeds=2, levels=0))  # the others train their own
+
+
+def test_runs_of_seeds_in_one_folder_have_the_same_settings(find, tmp_path):
+    list(find(out=tmp_path, seeds=1, levels=1))
+    with pytest.raises(
+        SettingsError, match=r"differ in their seed alone; that of seed 0 has --prune-rate 0\.2, got 0\.7"
+    ):
+        list(find(out=tmp_path, seeds=[5], levels=1, prune_rate=0.7))
+    with pytest.raises(SettingsError, match="wanted a folder for one run; it holds runs of seeds"):
+        list(find(out=tmp_path, levels=1))
+    list(find(out=tmp_path, seeds=[5], levels=1))
+    list(find(out=tmp_path, seeds=[5], levels=2))  # one of them may have grown
+    assert len(lthjax.load_run(tmp_path).table()) == 2
+    list(find(out=tmp_path / "alone", levels=0))
+    with pytest.raises(SettingsError, match="wanted a folder for several seeds; it holds a run"):
+        list(find(out=tmp_path / "alone", seeds=2, levels=0))
+    (tmp_path / "seed_0" / "config.json").write_text("{}")
+    with pytest.raises(lthjax.CheckpointError, match=r"seed_0.config\.json is damaged"):
+        list(find(out=tmp_path, seeds=[6], levels=1))
+
+
+def test_a_score_that_is_no_number_is_refused(find):
+    def of_signs(params, key):
+        return jax.tree.map(jnp.log, params)  # NaN below 0
+
+    with pytest.raises(
+        SettingsError, match=r"score: wanted a number for each entry that is kept; got \d+ that are NaN"
+    ):
+        list(find(score=of_signs))
 
 
 def test_a_ticket_is_no_dense_model(find, found):

@@ -330,6 +330,25 @@ def test_a_damaged_config_or_unwritable_folder_is_one_line(data_file, tmp_path):
         find(data_file, tmp_path / "file" / "run")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("exchange", None), ("exchange", "gather"), ("exchange", [1]), ("extended", 3)]
+)
+def test_lists_of_the_config_that_are_none_are_damage(unbroken, data_file, tmp_path, name, value):
+    out = shutil.copytree(unbroken[0], tmp_path / "run")
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(config | {name: value}))
+    with pytest.raises(lthjax.CheckpointError, match=f"config.json is damaged .{name} is no list"):
+        find(data_file, out)
+
+
+def test_a_log_whose_first_line_was_cut_off_loses_no_other(unbroken, data_file, tmp_path, log_of):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "log.jsonl").write_text((unbroken[0] / "log.jsonl").read_text()[:20])
+    find(data_file, out)
+    assert log_of(out) == log_of(unbroken[0])
+
+
 def test_another_version_is_said(unbroken, data_file, tmp_path):
     out = tmp_path / "run"
     find(data_file, out, levels=0)
