@@ -18,7 +18,7 @@ import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import lthjax
 from experiments import cli
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from lthjax.data.split import Split
 
+Search = Literal["one-shot", "short", "early", "gradual", "dynamic"]
 FORMS = ("float32", "float16", "int8")
 TUNED = ("batch_size", "l2", "learning_rate")  # flags that stand for the preset's where they are not given
 
@@ -56,8 +57,8 @@ class Config:
     """Widths of dense tables, in the order in which they are tried."""
     sparsities: tuple[float, ...] = (0.75, 0.5, 0.9)
     """Shares of the entries that are pruned, likewise."""
-    search: Literal["imp", "one-shot", "short", "early", "gradual", "dynamic"] = "short"
-    """How tickets are found."""
+    search: Search = "short"
+    """How tickets are found. Each sparsity is searched for by itself, so imp would be one-shot, and is left out."""
     prune_by: Literal["magnitude", "movement"] = "movement"
     """By what: the smallest weights fall, or those that training moved least (not with dynamic)."""
     epochs: int = 600
@@ -86,6 +87,8 @@ class Config:
             raise SettingsError(f"--dims: wanted at least one width, each once; got {self.dims}.")
         if any(not 0 < sparsity < 1 for sparsity in self.sparsities):
             raise SettingsError(f"--sparsities: wanted shares between 0 and 1; got {self.sparsities}.")
+        if self.search not in get_args(Search):
+            raise SettingsError(f"--search: wanted one of {', '.join(get_args(Search))}; got {self.search}.")
         dataclasses.replace(settings_of(self), search=self.search, prune_by=self.prune_by)  # raises where it cannot be
 
 

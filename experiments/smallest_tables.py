@@ -158,7 +158,7 @@ def search_cost(dense: "Ticket", sparsity: float, search: str, account: Account)
     """
     from lthjax.search.short import EPOCHS
 
-    if search in ("imp", "one-shot"):
+    if search == "one-shot":
         return 0.0  # the dense table is there
     if search != "short":
         return 0.2

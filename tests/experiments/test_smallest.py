@@ -132,6 +132,7 @@ def test_the_picture_marks_the_smallest():
         ({"budget": 0.5}, "--budget: wanted at least 1, for one dense table; got 0.5"),
         ({"dims": (16, 16)}, "--dims: wanted at least one width, each once"),
         ({"dims": ()}, "--dims: wanted at least one width"),
+        ({"search": "imp"}, "--search: wanted one of one-shot, short, early, gradual, dynamic; got imp"),
         ({"search": "dynamic"}, "--prune-by: wanted magnitude with --search dynamic; got movement"),
         ({"sparsities": (0.5, 1.0)}, "--sparsities: wanted shares between 0 and 1"),
     ],
