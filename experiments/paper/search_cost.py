@@ -73,12 +73,11 @@ def main(study: SearchCost) -> list[Row]:
     rows = []
     for data, model in itertools.product(study.data, study.models):
         split = lthjax.load_split(None, settings_of(study, data, model, "IMP"))
-        measured = {}
-        for method in dict.fromkeys(study.methods):
-            measured[method] = measure(study, split, data, model, method)
+        measured = {method: measure(study, split, data, model, method) for method in dict.fromkeys(study.methods)}
+        for method, of_method in measured.items():  # once all are there: IMP may come last
             labels = {"data": Path(data).stem, "model": model, "variant": method}
-            for place, row in enumerate(measured[method].rows):
-                rows.append(labels | row | against(measured.get("IMP"), measured[method], place))
+            for number, row in enumerate(of_method.rows):
+                rows.append(labels | row | against(measured.get("IMP"), of_method, number))
     rows = same_columns(rows)
     write_study(study, "search_cost", rows, text_of(study, rows), drawing_of(rows))
     return rows
@@ -155,27 +154,27 @@ def _row_lengths(study: Study, split: "Split", data: str, model: str, method: st
         )
 
 
-def against(imp: Measured | None, method: Measured, place: int) -> Row:
+def against(imp: Measured | None, method: Measured, number: int) -> Row:
     """A row beside IMP's at the same sparsity: difference of Recall, its interval, and the share of its cost.
 
     Args:
       imp: iterative pruning, if it was run.
       method: what is compared with it.
-      place: of the row, 0 for the dense model, then as in SPARSITIES.
+      number: of the row, 0 for the dense model, then as in SPARSITIES.
     """
     columns = ("against_imp", "against_imp_low", "against_imp_high", "share_of_imp")
-    if imp is None or place == 0:
+    if imp is None or number == 0:
         return dict.fromkeys(columns, "")
     import numpy as np
 
     from lthjax.evaluation.statistics import crossed_effect
 
     ours, theirs = (
-        np.asarray([run[place].per_user["recall@20"] for run in measured.runs], np.float64)
+        np.asarray([run[number].per_user["recall@20"] for run in measured.runs], np.float64)
         for measured in (method, imp)
     )
     effect = crossed_effect(ours - theirs)
-    share = method.rows[place]["search_cost"] / imp.rows[place]["search_cost"]
+    share = method.rows[number]["search_cost"] / imp.rows[number]["search_cost"]
     return dict(zip(columns, (effect.mean, effect.low, effect.high, share), strict=True))
 
 

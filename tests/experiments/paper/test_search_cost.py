@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -32,7 +33,7 @@ def test_every_search_and_control(rows, study, forbid_training, tmp_path, capsys
     assert [name for (name,) in methods] == list(get_args(search_cost.Method))
     for of_method in methods.values():
         assert [round(row["sparsity"], 2) for row in of_method] == [0, 0.5, 0.75, 0.9]
-        assert len({row["recall@20"] for row in of_method[:1]}) == 1
+    assert len({of_method[0]["recall@20"] for of_method in methods.values()}) == 1, "all have one dense model"
     # In epochs of 2 of the dense model: IMP has trained 2, 4, 6 epochs before, short 1 for each of 7, 14, 23 prunings.
     steps = {name: [row["search_cost"] for row in of_method[1:]] for (name,), of_method in methods.items()}
     assert steps["IMP"] == steps["rows of IMP"] == [1, 2, 3]
@@ -97,6 +98,27 @@ def test_the_table_counts_what_is_reached(study):
     ax = search_cost.panel([*imp, *short], 0.5, Figure().add_subplot())
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["dense", "IMP", "short"]
+
+
+@pytest.mark.parametrize("methods", [("IMP", "short"), ("short", "IMP")])
+def test_methods_are_compared_with_imp_in_any_order(study, methods, monkeypatch, capsys):
+    of_methods = {"IMP": (0.2, 10.0), "short": (0.25, 0.4)}  # Recall and search cost of their tickets
+
+    def measure(study, split, data, model, method):
+        recall, cost = of_methods[method]
+        tickets = [row_of(method, sparsity, recall, cost) for sparsity in search_cost.SPARSITIES]
+        rows = [row_of(method, 0.0, 0.3, 0.0), *tickets]
+        results = [SimpleNamespace(per_user={"recall@20": np.full(3, row["recall@20"])}) for row in rows]
+        return search_cost.Measured([results, results], rows)
+
+    monkeypatch.setattr(search_cost, "measure", measure)
+    rows = search_cost.main(study(methods=methods))
+    assert list(dict.fromkeys(row["variant"] for row in rows)) == list(methods)
+    short, imp = (grouped(rows, "variant")[(method,)] for method in ("short", "IMP"))
+    assert [row["against_imp"] for row in short] == ["", *[pytest.approx(0.05)] * 3]
+    assert [row["share_of_imp"] for row in short] == ["", *[pytest.approx(0.04)] * 3]
+    assert [(row["against_imp"], row["share_of_imp"]) for row in imp[1:]] == [(0, 1)] * 3
+    assert "| short | **0.2500 (0.4)** | **0.2500 (0.4)** | **0.2500 (0.4)** |" in capsys.readouterr().out
 
 
 def test_iterative_pruning_passes_every_sparsity_a_tenth_at_a_time(study):
