@@ -15,6 +15,7 @@ The same command goes on where it was stopped; with a larger --budget too.
 """
 
 import dataclasses
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,15 +82,19 @@ class Config:
     def __post_init__(self):
         if not 0 < self.within < 1:
             raise SettingsError(f"--within: wanted a share between 0 and 1; got {self.within}.")
-        if self.budget < 1:
-            raise SettingsError(f"--budget: wanted at least 1, for one dense table; got {self.budget}.")
-        if not self.dims or len(set(self.dims)) < len(self.dims):
-            raise SettingsError(f"--dims: wanted at least one width, each once; got {self.dims}.")
-        if any(not 0 < sparsity < 1 for sparsity in self.sparsities):
-            raise SettingsError(f"--sparsities: wanted shares between 0 and 1; got {self.sparsities}.")
+        if not 1 <= self.budget < math.inf:  # which NaN is not either
+            raise SettingsError(f"--budget: wanted a finite number from 1, for one dense table; got {self.budget}.")
+        if not self.dims or _has_twins(self.dims) or min(self.dims) < 1:
+            raise SettingsError(f"--dims: wanted at least one width, from 1 and each once; got {self.dims}.")
+        if _has_twins(self.sparsities) or any(not 0 < sparsity < 1 for sparsity in self.sparsities):
+            raise SettingsError(f"--sparsities: wanted shares between 0 and 1, each once; got {self.sparsities}.")
         if self.search not in get_args(Search):
             raise SettingsError(f"--search: wanted one of {', '.join(get_args(Search))}; got {self.search}.")
         dataclasses.replace(settings_of(self), search=self.search, prune_by=self.prune_by)  # raises where it cannot be
+
+
+def _has_twins(numbers: Sequence[float]) -> bool:
+    return len(set(numbers)) < len(numbers)
 
 
 class Stored(NamedTuple):

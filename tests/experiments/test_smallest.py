@@ -129,12 +129,19 @@ def test_the_picture_marks_the_smallest():
     ("changes", "wanted"),
     [
         ({"within": 0}, "--within: wanted a share between 0 and 1; got 0"),
-        ({"budget": 0.5}, "--budget: wanted at least 1, for one dense table; got 0.5"),
-        ({"dims": (16, 16)}, "--dims: wanted at least one width, each once"),
+        ({"budget": 0.5}, "--budget: wanted a finite number from 1, for one dense table; got 0.5"),
+        ({"budget": float("inf")}, "--budget: wanted a finite number from 1, for one dense table; got inf"),
+        ({"budget": float("nan")}, "--budget: wanted a finite number from 1, for one dense table; got nan"),
+        ({"dims": (16, 16)}, "--dims: wanted at least one width, from 1 and each once; got .16, 16."),
+        ({"dims": (32, 0)}, "--dims: wanted at least one width, from 1 and each once; got .32, 0."),
         ({"dims": ()}, "--dims: wanted at least one width"),
         ({"search": "imp"}, "--search: wanted one of one-shot, short, early, gradual, dynamic; got imp"),
         ({"search": "dynamic"}, "--prune-by: wanted magnitude with --search dynamic; got movement"),
         ({"sparsities": (0.5, 1.0)}, "--sparsities: wanted shares between 0 and 1"),
+        (
+            {"sparsities": (0.5, 0.75, 0.5)},
+            "--sparsities: wanted shares between 0 and 1, each once; got .0.5, 0.75, 0.5.",
+        ),
     ],
 )
 def test_flags_that_cannot_be(changes, wanted):
