@@ -141,7 +141,7 @@ def main(config: Config) -> list[Row]:
     best, chosen = best_dense(stored), smallest(stored, config.within)
     rows = [item.row() for item in stored]
     text = text_of(config, stored, workspace)
-    write_results(out, rows, text, lambda figure: draw(stored, config.within, figure.add_subplot()))
+    write_results(out, rows, text, lambda figure: draw(stored, config.within, figure.add_subplot()), config.picture)
     path = lthjax.export(chosen.candidate.ticket, split, out / "smallest.npz", values=chosen.form, store="layer0")
     print(f"{verdict_of(chosen, best)}\nready to serve: lthjax.load_compressed({str(path)!r})")
     return rows

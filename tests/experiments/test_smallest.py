@@ -47,8 +47,9 @@ def is_dense(row, dim):
     return (row["kind"], row["dim"], row["form"]) == ("dense", dim, "float32")
 
 
-def test_a_budget_of_one_is_one_dense_table_and_what_costs_nothing(config, capsys):
-    rows = smallest.main(config(budget=1.0))
+def test_a_budget_of_one_is_one_dense_table_and_what_costs_nothing(config, tmp_path, capsys):
+    rows = smallest.main(config(budget=1.0, picture="svg"))
+    assert [path.name for path in (tmp_path / "out").glob("figure.*")] == ["figure.svg"]
     assert [row["kind"] for row in rows] == ["dense"] * 3 + ["MagPrune"] * 3
     assert [row["spent"] for row in rows] == [1.0] * 3 + [0.0] * 3
     shown = capsys.readouterr().out
