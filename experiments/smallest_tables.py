@@ -97,7 +97,7 @@ def candidates(
       how: settings of the search for tickets.
       workspace: what all share.
     """
-    dense: dict[int, Ticket] = {}
+    dense: list[Ticket] = []  # in the order in which they were trained
     account = workspace.account
 
     def affords(name: str, cost: float) -> bool:
@@ -107,16 +107,16 @@ def candidates(
 
     def dense_of(dims: Sequence[int]) -> Iterator[Candidate]:
         for dim in dims:
-            if not dense or affords(f"dense, F = {dim}", 1.0):
-                settings, before = dataclasses.replace(base, dim=dim), account.of(account.steps)
-                if first := next(iter(dense.values()), None):
-                    settings = with_own_l2(settings, workspace, first)
+            settings, before = dataclasses.replace(base, dim=dim), account.of(account.steps)
+            if not dense:
+                yield from trained(settings)
+            elif affords(f"dense, F = {dim}", 1.0 + tuning_cost(settings)):
+                settings = with_own_l2(settings, workspace, dense[0])
                 yield from trained(settings, account.of(account.steps) - before)
 
     def trained(settings: Settings, tuning: float = 0.0) -> Iterator[Candidate]:
         candidate = dense_table(settings, workspace, tuning)
-        known = dense.get(settings.dim, candidate.ticket)
-        dense[settings.dim] = max(known, candidate.ticket, key=_valid_recall)
+        dense.append(candidate.ticket)
         yield candidate
         yield from pruned_tables(candidate, workspace.split, sparsities)
 
@@ -130,17 +130,25 @@ def candidates(
                     yield sparse_table(kind, ticket, {**changes, "sparsities": str(sparsity)}, workspace)
 
     yield from dense_of(dims[:3])
-    of_best = max(dense.values(), key=_valid_recall).settings
+    of_best = best_of_widths(dense)[0].settings
     if affords(f"dense, F = {of_best.dim}, half the rate", _HALVED):
         yield from trained(dataclasses.replace(of_best, learning_rate=of_best.learning_rate / 2))
-    best = max(dense.values(), key=_valid_recall)
+    best = best_of_widths(dense)[0]
     yield from sparse_of(best, ("ticket", "random-by-degree"))
-    if sparsities and affords(f"PEP, F = {best.settings.dim}", pep_cost(best, sparsities)):
+    if sparsities and affords(f"PEP, F = {best.settings.dim}", pep_cost(best, sparsities, account)):
         yield from pep_tables(best, sparsities, workspace)
     yield from dense_of(dims[3:])
-    for ticket in sorted(dense.values(), key=_valid_recall, reverse=True):
+    for ticket in best_of_widths(dense):
         if ticket is not best:
             yield from sparse_of(ticket, ("ticket",))
+
+
+def best_of_widths(dense: "Sequence[Ticket]") -> "list[Ticket]":
+    """The best table of each width on validation, the best of all first; of equal ones that which was trained first."""
+    of_widths: dict[int, Ticket] = {}
+    for ticket in sorted(dense, key=_valid_recall, reverse=True):
+        of_widths.setdefault(ticket.settings.dim, ticket)
+    return list(of_widths.values())
 
 
 def _valid_recall(ticket: "Ticket") -> float:
@@ -181,14 +189,29 @@ def dense_table(settings: Settings, workspace: Workspace, tuning: float = 0.0) -
 def with_own_l2(settings: Settings, workspace: Workspace, first: "Ticket") -> Settings:
     """The L2 that is best on validation after a tenth of a training: a third, once or three times the first table's.
 
+    Where that is 0 there is no choice, and nothing is trained.
+
     Args:
       settings: of a table of another width, with the first table's L2.
       workspace: what all share.
       first: the first table.
     """
-    epochs = max(1, round(_TUNED_FOR * first.epochs))
-    choices = [dataclasses.replace(settings, l2=settings.l2 * factor) for factor in (1, 1 / 3, 3)]
+    epochs, choices = max(1, round(_TUNED_FOR * first.epochs)), l2_choices(settings)
+    if len(choices) == 1:
+        return settings
     return max(choices, key=lambda choice: _short_training(choice, epochs, workspace))
+
+
+def l2_choices(settings: Settings) -> list[Settings]:
+    """The settings as they are, with a third of the L2, and with three times; where that is 0, as they are alone."""
+    weights = dict.fromkeys(settings.l2 * factor for factor in (1, 1 / 3, 3))
+    return [dataclasses.replace(settings, l2=l2) for l2 in weights]
+
+
+def tuning_cost(settings: Settings) -> float:
+    """What the choice of an L2 will cost, in dense trainings."""
+    number = len(l2_choices(settings))
+    return _TUNED_FOR * number if number > 1 else 0.0
 
 
 def _short_training(settings: Settings, epochs: int, workspace: Workspace) -> float:
@@ -217,9 +240,19 @@ _PEP_EPOCHS = 150  # of PEP's search, at most
 _PEP_START = -15.0  # of its thresholds
 
 
-def pep_cost(dense: "Ticket", sparsities: Sequence[float]) -> float:
-    """What PEP costs at most, in trainings of a dense table."""
-    return _PEP_EPOCHS / dense.epochs + _OWN * len(sparsities)
+def pep_cost(dense: "Ticket", sparsities: Sequence[float], account: Account) -> float:
+    """What PEP costs at most, in dense trainings; what its tables train is a guess.
+
+    Args:
+      dense: the dense table.
+      sparsities: shares that are pruned.
+      account: with the unit.
+    """
+    return account.of(_PEP_EPOCHS * _steps_per_epoch(dense)) + _OWN * len(sparsities)
+
+
+def _steps_per_epoch(dense: "Ticket") -> int:
+    return dense.cost.own.steps // dense.epochs
 
 
 def pep_tables(dense: "Ticket", sparsities: Sequence[float], workspace: Workspace) -> Iterator[Candidate]:
@@ -233,7 +266,7 @@ def pep_tables(dense: "Ticket", sparsities: Sequence[float], workspace: Workspac
     from lthjax.baselines.pep_search import pep_search
     from lthjax.baselines.records import Search
 
-    targets, steps_per_epoch = sorted(sparsities), dense.cost.own.steps // dense.epochs
+    targets, steps_per_epoch = sorted(sparsities), _steps_per_epoch(dense)
     # Adam raises thresholds by its rate a step: they get to 0 in half of the search at least.
     rate = max(dense.settings.learning_rate, -_PEP_START / (_PEP_EPOCHS * steps_per_epoch / 2))
     search = Search(

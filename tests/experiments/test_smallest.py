@@ -8,9 +8,12 @@ import pytest
 from matplotlib.figure import Figure
 
 import lthjax
-from experiments import smallest
+from experiments import smallest, smallest_tables
 from experiments.smallest import Candidate, Config, Stored
+from experiments.smallest_tables import Account, Workspace
 from lthjax.errors import SettingsError
+from lthjax.settings import Settings
+from lthjax.tickets.effort import Cost, Effort
 
 TINY = {"dims": (4, 2), "sparsities": (0.5,), "epochs": 4, "patience": 0, "budget": 30.0}
 
@@ -93,6 +96,78 @@ def test_the_first_table_has_the_settings_that_are_given(config, capsys):
     assert "--learning-rate 0.003: tuned on ml-latest-small, not on your data" in capsys.readouterr().out
     smallest.main(config(budget=1.0))
     assert "--l2 0.01 and --learning-rate 0.003: tuned on ml-latest-small, not on your data" in capsys.readouterr().out
+
+
+@pytest.fixture
+def try_all(monkeypatch, tmp_path):
+    """What is tried within a budget where nothing trains: budget, widths, sparsities, settings -> what came of it.
+
+    Tables train 100 epochs of 7 steps, at half the rate 200 and to a better Recall; sparse ones 60.
+    """
+    asked = []
+
+    def run(settings, workspace, dense=None):
+        asked.append(settings)
+        epochs = 60 if dense else min(settings.epochs, round(0.3 / settings.learning_rate))
+        cost, metrics = Cost(Effort(), Effort(7 * epochs), 700), {"valid_recall@20": epochs / 1000}
+        ticket = SimpleNamespace(settings=settings, epochs=epochs, metrics=metrics, cost=cost, parent=None)
+        return [dense, ticket] if dense else [ticket]
+
+    def pep_tables(dense, sparsities, workspace):
+        yield Candidate("PEP", dense, 0.0)
+
+    monkeypatch.setattr(smallest_tables, "_run", run)
+    monkeypatch.setattr(smallest_tables, "pep_tables", pep_tables)
+    monkeypatch.setattr(smallest_tables, "pruned_tables", lambda *arguments: ())
+
+    def try_all(budget, dims, sparsities=(), **changes):
+        asked.clear()
+        base = Settings(dim=dims[0], learning_rate=0.003, **changes)
+        workspace = Workspace(None, tmp_path, Account(budget), left_out=[])
+        how = {"search": "one-shot", "prune_by": "magnitude"}
+        tables = list(smallest_tables.candidates(base, dims, sparsities, how, workspace))
+        tried = [(table.kind, table.ticket.settings.dim) for table in tables]
+        account = workspace.account
+        return SimpleNamespace(
+            tried=tried, asked=asked, left_out=workspace.left_out, spent=account.of(account.steps), tables=tables
+        )
+
+    return try_all
+
+
+def test_the_budget_lasts_for_the_tuning_of_another_width_too(try_all):
+    narrow = try_all(2.2, (32, 64))
+    assert narrow.tried == [("dense", 32)]
+    assert narrow.left_out[0] == "dense, F = 64"
+    wide = try_all(2.35, (32, 64))
+    assert wide.tried == [("dense", 32), ("dense", 64)]
+    assert wide.spent == pytest.approx(2.3)
+
+
+def test_without_l2_there_is_none_to_choose(try_all):
+    got = try_all(2.2, (32, 64), l2=0.0)
+    assert [settings.dim for settings in got.asked] == [32, 64]
+    assert [table.spent for table in got.tables] == [1, 1]
+
+
+def test_all_widths_are_tuned_beside_the_first_table(try_all):
+    """Also where the first width has a better one at half the rate by then, which trained twice as long."""
+    got = try_all(20.0, (32, 64, 16, 128))
+    assert [table.spent for table in got.tables] == pytest.approx([1, 1.3, 1.3, 2, 1.3])
+    assert got.tables[3].ticket.settings == dataclasses.replace(got.tables[0].ticket.settings, learning_rate=0.0015)
+    for dim in (64, 16, 128):
+        *short, whole = (settings for settings in got.asked if settings.dim == dim)
+        assert [settings.epochs for settings in short] == [10] * 3
+        assert [settings.learning_rate for settings in (*short, whole)] == [0.003] * 4
+
+
+def test_pep_is_priced_in_trainings_of_the_first_table(try_all):
+    """150 epochs are one and a half, also where the best table trained 200."""
+    before = 1 + 2 + 2 * 0.6  # dense tables, and sparse ones
+    assert ("PEP", 32) in try_all(before + 2.15, (32,), (0.5,)).tried
+    got = try_all(before + 2.05, (32,), (0.5,))
+    assert ("PEP", 32) not in got.tried
+    assert got.left_out == ["PEP, F = 32"]
 
 
 def stored(kind, form, num_bytes, valid, dim=32, sparsity=0.0):
