@@ -273,7 +273,9 @@ def pep_tables(dense: "Ticket", sparsities: Sequence[float], workspace: Workspac
         granularity="row", start=_PEP_START, pull=0.1, learning_rate=rate, epochs=_PEP_EPOCHS, check_every=5
     )
     settings = dataclasses.replace(dense.settings, levels=len(targets))
-    folder = workspace.out / "runs" / f"pep-dim_{settings.dim}-{mark_of(values(settings, Settings))}"
+    # The settings do not say what the search was given: a run with other sparsities is another one.
+    mark = mark_of(values(settings, Settings) | {"targets": targets, "pep": dataclasses.asdict(search)})
+    folder = workspace.out / "runs" / f"pep-dim_{settings.dim}-{mark}"
     tickets = lthjax.find_tickets(
         workspace.split,
         settings=settings,

@@ -11,6 +11,7 @@ import lthjax
 from experiments import smallest, smallest_tables
 from experiments.smallest import Candidate, Config, Stored
 from experiments.smallest_tables import Account, Workspace
+from lthjax.baselines import pep
 from lthjax.errors import SettingsError
 from lthjax.settings import Settings
 from lthjax.tickets.effort import Cost, Effort
@@ -84,6 +85,36 @@ def test_the_best_width_is_trained_at_half_its_rate_too_and_the_better_of_the_tw
         assert {row["learning_rate"] for row in sparse} == {better["learning_rate"]}
         half_is_better.append(better is dense[1])
     assert set(half_is_better) == {True, False}, "this test wants a case of each"
+
+
+@pytest.fixture
+def pep_searches(monkeypatch):
+    """The sparsities that each search of PEP looked for, of 40 epochs at most."""
+    looked_for, search = [], pep.search
+
+    def told(program, state, targets, *rest):
+        looked_for.append(list(targets))
+        yield from search(program, state, targets, *rest)
+
+    monkeypatch.setattr(pep, "search", told)
+    monkeypatch.setattr(smallest_tables, "_PEP_EPOCHS", 40)
+    return looked_for
+
+
+def test_pep_is_tried_where_the_budget_allows_it(config, pep_searches, forbid_training):
+    """Its cost is counted, asked for again it lies on disk, and other sparsities are another search beside it."""
+    wide = {"dims": (4,), "budget": 100.0}
+    rows = smallest.main(config(**wide, sparsities=(0.4,)))
+    assert [(row["kind"], row["form"]) for row in rows[-3:]] == [("PEP", form) for form in smallest.FORMS]
+    assert all(0.4 <= row["sparsity"] < 1 and row["dim"] == 4 for row in rows[-3:])
+    assert 1 < rows[-1]["spent"] <= 1 + 40 / 4, "a training of 4 epochs, and the search"
+    other = smallest.main(config(**wide, sparsities=(0.3,)))
+    assert [row["kind"] for row in other[-3:]] == ["PEP"] * 3
+    assert all(0.3 <= row["sparsity"] < 1 for row in other[-3:])
+    assert pep_searches == [[0.4], [0.3]]
+    forbid_training()
+    assert smallest.main(config(**wide, sparsities=(0.4,))) == rows
+    assert pep_searches == [[0.4], [0.3]]
 
 
 def test_the_first_table_has_the_settings_that_are_given(config, capsys):
