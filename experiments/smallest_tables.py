@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import lthjax
 from experiments.find_tickets import mark_of
 from experiments.paper.runs import dense_alone
 from lthjax.errors import TrainingError
+from lthjax.runtime import files
 from lthjax.settings import Settings, values
 
 if TYPE_CHECKING:
@@ -261,7 +263,7 @@ def pep_tables(dense: "Ticket", sparsities: Sequence[float], workspace: Workspac
     Args:
       dense: the dense table.
       sparsities: shares that are pruned.
-      workspace: what all share; what is not reached is left out there, with the reason.
+      workspace: what all share; what is not reached is left out there, with the reason, and not looked for again.
     """
     from lthjax.baselines.pep_search import pep_search
     from lthjax.baselines.records import Search
@@ -284,15 +286,21 @@ def pep_tables(dense: "Ticket", sparsities: Sequence[float], workspace: Workspac
         out=folder,
         show_progress=False,
     )
-    searched = 0
+    failure = folder.with_name(f"{folder.name}-failure.json")  # of a search that would fail again
+    known = files.read_json(failure) if failure.exists() else {"reached": len(targets)}
+    searched = reached = 0
     try:
-        for ticket in itertools.islice(tickets, 1, None):
+        for ticket in itertools.islice(tickets, 1, 1 + known["reached"]):
             steps = ticket.cost.search.steps
             yield Candidate("PEP", ticket, workspace.account.spend(steps - searched + ticket.cost.own.steps))
-            searched = steps
+            searched, reached = steps, reached + 1
+        if "error" in known:
+            raise TrainingError(known["error"])
     except TrainingError as error:
+        files.write_text(failure, json.dumps({"reached": reached, "error": str(error)}))
         workspace.account.spend(_PEP_EPOCHS * steps_per_epoch - searched)
-        workspace.left_out.append(str(error))
+        reason = str(error).removeprefix("PEP: ").partition(". ")[0]  # without what helps: there is no flag for it
+        workspace.left_out.append(f"PEP, F = {settings.dim}, from {targets[reached]:.0%} on ({reason})")
 
 
 def pruned_tables(candidate: Candidate, split: "Split", sparsities: Sequence[float]) -> Iterator[Candidate]:

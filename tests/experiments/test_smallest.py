@@ -117,6 +117,27 @@ def test_pep_is_tried_where_the_budget_allows_it(config, pep_searches, forbid_tr
     assert pep_searches == [[0.4], [0.3]]
 
 
+def test_what_pep_does_not_reach_is_told_and_not_looked_for_again(tastes, tmp_path, pep_searches):
+    settings = Settings(data=None, dim=4, epochs=4, levels=0)
+    (dense,) = lthjax.find_tickets(tastes, settings=settings, show_progress=False)
+
+    def tried():
+        workspace = Workspace(tastes, tmp_path, Account(100.0), left_out=[])
+        tables = smallest_tables.pep_tables(dense, (0.95, 0.3), workspace)
+        shares = [(table.kind, table.ticket.sparsity, table.spent) for table in tables]
+        return shares, workspace.account.steps, workspace.left_out
+
+    first = tried()
+    ((kind, sparsity, _),), steps, (left_out,) = first
+    assert kind == "PEP"
+    assert 0.3 <= sparsity < 0.95
+    assert steps == 40 + 4, "the whole search, and the training of a ticket"
+    assert left_out.startswith("PEP, F = 4, from 95% on (wanted 95.0% of the entries at 0 within 40 epochs; got ")
+    assert left_out.endswith("on the way)")
+    assert tried() == first
+    assert pep_searches == [[0.3, 0.95]]
+
+
 def test_the_first_table_has_the_settings_that_are_given(config, capsys):
     given = {"l2": 0.02, "learning_rate": 0.005, "batch_size": 64}
     (row, *_) = smallest.main(config(budget=1.0, **given))
