@@ -30,6 +30,8 @@ from lthjax import plots, presets
 from lthjax.errors import SettingsError
 from lthjax.plots.style import finish
 from lthjax.settings import Settings, flag, values
+from lthjax.tickets import report
+from lthjax.tickets.result import is_cut_short
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +65,7 @@ class Config:
     prune_by: Literal["magnitude", "movement"] = "movement"
     """By what: the smallest weights fall, or those that training moved least (not with dynamic)."""
     epochs: int = 600
-    """Epochs that a table trains at most."""
+    """Epochs that a table trains at most; a line says so where the best dense one was still learning then."""
     patience: int = 60
     """Epochs without a better validation Recall@20 after which it stops."""
     batch_size: int | None = None
@@ -107,6 +109,12 @@ class Stored(NamedTuple):
     test: float
     per_user: "np.ndarray | None" = None  # [U] of the users of the test part
 
+    @property
+    def cut_short(self) -> bool:
+        """Might its table, or the one that it was pruned from after training, have become better with more epochs?"""
+        ticket = self.candidate.ticket
+        return is_cut_short(ticket.best_epoch, ticket.epochs, ticket.settings)
+
     def row(self) -> Row:
         """As results.csv has it."""
         ticket = self.candidate.ticket
@@ -122,6 +130,7 @@ class Stored(NamedTuple):
             "learning_rate": ticket.settings.learning_rate,
             "spent": self.candidate.spent,
             "selection": ticket.settings.selection,
+            "cut_short": self.cut_short,
         }
 
 
@@ -230,7 +239,7 @@ def _in_words(item: Stored) -> str:
 
 
 def text_of(config: Config, stored: Sequence[Stored], workspace: Workspace) -> str:
-    """The frontier as a table, and what was spent.
+    """The frontier as a table, and what was spent; and whether the best dense table was cut short.
 
     Args:
       config: the flags.
@@ -256,6 +265,7 @@ def text_of(config: Config, stored: Sequence[Stored], workspace: Workspace) -> s
     note += f"no smaller one is as good as. {account.of(account.steps):.1f} dense trainings of {account.unit:,} steps "
     note += "were spent, tuning and searches counted."
     note += f" Left out: {'; '.join(left_out)}." if left_out else ""
+    note += f"\n{report.CUT_SHORT} Raise --epochs." if best.cut_short else ""
     return f"## The smallest table that is as good\n\n{table}\n\n{note}"
 
 

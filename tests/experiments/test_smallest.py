@@ -222,9 +222,11 @@ def test_pep_is_priced_in_trainings_of_the_first_table(try_all):
     assert got.left_out == ["PEP, F = 32"]
 
 
-def stored(kind, form, num_bytes, valid, dim=32, sparsity=0.0):
-    settings = SimpleNamespace(dim=dim, l2=0.01, learning_rate=0.003, selection="valid")
-    ticket = SimpleNamespace(settings=settings, sparsity=sparsity)
+def stored(kind, form, num_bytes, valid, dim=32, sparsity=0.0, best_epoch=100):
+    settings = Settings(dim=dim, epochs=200, patience=60)
+    ticket = SimpleNamespace(
+        settings=settings, sparsity=sparsity, best_epoch=best_epoch, epochs=min(best_epoch + 60, 200)
+    )
     return Stored(Candidate(kind, ticket, 1.0), form, num_bytes, valid, valid / 2)
 
 
@@ -244,6 +246,26 @@ def test_the_frontier_and_the_smallest_by_hand():
     assert smallest.smallest(TABLES, 0.01) is TABLES[3]
     assert smallest.smallest(TABLES, 0.05) is TABLES[5]
     assert smallest.smallest(TABLES, 0.001) is TABLES[2]
+
+
+@pytest.mark.parametrize(("best_epoch", "is_cut_short"), [(140, False), (145, True)])
+def test_a_best_dense_table_that_was_still_learning_is_told(best_epoch, is_cut_short, tmp_path):
+    tables = [stored("dense", "float32", 400, 0.2, best_epoch=best_epoch), *TABLES[1:]]
+    tables.append(stored("dense", "float32", 300, 0.1, best_epoch=200))  # nothing is compared with this one
+    text = smallest.text_of(Config(), tables, Workspace(None, tmp_path, Account(5.0), left_out=[]))
+    told = "CUT SHORT: a dense model was still learning when its epochs ended"
+    assert (told in text) == is_cut_short
+    assert [table.row()["cut_short"] for table in tables] == [is_cut_short, *[False] * 5, True]
+
+
+def test_every_row_says_whether_its_table_was_cut_short(config, capsys):
+    alone = {"dims": (4,), "budget": 1.0}
+    rows = smallest.main(config(**alone))
+    assert [row["cut_short"] for row in rows] == [True] * 6
+    assert "CUT SHORT" in capsys.readouterr().out
+    rows = smallest.main(config(**alone, epochs=100, patience=10, learning_rate=0.3))
+    assert [row["cut_short"] for row in rows] == [False] * 6
+    assert "CUT SHORT" not in capsys.readouterr().out
 
 
 def test_the_picture_marks_the_smallest():
