@@ -365,13 +365,13 @@ def _check_protocol(settings: Settings) -> None:
     split, has_ratios = settings.split, settings.ratios != Settings.ratios
     try:
         sizes = settings.core_sizes
-    except (AttributeError, ValueError):
+    except ValueError:
         sizes = ()
     if sizes is not None and (len(sizes) != 2 or min(sizes) < 1):
         raise SettingsError(f'--core: wanted "5", or "5,10" for users and items, from 1; got {settings.core!r}.')
     try:
         ratios = settings.split_ratios
-    except (AttributeError, ValueError):
+    except ValueError:
         ratios = ()
     if len(ratios) != 3 or not all(0 < share < math.inf for share in ratios):
         raise SettingsError(

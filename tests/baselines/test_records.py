@@ -123,7 +123,7 @@ def test_pep_that_falls_short_keeps_what_it_reached(problem, dense):
 
 
 def test_pep_refuses_at_once_what_leaves_nothing(problem, dense):
-    with pytest.raises(lthjax.SettingsError, match=r"leaves some of 350 entries; got 99\.9%"):
+    with pytest.raises(lthjax.SettingsError, match=r"leaves some of 350 entries; got 0\.999"):
         next(pep(problem, dense, [0.2, 0.999]))
 
 

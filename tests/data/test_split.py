@@ -316,7 +316,7 @@ def test_settings_reach_the_split():
         ({"ratios": "1,2,0"}, "--ratios: wanted three positive shares"),
         ({"ratios": "1,2,nan"}, "--ratios: wanted three positive shares"),
         ({"ratios": "a,b,c"}, "--ratios: wanted three positive shares"),
-        ({"ratios": (1, 1, 1)}, "--ratios: wanted three positive shares"),
+        ({"ratios": (1, 1, 1)}, "--ratios: wanted text, such as '0.7,0.1,0.2'; got"),
         ({"ratios": "8,1,1", "split": "files"}, "--ratios: wanted --split random"),
         ({"ratios": "8,1,1", "split": "leave-one-out"}, "--ratios: wanted --split random"),
         ({"ratios": "8,1,1", "split": "time", "split_times": "1,2"}, "--split-times: wanted no --ratios"),
