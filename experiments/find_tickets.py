@@ -45,7 +45,7 @@ from lthjax.pruning.schedule import roundings
 from lthjax.runtime import files, processes
 from lthjax.settings import MOST_SEEDS, Settings, values
 from lthjax.tickets import report
-from lthjax.tickets.places import seed_folders
+from lthjax.tickets.places import seed_folders, ticket_levels
 
 if TYPE_CHECKING:
     from lthjax.data.share import Share
@@ -192,7 +192,6 @@ def rehearsed(config: Config, settings: Settings, split: "Split", out: Path, den
     from lthjax.search.find_tickets import checked_dense
     from lthjax.search.problem import prepare
     from lthjax.tickets.identity import check_folder, describe
-    from lthjax.tickets.places import ticket_levels
 
     seeds = range(config.seed, config.seed + config.seeds)
     places = {seed: out if config.seeds == 1 else out / f"seed_{seed}" for seed in seeds}

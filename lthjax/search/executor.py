@@ -134,8 +134,9 @@ def check_folders(problems: Sequence[Problem], paths: Sequence[Path | None]) -> 
     """
     for problem, path in zip(problems, paths, strict=True):
         if path is not None:
-            identity.check_folder(path, _description(problem))
-            identity.check_seeds(path, _description(problem))
+            description = _description(problem)
+            identity.check_folder(path, description)
+            identity.check_seeds(path, description)
 
 
 def _rounds(runs: list[_Run], teller: Teller, options: Options) -> Iterator[Ticket]:
